@@ -1,0 +1,258 @@
+//! Who may do what: roles, permissions, scopes and the matrix that joins them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    id::{DatasourceId, OrganizationId, ProjectId, UserId},
+    lifecycle::states,
+};
+
+states! {
+    /// A role. A later one may do all that an earlier one may.
+    Role {
+        /// Sees.
+        Viewer = "viewer",
+        /// Sees, tests and operates.
+        Operator = "operator",
+        /// Does everything.
+        Admin = "admin",
+    }
+}
+
+impl Role {
+    /// The role of a JWT claim such as `datasource:operator`, from this or an outside issuer.
+    #[must_use]
+    pub fn from_claim(claim: &str) -> Option<Self> {
+        claim.strip_prefix("datasource:")?.parse().ok()
+    }
+}
+
+macro_rules! permissions {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal : $role:ident),* $(,)?) => {
+        states! {
+            /// Something that can be permitted. Its name is the action's name in the audit trail, too.
+            Permission { $($(#[$doc])* $variant = $name),* }
+        }
+
+        impl Permission {
+            /// The least role that has it.
+            #[must_use]
+            pub const fn least_role(self) -> Role {
+                match self { $(Self::$variant => Role::$role),* }
+            }
+        }
+    };
+}
+
+permissions! {
+    /// See datasources, versions, state, metrics, events and logs.
+    DatasourceRead = "datasource.read": Viewer,
+    /// See alerts, entities and relationships.
+    OntologyRead = "ontology.read": Viewer,
+    /// See the connector catalog.
+    ConnectorRead = "connector.read": Viewer,
+    /// Run tests, test connections, discover.
+    DatasourceTest = "datasource.test": Operator,
+    /// Start, stop, restart, reload, enable, disable.
+    DatasourceOperate = "datasource.operate": Operator,
+    /// Replay dead letters.
+    DeadLetterReplay = "dead_letter.replay": Operator,
+    /// Create a datasource.
+    DatasourceCreate = "datasource.create": Admin,
+    /// Edit a datasource or its drafts.
+    DatasourceUpdate = "datasource.update": Admin,
+    /// Publish a version.
+    DatasourcePublish = "datasource.publish": Admin,
+    /// Put an earlier version back in effect.
+    DatasourceRollback = "datasource.rollback": Admin,
+    /// Delete a datasource.
+    DatasourceDelete = "datasource.delete": Admin,
+    /// See the names and ages of secrets.
+    SecretRead = "secret.read": Admin,
+    /// Write, rotate and delete secrets.
+    SecretWrite = "secret.write": Admin,
+    /// Read the audit trail.
+    AuditRead = "audit.read": Admin,
+}
+
+impl Role {
+    /// Whether the role has the permission.
+    #[must_use]
+    pub fn allows(self, permission: Permission) -> bool {
+        self >= permission.least_role()
+    }
+}
+
+/// Where a role holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", content = "id", rename_all = "snake_case")]
+pub enum Scope {
+    /// Everywhere.
+    Global,
+    /// In one organisation.
+    Organization(OrganizationId),
+    /// In one project.
+    Project(ProjectId),
+    /// For one datasource.
+    Datasource(DatasourceId),
+}
+
+impl Scope {
+    /// The scope's kind, as the database keeps it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Global => "global",
+            Self::Organization(_) => "organization",
+            Self::Project(_) => "project",
+            Self::Datasource(_) => "datasource",
+        }
+    }
+
+    /// What the scope is of; nothing for the global one.
+    #[must_use]
+    pub const fn id(&self) -> Option<Uuid> {
+        match self {
+            Self::Global => None,
+            Self::Organization(id) => Some(id.0),
+            Self::Project(id) => Some(id.0),
+            Self::Datasource(id) => Some(id.0),
+        }
+    }
+
+    /// The scope that the database keeps as `kind` and `id`.
+    #[must_use]
+    pub fn from_parts(kind: &str, id: Option<Uuid>) -> Option<Self> {
+        match (kind, id) {
+            ("global", None) => Some(Self::Global),
+            ("organization", Some(id)) => Some(Self::Organization(OrganizationId(id))),
+            ("project", Some(id)) => Some(Self::Project(ProjectId(id))),
+            ("datasource", Some(id)) => Some(Self::Datasource(DatasourceId(id))),
+            _ => None,
+        }
+    }
+}
+
+/// A role at a scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Grant {
+    /// The role.
+    pub role: Role,
+    /// Where it holds.
+    pub scope: Scope,
+}
+
+/// Who acts, and what they were granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The user.
+    pub user: UserId,
+    /// The user's name or e-mail, for the audit trail.
+    pub name: String,
+    /// The organisation they act in.
+    pub organization: OrganizationId,
+    /// What they were granted.
+    pub grants: Vec<Grant>,
+}
+
+/// What is acted on, with all that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The organisation.
+    pub organization: OrganizationId,
+    /// The project, if there is one.
+    pub project: Option<ProjectId>,
+    /// The datasource, if it is one.
+    pub datasource: Option<DatasourceId>,
+}
+
+impl Target {
+    /// The organisation as a whole.
+    #[must_use]
+    pub const fn organization(organization: OrganizationId) -> Self {
+        Self {
+            organization,
+            project: None,
+            datasource: None,
+        }
+    }
+
+    fn is_within(&self, scope: Scope) -> bool {
+        match scope {
+            Scope::Global => true,
+            Scope::Organization(id) => self.organization == id,
+            Scope::Project(id) => self.project == Some(id),
+            Scope::Datasource(id) => self.datasource == Some(id),
+        }
+    }
+}
+
+impl Principal {
+    /// The strongest role at `target`; none if the target is not theirs to see. A principal acts in one
+    /// organisation at a time: what belongs to another is not theirs, whatever they were granted there.
+    #[must_use]
+    pub fn role_at(&self, target: &Target) -> Option<Role> {
+        if target.organization != self.organization {
+            return None;
+        }
+        self.grants
+            .iter()
+            .filter(|grant| target.is_within(grant.scope))
+            .map(|grant| grant.role)
+            .max()
+    }
+
+    /// Whether they may.
+    #[must_use]
+    pub fn may(&self, permission: Permission, target: &Target) -> bool {
+        self.role_at(target).is_some_and(|role| role.allows(permission))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn principal(role: Role, scope: Scope, organization: OrganizationId) -> Principal {
+        let grants = vec![Grant { role, scope }];
+        Principal {
+            user: UserId::generate(),
+            name: "a".into(),
+            organization,
+            grants,
+        }
+    }
+
+    #[test]
+    fn a_role_holds_at_its_scope_only() {
+        let organization = OrganizationId::generate();
+        let datasource = DatasourceId::generate();
+        let target = Target {
+            organization,
+            project: None,
+            datasource: Some(datasource),
+        };
+        let operator = principal(Role::Operator, Scope::Datasource(datasource), organization);
+        assert!(operator.may(Permission::DatasourceOperate, &target));
+        assert!(!operator.may(Permission::DatasourcePublish, &target));
+        assert_eq!(operator.role_at(&Target::organization(organization)), None);
+    }
+
+    #[test]
+    fn even_a_global_admin_acts_in_one_organisation() {
+        let admin = principal(Role::Admin, Scope::Global, OrganizationId::generate());
+        assert!(admin.may(Permission::AuditRead, &Target::organization(admin.organization)));
+        assert!(!admin.may(
+            Permission::AuditRead,
+            &Target::organization(OrganizationId::generate())
+        ));
+    }
+
+    #[test]
+    fn claims_name_roles() {
+        assert_eq!(Role::from_claim("datasource:operator"), Some(Role::Operator));
+        assert_eq!(Role::from_claim("operator"), None);
+    }
+}

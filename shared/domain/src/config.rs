@@ -1,0 +1,296 @@
+//! The configuration of a version: connection, schedule, mapping, runtime options and stored tests.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    duration::HumanDuration,
+    error::{InputError, escape, from_value},
+    mapping::MappingSpec,
+};
+
+/// The configuration of a version.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VersionConfig {
+    /// How to reach or be reached by the feed; its shape is the connector's JSON Schema.
+    #[serde(default = "empty_object")]
+    pub connection: Value,
+    /// When to fetch; only for connectors that fetch on a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+    /// What payloads become.
+    #[serde(default)]
+    pub mapping: MappingSpec,
+    /// How to run it.
+    #[serde(default)]
+    pub runtime: RuntimeOptions,
+    /// Tests that must pass before a publish.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<StoredTest>,
+}
+
+fn empty_object() -> Value {
+    Value::Object(serde_json::Map::new())
+}
+
+impl VersionConfig {
+    /// Reads a configuration; the error's pointer is relative to it.
+    ///
+    /// # Errors
+    /// The first field that does not fit, or a rule that spans fields.
+    pub fn parse(config: &Value) -> Result<Self, InputError> {
+        let config: Self = from_value(config.clone())?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), InputError> {
+        if !self.connection.is_object() {
+            return Err(InputError::new(
+                "/connection",
+                "invalid",
+                "the connection is an object",
+            ));
+        }
+        let runtime = &self.runtime;
+        if runtime.batch.max_records == 0 || runtime.batch.max_records > 10_000 {
+            let detail = "a batch holds 1 to 10,000 records";
+            return Err(InputError::new(
+                "/runtime/batch/max_records",
+                "out_of_range",
+                detail,
+            ));
+        }
+        if !(1..=64).contains(&runtime.parallelism) {
+            let detail = "the parallelism is between 1 and 64";
+            return Err(InputError::new("/runtime/parallelism", "out_of_range", detail));
+        }
+        match &runtime.throttle {
+            Some(throttle) if throttle.records_per_second == 0 => {
+                let detail = "at least one record per second; stop the datasource to let none through";
+                Err(InputError::new(
+                    "/runtime/throttle/records_per_second",
+                    "out_of_range",
+                    detail,
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// When to fetch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Schedule {
+    /// At a fixed interval.
+    Every(Every),
+    /// At the times of a cron expression.
+    Cron(Cron),
+}
+
+/// A fixed interval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Every {
+    /// The interval.
+    pub every: HumanDuration,
+}
+
+/// A cron expression in a time zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cron {
+    /// Five fields: minute, hour, day of month, month, day of week.
+    pub cron: String,
+    /// An IANA time zone; UTC if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+}
+
+/// How to run a version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RuntimeOptions {
+    /// How records are gathered.
+    pub batch: BatchOptions,
+    /// How fast records may go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<Throttle>,
+    /// How failures are tried again.
+    pub retry: RetryOptions,
+    /// On how many partitions a push datasource's events travel (1 to 64).
+    pub parallelism: u16,
+}
+
+impl Default for RuntimeOptions {
+    fn default() -> Self {
+        Self {
+            batch: BatchOptions::default(),
+            throttle: None,
+            retry: RetryOptions::default(),
+            parallelism: 1,
+        }
+    }
+}
+
+/// How records are gathered into batches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BatchOptions {
+    /// At most so many records.
+    pub max_records: u32,
+    /// At most so long.
+    pub max_wait: HumanDuration,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        Self {
+            max_records: 500,
+            max_wait: HumanDuration::from_millis(100),
+        }
+    }
+}
+
+/// How fast records may go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Throttle {
+    /// Records per second, at least 1.
+    pub records_per_second: u32,
+}
+
+/// How transient failures are tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetryOptions {
+    /// So many attempts before the circuit opens.
+    pub max_attempts: u32,
+    /// The first pause.
+    pub initial: HumanDuration,
+    /// The longest pause.
+    pub max: HumanDuration,
+}
+
+impl Default for RetryOptions {
+    fn default() -> Self {
+        Self {
+            max_attempts: 8,
+            initial: HumanDuration::from_secs(1),
+            max: HumanDuration::from_secs(300),
+        }
+    }
+}
+
+/// A test that is stored with the version and runs at publish.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StoredTest {
+    /// What it shows.
+    pub name: String,
+    /// The payload to map: any JSON value; a text is taken as the raw body.
+    pub payload: Value,
+    /// What must come out; see the test-runner's documentation of expectations.
+    #[serde(default = "empty_object")]
+    pub expect: Value,
+}
+
+/// The key of a reference to a secret: `{"$secret": "name"}`.
+pub const SECRET_KEY: &str = "$secret";
+
+/// A reference to a secret, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretRef {
+    /// Where: a JSON pointer.
+    pub pointer: String,
+    /// The secret's name.
+    pub name: String,
+}
+
+/// Every reference to a secret within `value`.
+#[must_use]
+pub fn secret_refs(value: &Value) -> Vec<SecretRef> {
+    let mut found = Vec::new();
+    collect_refs(value, &mut String::new(), &mut found);
+    found
+}
+
+fn collect_refs(value: &Value, pointer: &mut String, found: &mut Vec<SecretRef>) {
+    let length = pointer.len();
+    match value {
+        Value::Object(object) => {
+            if let (1, Some(Value::String(name))) = (object.len(), object.get(SECRET_KEY)) {
+                found.push(SecretRef {
+                    pointer: pointer.clone(),
+                    name: name.clone(),
+                });
+                return;
+            }
+            for (key, item) in object {
+                pointer.push('/');
+                pointer.push_str(&escape(key));
+                collect_refs(item, pointer, found);
+                pointer.truncate(length);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                pointer.push_str(&format!("/{index}"));
+                collect_refs(item, pointer, found);
+                pointer.truncate(length);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether `name` can name a secret: 1 to 64 of `a-z A-Z 0-9 _ -`.
+#[must_use]
+pub fn is_secret_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_unknown_field_is_refused_by_name() {
+        let error = VersionConfig::parse(&json!({"runtime": {"bach": {}}})).unwrap_err();
+        assert_eq!(
+            (error.pointer.as_str(), error.code.as_str()),
+            ("/runtime/bach", "unknown_field")
+        );
+        let error = VersionConfig::parse(&json!({"runtime": {"throttle": {"records_per_second": 0}}}));
+        assert_eq!(error.unwrap_err().pointer, "/runtime/throttle/records_per_second");
+    }
+
+    #[test]
+    fn a_configuration_reads_back_what_it_writes() {
+        let config = json!({"schedule": {"every": "30s"}, "runtime": {"parallelism": 4}});
+        let config = VersionConfig::parse(&config).unwrap();
+        assert_eq!(
+            VersionConfig::parse(&serde_json::to_value(&config).unwrap()).unwrap(),
+            config
+        );
+    }
+
+    #[test]
+    fn references_are_found_where_they_stand() {
+        let connection = json!({"auth": {"secret": {"$secret": "signing"}}, "list": [{"$secret": "b"}]});
+        let refs = secret_refs(&connection);
+        let refs: Vec<_> = refs
+            .iter()
+            .map(|r| (r.pointer.as_str(), r.name.as_str()))
+            .collect();
+        assert_eq!(refs, [("/auth/secret", "signing"), ("/list/0", "b")]);
+    }
+}

@@ -1,0 +1,223 @@
+//! A datasource, its state at run time and its numbers.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Timestamp,
+    error::InputError,
+    id::{DatasourceEventId, DatasourceId, OrganizationId, ProjectId, UserId, WorkerId},
+    lifecycle::{DatasourceStatus, DesiredState, Reason, RuntimeStatus, states},
+};
+
+/// A datasource: what its admins wrote and decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datasource {
+    /// Its identifier.
+    pub id: DatasourceId,
+    /// The tenant.
+    pub organization: OrganizationId,
+    /// The project.
+    pub project: Option<ProjectId>,
+    /// Its name, unique in the organisation and environment.
+    pub name: String,
+    /// The connector's type.
+    pub connector: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Words to find it by.
+    pub tags: Vec<String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// The environment, such as `production`.
+    pub env: String,
+    /// What it is to its admins.
+    pub status: DatasourceStatus,
+    /// What it is to do.
+    pub desired_state: DesiredState,
+    /// The number of the published version.
+    pub current_version: Option<u32>,
+    /// The number of the newest draft that is newer than the published version.
+    pub draft_version: Option<u32>,
+    /// Grows with every change that matters to a worker.
+    pub generation: i64,
+    /// Grows with every change, for `ETag` and `If-Match`.
+    pub revision: i64,
+    /// When and by whom it was made.
+    pub created_at: Timestamp,
+    /// Who made it.
+    pub created_by: Option<UserId>,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Who changed it last.
+    pub updated_by: Option<UserId>,
+}
+
+/// The environment of a datasource that names none.
+pub const DEFAULT_ENV: &str = "production";
+
+/// Checks a datasource's name: 1 to 120 characters, no control characters, not only white space.
+///
+/// # Errors
+/// At pointer `/name`.
+pub fn check_name(name: &str) -> Result<(), InputError> {
+    let length = name.chars().count();
+    if name.trim().is_empty() || length > 120 || name.chars().any(char::is_control) {
+        return Err(InputError::new(
+            "/name",
+            "invalid",
+            "a name has 1 to 120 printable characters",
+        ));
+    }
+    Ok(())
+}
+
+/// Checks tags: at most 32, each 1 to 64 characters without white space.
+///
+/// # Errors
+/// At pointer `/tags` or `/tags/{n}`.
+pub fn check_tags(tags: &[String]) -> Result<(), InputError> {
+    if tags.len() > 32 {
+        return Err(InputError::new("/tags", "too_many", "at most 32 tags"));
+    }
+    let bad = tags
+        .iter()
+        .position(|tag| tag.is_empty() || tag.chars().count() > 64 || tag.chars().any(char::is_whitespace));
+    bad.map_or(Ok(()), |index| {
+        let detail = "a tag has 1 to 64 characters and no white space";
+        Err(InputError::new(format!("/tags/{index}"), "invalid", detail))
+    })
+}
+
+/// What a worker reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DatasourceState {
+    /// The state machine's state.
+    pub status: RuntimeStatus,
+    /// The generation that the worker reached.
+    pub observed_generation: i64,
+    /// The version that runs.
+    pub version: Option<u32>,
+    /// The newest version that ran.
+    pub last_good_version: Option<u32>,
+    /// The worker.
+    pub worker: Option<WorkerId>,
+    /// Why, for programs.
+    pub reason: Reason,
+    /// Why, for people.
+    pub message: Option<String>,
+    /// When the worker was last heard.
+    pub last_heartbeat: Option<Timestamp>,
+    /// When an event was last processed.
+    pub last_event_at: Option<Timestamp>,
+    /// How often it was started again after a failure.
+    pub restarts: u32,
+    /// When it will be tried again.
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+impl Default for DatasourceState {
+    fn default() -> Self {
+        Self {
+            status: RuntimeStatus::Init,
+            observed_generation: 0,
+            version: None,
+            last_good_version: None,
+            worker: None,
+            reason: Reason::NoWorker,
+            message: None,
+            last_heartbeat: None,
+            last_event_at: None,
+            restarts: 0,
+            next_attempt_at: None,
+        }
+    }
+}
+
+/// A snapshot of a datasource's numbers. Counters count records since the worker took the datasource, unless
+/// they say otherwise; rates are over the last ten seconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct DatasourceMetrics {
+    /// Events taken.
+    pub events: u64,
+    /// Bytes of events taken.
+    pub bytes: u64,
+    /// Records taken.
+    pub records: u64,
+    /// Records delivered.
+    pub delivered: u64,
+    /// Records filtered.
+    pub filtered: u64,
+    /// Records dead-lettered.
+    pub dead_lettered: u64,
+    /// Objects published.
+    pub objects: u64,
+    /// Failures other than dead letters.
+    pub errors: u64,
+    /// Events parked and not yet processed.
+    pub parked: u64,
+    /// Events per second.
+    pub events_per_second: f64,
+    /// Dead letters and errors per minute.
+    pub errors_per_minute: f64,
+    /// Milliseconds between acceptance and processing of the newest event.
+    pub lag_ms: u64,
+    /// Microseconds spent in the mapping, per event, on average.
+    pub mapping_us: f64,
+}
+
+states! {
+    /// What a row of a datasource's history is about.
+    DatasourceEventKind {
+        /// It was made.
+        Created = "created",
+        /// Its metadata or a draft was changed.
+        Updated = "updated",
+        /// A version was published.
+        Published = "published",
+        /// An earlier version was put back in effect.
+        RolledBack = "rolled_back",
+        /// It was enabled.
+        Enabled = "enabled",
+        /// It was disabled.
+        Disabled = "disabled",
+        /// A start was asked for.
+        StartRequested = "start_requested",
+        /// A stop was asked for.
+        StopRequested = "stop_requested",
+        /// A restart was asked for.
+        RestartRequested = "restart_requested",
+        /// A secret was written, rotated or deleted.
+        SecretChanged = "secret_changed",
+        /// Its state at run time changed.
+        StateChanged = "state_changed",
+        /// A worker refused a version and kept the one before.
+        VersionRejected = "version_rejected",
+        /// A version took effect at a worker.
+        VersionRunning = "version_running",
+        /// A test was run.
+        TestRun = "test_run",
+        /// It was deleted.
+        Deleted = "deleted",
+    }
+}
+
+/// A row of a datasource's history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DatasourceEvent {
+    /// Its identifier.
+    pub id: DatasourceEventId,
+    /// The datasource.
+    pub datasource: DatasourceId,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What it is about.
+    pub kind: DatasourceEventKind,
+    /// The version concerned.
+    pub version: Option<u32>,
+    /// Who did it; nothing for the system.
+    pub actor: Option<String>,
+    /// One line for people.
+    pub message: String,
+}

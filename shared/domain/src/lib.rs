@@ -1,0 +1,22 @@
+//! What HALCYON is, with nothing of how it is stored, sent or shown: identifiers, datasources and their
+//! lifecycle, versions and their configuration, the ontology, access rules and the messages' contents.
+//!
+//! Everything here is pure: time and identifiers come in as arguments, and no function does I/O.
+
+pub mod access;
+pub mod assignment;
+pub mod audit;
+pub mod clock;
+pub mod config;
+pub mod datasource;
+pub mod duration;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod lifecycle;
+pub mod mapping;
+pub mod merge;
+pub mod ontology;
+pub mod partition;
+pub mod test_run;
+pub mod version;
