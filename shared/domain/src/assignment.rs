@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     clock::Timestamp,
-    datasource::DatasourceMetrics,
+    datasource::{DatasourceEventKind, DatasourceMetrics},
     id::{DatasourceId, InstanceId, OrganizationId, WorkerId},
     lifecycle::{DatasourceStatus, DesiredState, Reason, RuntimeStatus},
 };
@@ -140,6 +140,26 @@ pub struct ConfigChange {
     pub organization: OrganizationId,
     /// The generation that the change made.
     pub generation: i64,
+    /// Who did what, for the datasource's history. Nothing for a notice that only asks to look again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<ChangeCause>,
+}
+
+/// Who did what to a datasource: what its history says of a [`ConfigChange`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeCause {
+    /// What was done.
+    pub kind: DatasourceEventKind,
+    /// When.
+    pub at: Timestamp,
+    /// The user's name; nothing for the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// The version concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// One line for people.
+    pub message: String,
 }
 
 /// A line of a datasource's log.

@@ -1,0 +1,91 @@
+//! What is known of a request before anybody looks at it: its identifier, its trace and where it came from.
+
+use std::net::IpAddr;
+
+use salvo::{Depot, FlowCtrl, Handler, Request, Response, async_trait, http::HeaderValue};
+use tracing::Instrument;
+
+/// What is known of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestInfo {
+    /// Its identifier, sent back as `x-request-id`.
+    pub request_id: String,
+    /// Its trace (W3C trace context, 32 hexadecimal digits): the caller's, or a new one.
+    pub trace_id: String,
+    /// The address it came from.
+    pub remote_ip: Option<IpAddr>,
+}
+
+impl RequestInfo {
+    /// What was found out when the request came in; found out now if the request did not pass [`Context`].
+    #[must_use]
+    pub fn of(req: &Request, depot: &Depot) -> Self {
+        depot
+            .obtain::<Self>()
+            .map_or_else(|_| Self::read(req), Clone::clone)
+    }
+
+    fn read(req: &Request) -> Self {
+        let trace_id = req
+            .headers()
+            .get("traceparent")
+            .and_then(|value| trace_id_of(value.to_str().ok()?))
+            .unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
+        Self {
+            request_id: uuid::Uuid::now_v7().to_string(),
+            trace_id,
+            remote_ip: req.remote_addr().ip(),
+        }
+    }
+}
+
+/// The trace identifier of a `traceparent` header (W3C Trace Context, section 3.2).
+fn trace_id_of(traceparent: &str) -> Option<String> {
+    let mut parts = traceparent.split('-');
+    let (version, trace_id) = (parts.next()?, parts.next()?);
+    let hex = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let valid = version.len() == 2
+        && version != "ff"
+        && hex(version)
+        && trace_id.len() == 32
+        && hex(trace_id)
+        && trace_id.bytes().any(|byte| byte != b'0');
+    valid.then(|| trace_id.to_owned())
+}
+
+/// Finds out what there is to know of each request, and gives its log lines a span.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context;
+
+#[async_trait]
+impl Handler for Context {
+    async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
+        let info = RequestInfo::read(req);
+        if let Ok(value) = HeaderValue::from_str(&info.request_id) {
+            res.headers_mut().insert("x-request-id", value);
+        }
+        let span = tracing::info_span!(
+            "request",
+            http.method = %req.method(),
+            http.path = req.uri().path(),
+            request.id = %info.request_id,
+            trace.id = %info.trace_id,
+        );
+        depot.inject(info);
+        ctrl.call_next(req, depot, res).instrument(span).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_valid_trace_is_taken_over() {
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(trace_id_of(&format!("00-{id}-00f067aa0ba902b7-01")).as_deref(), Some(id));
+        assert_eq!(trace_id_of("00-00000000000000000000000000000000-00f067aa0ba902b7-01"), None);
+        assert_eq!(trace_id_of("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), None);
+        assert_eq!(trace_id_of("nonsense"), None);
+    }
+}
