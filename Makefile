@@ -1,0 +1,37 @@
+# HALCYON Datasource Studio. `make run` and `make test` are all that is needed on a fresh Debian machine.
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint reference bench load
+
+help: ## Say what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+run: build ## Install what is missing, build, start the system; ARGS="--listen 127.0.0.1:9000" are its flags
+	exec target/release/halcyon up $(ARGS)
+
+build: ## Install what is missing and build the executable
+	scripts/setup
+	cargo build --release --locked -p halcyon --bin halcyon
+
+test: ## Install what the tests need and run them all
+	scripts/setup test
+	cargo nextest run --workspace --locked $(NEXTEST_ARGS)
+
+lint: ## Check format and lints
+	scripts/setup
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+reference: ## Write docs/reference/ anew
+	scripts/setup test
+	UPDATE_REFERENCE=1 cargo nextest run --workspace --locked -E 'test(reference_is_up_to_date)'
+
+bench: ## Measure the mapping beside hand-written code
+	cargo bench --locked -p halcyon-mapping
+
+load: build ## Measure ingest beside a bare server, and the time from 202 to the alert
+	scripts/setup test
+	cargo build --release --locked -p halcyon-load
+	target/release/halcyon-load ingest --sync always
+	target/release/halcyon-load ingest --sync default
+	target/release/halcyon-load latency
