@@ -1,0 +1,20 @@
+//! Envelope encryption of secrets.
+//!
+//! A value is encrypted with its tenant's data key, and the data key is wrapped by a key-encryption key that is
+//! never in the database. Every ciphertext is bound (as additional authenticated data) to what it is for: a value
+//! to organisation, datasource, name and version; a data key to its organisation and identifier. One that is moved
+//! to another row, tenant or name does not open.
+//!
+//! All encryption is AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce.
+
+mod envelope;
+mod error;
+mod keyring;
+mod tenant;
+mod token_key;
+
+pub use error::Error;
+pub use keyring::{Keyring, Wrapped};
+pub use secrecy::{ExposeSecret, SecretSlice, SecretString};
+pub use tenant::{DataKey, SecretContext};
+pub use token_key::TokenKey;
