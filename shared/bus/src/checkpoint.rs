@@ -1,0 +1,99 @@
+//! How far a pull source has read. A write carries the expected revision and the assignment's epoch, so that a
+//! worker that lost its datasource writes nothing any more.
+
+use halcyon_domain::{clock::Timestamp, id::DatasourceId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Bucket, Bus, Error, subjects::BucketName};
+
+/// How far a source has read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The epoch of the assignment that wrote it.
+    pub epoch: u64,
+    /// The connector's own position; null before the first.
+    pub position: Value,
+    /// When it was written.
+    pub at: Timestamp,
+}
+
+/// All checkpoints.
+#[derive(Clone)]
+pub struct CheckpointStore {
+    bucket: Bucket<Checkpoint>,
+}
+
+/// The right to write one datasource's checkpoint, until a later epoch claims it.
+pub struct CheckpointWriter {
+    bucket: Bucket<Checkpoint>,
+    key: String,
+    epoch: u64,
+    revision: u64,
+}
+
+impl Bus {
+    /// The checkpoints of pull sources.
+    #[must_use]
+    pub fn checkpoints(&self) -> CheckpointStore {
+        CheckpointStore { bucket: Bucket::new(self, BucketName::Checkpoints, "") }
+    }
+}
+
+impl CheckpointStore {
+    /// A datasource's checkpoint.
+    ///
+    /// # Errors
+    /// The bus cannot be reached.
+    pub async fn load(&self, datasource: DatasourceId) -> Result<Option<Checkpoint>, Error> {
+        Ok(self.bucket.get(&datasource.to_string()).await?.map(|entry| entry.value))
+    }
+
+    /// Claims a datasource's checkpoint for an epoch: writers of earlier epochs are refused from now on.
+    /// Returns the position to go on from.
+    ///
+    /// # Errors
+    /// `Conflict` if the epoch is not the newest.
+    pub async fn claim(
+        &self,
+        datasource: DatasourceId,
+        epoch: u64,
+        at: Timestamp,
+    ) -> Result<(CheckpointWriter, Value), Error> {
+        let key = datasource.to_string();
+        let (revision, position) = match self.bucket.get(&key).await? {
+            Some(entry) if entry.value.epoch > epoch => return Err(Error::Conflict),
+            Some(entry) => {
+                let claimed = Checkpoint { epoch, at, ..entry.value };
+                let revision = self.bucket.update(&key, &claimed, entry.revision).await?;
+                (revision, claimed.position)
+            }
+            None => {
+                let claimed = Checkpoint { epoch, position: Value::Null, at };
+                (self.bucket.create(&key, &claimed, None).await?, Value::Null)
+            }
+        };
+        let writer = CheckpointWriter { bucket: self.bucket.clone(), key, epoch, revision };
+        Ok((writer, position))
+    }
+
+    /// Forgets a datasource's checkpoint.
+    ///
+    /// # Errors
+    /// The bus cannot be reached.
+    pub async fn delete(&self, datasource: DatasourceId) -> Result<(), Error> {
+        self.bucket.delete(&datasource.to_string(), None).await
+    }
+}
+
+impl CheckpointWriter {
+    /// Writes the position. To be called only after what was read before it is durable downstream.
+    ///
+    /// # Errors
+    /// `Conflict` once a later epoch has claimed it: stop, and ack nothing upstream any more.
+    pub async fn save(&mut self, position: Value, at: Timestamp) -> Result<(), Error> {
+        let checkpoint = Checkpoint { epoch: self.epoch, position, at };
+        self.revision = self.bucket.update(&self.key, &checkpoint, self.revision).await?;
+        Ok(())
+    }
+}

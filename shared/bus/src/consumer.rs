@@ -1,0 +1,389 @@
+//! Durable pull consumers: batches of deliveries that are given back unless they are acked.
+
+use std::{
+    collections::VecDeque,
+    sync::atomic::Ordering,
+    time::Duration,
+};
+
+use async_nats::jetstream::{
+    self, AckKind,
+    consumer::{AckPolicy, DeliverPolicy, pull},
+    message::Acker,
+};
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
+use halcyon_domain::{
+    clock::Timestamp,
+    event::{EventOutcome, IngestEvent},
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    Bus, Error, codec,
+    connection::random_below,
+    subjects::{Stream, Subject},
+    trace,
+};
+
+/// Deliveries that were dropped without an ack, on their way back to the server.
+pub(crate) type NakQueue = mpsc::UnboundedSender<(Acker, Duration)>;
+
+/// How long a delivery may stay without an ack or a sign of progress. It bounds how long the work of a process
+/// that was killed waits.
+const ACK_WAIT: Duration = Duration::from_secs(10);
+/// The server says at least this often that it is still there.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// What a consumer reads, and how.
+#[derive(Clone, Debug)]
+pub struct ConsumerSpec {
+    stream: Stream,
+    name: String,
+    filter: Option<String>,
+    max_ack_pending: i64,
+    prefetch: usize,
+}
+
+/// A durable consumer. What it has fetched and not handed out is given back when it is dropped.
+pub struct Consumer {
+    bus: Bus,
+    spec: ConsumerSpec,
+    messages: Option<pull::Stream>,
+    /// Fetched over an earlier connection, and still ours.
+    buffered: VecDeque<jetstream::Message>,
+    connections: watch::Receiver<u64>,
+    failures: u32,
+}
+
+impl Bus {
+    /// The consumer of a partition of the ingest stream (worker). One process should hold it at a time.
+    #[must_use]
+    pub fn ingest_consumer(&self, partition: u16) -> Consumer {
+        self.consumer(ConsumerSpec {
+            stream: Stream::Ingest,
+            name: format!("worker-{partition}"),
+            filter: Some(Subject::Ingest(partition).to_string()),
+            max_ack_pending: 64,
+            prefetch: 16,
+        })
+    }
+
+    /// The consumer of all outcomes (ontology).
+    #[must_use]
+    pub fn ontology_consumer(&self) -> Consumer {
+        self.consumer(ConsumerSpec {
+            stream: Stream::Ontology,
+            name: "ontology".to_owned(),
+            filter: None,
+            max_ack_pending: 256,
+            prefetch: 32,
+        })
+    }
+
+    /// The consumer of configuration changes (registry). All registries share it.
+    #[must_use]
+    pub fn config_consumer(&self) -> Consumer {
+        self.consumer(ConsumerSpec {
+            stream: Stream::Config,
+            name: "registry".to_owned(),
+            filter: None,
+            max_ack_pending: 1_024,
+            prefetch: 256,
+        })
+    }
+
+    /// The consumer of audit entries (audit). All audit processes share it.
+    #[must_use]
+    pub fn audit_consumer(&self) -> Consumer {
+        self.consumer(ConsumerSpec {
+            stream: Stream::Audit,
+            name: "audit".to_owned(),
+            filter: None,
+            max_ack_pending: 1_024,
+            prefetch: 256,
+        })
+    }
+
+    fn consumer(&self, spec: ConsumerSpec) -> Consumer {
+        Consumer {
+            bus: self.clone(),
+            spec,
+            messages: None,
+            buffered: VecDeque::new(),
+            connections: self.connections(),
+            failures: 0,
+        }
+    }
+}
+
+impl Consumer {
+    /// Waits for a delivery and returns it with those that are there already, `max` at most. It can be cancelled
+    /// without losing anything. A connection that breaks, a server that falls silent and a consumer that is gone
+    /// only make it wait longer: it is made again.
+    pub async fn next_batch(&mut self, max: usize) -> Vec<Delivery> {
+        let first = self.next_message().await;
+        let mut batch = vec![self.delivery(first)];
+        while batch.len() < max.max(1) {
+            let message = match self.buffered.pop_front() {
+                Some(message) => Some(message),
+                None => self.ready_message(),
+            };
+            let Some(message) = message else { break };
+            batch.push(self.delivery(message));
+        }
+        batch
+    }
+
+    /// As [`Consumer::next_batch`], for one delivery.
+    pub async fn next(&mut self) -> Delivery {
+        let message = self.next_message().await;
+        self.delivery(message)
+    }
+
+    async fn next_message(&mut self) -> jetstream::Message {
+        loop {
+            if let Some(message) = self.buffered.pop_front() {
+                return message;
+            }
+            let Some(messages) = &mut self.messages else {
+                self.open().await;
+                continue;
+            };
+            tokio::select! {
+                message = messages.next() => match message {
+                    Some(Ok(message)) => {
+                        self.failures = 0;
+                        return message;
+                    }
+                    Some(Err(error)) => self.broken(&error.to_string()),
+                    None => self.broken("the subscription ended"),
+                },
+                Ok(()) = self.connections.changed() => self.broken("the connection was made again"),
+            }
+        }
+    }
+
+    fn ready_message(&mut self) -> Option<jetstream::Message> {
+        match self.messages.as_mut()?.next().now_or_never()?? {
+            Ok(message) => Some(message),
+            Err(error) => {
+                self.broken(&error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Leaves the subscription, keeping what was fetched.
+    fn broken(&mut self, why: &str) {
+        self.failures += 1;
+        self.bus.counters().consumers_recreated.fetch_add(1, Ordering::Relaxed);
+        let (stream, consumer) = (self.spec.stream.as_str(), &self.spec.name);
+        if self.failures > 1 {
+            tracing::warn!(stream, consumer, reason = why, "a consumer is made again");
+        } else {
+            tracing::info!(stream, consumer, reason = why, "a consumer is made again");
+        }
+        if let Some(mut messages) = self.messages.take() {
+            drain(&mut messages, &mut self.buffered);
+        }
+    }
+
+    async fn open(&mut self) {
+        if self.failures > 0 {
+            let full = 50_u64 << self.failures.min(6);
+            tokio::time::sleep(Duration::from_millis(full / 2 + random_below(full / 2))).await;
+        }
+        self.connections.mark_unchanged();
+        match self.try_open().await {
+            Ok(messages) => self.messages = Some(messages),
+            Err(error) => self.broken(&error),
+        }
+    }
+
+    async fn try_open(&self) -> Result<pull::Stream, String> {
+        let spec = &self.spec;
+        let config = pull::Config {
+            durable_name: Some(spec.name.clone()),
+            name: Some(spec.name.clone()),
+            filter_subject: spec.filter.clone().unwrap_or_default(),
+            ack_policy: AckPolicy::Explicit,
+            deliver_policy: DeliverPolicy::All,
+            ack_wait: ACK_WAIT,
+            // Attempts are counted by us: a message that the server gives up on would stay for ever.
+            max_deliver: -1,
+            max_ack_pending: spec.max_ack_pending,
+            ..pull::Config::default()
+        };
+        let jetstream = self.bus.jetstream();
+        let consumer = jetstream
+            .create_consumer_on_stream(config, spec.stream.as_str())
+            .await
+            .map_err(|error| error.to_string())?;
+        consumer
+            .stream()
+            .max_messages_per_batch(spec.prefetch)
+            .heartbeat(HEARTBEAT)
+            .expires(Duration::from_secs(20))
+            .messages()
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    fn delivery(&self, message: jetstream::Message) -> Delivery {
+        Delivery::new(message, self.bus.naks().clone())
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if let Some(mut messages) = self.messages.take() {
+            drain(&mut messages, &mut self.buffered);
+        }
+        for message in std::mem::take(&mut self.buffered) {
+            drop(self.delivery(message));
+        }
+    }
+}
+
+fn drain(messages: &mut pull::Stream, buffered: &mut VecDeque<jetstream::Message>) {
+    while let Some(Some(message)) = messages.next().now_or_never() {
+        match message {
+            Ok(message) => buffered.push_back(message),
+            Err(_) => break,
+        }
+    }
+}
+
+/// A message that is given back to its consumer when this is dropped without an ack.
+pub struct Delivery {
+    message: async_nats::Message,
+    acker: Option<Acker>,
+    naks: NakQueue,
+    sequence: u64,
+    delivered: u32,
+    published_at: Timestamp,
+}
+
+impl Delivery {
+    fn new(message: jetstream::Message, naks: NakQueue) -> Self {
+        let (sequence, delivered, published_at) = match message.info() {
+            Ok(info) => (
+                info.stream_sequence,
+                u32::try_from(info.delivered).unwrap_or(u32::MAX),
+                Timestamp::from_timestamp_nanos(info.published.unix_timestamp_nanos() as i64),
+            ),
+            Err(_) => (0, 1, Timestamp::default()),
+        };
+        let (message, acker) = message.split();
+        Self { message, acker: Some(acker), naks, sequence, delivered, published_at }
+    }
+
+    /// The message's bytes.
+    #[must_use]
+    pub const fn payload(&self) -> &Bytes {
+        &self.message.payload
+    }
+
+    /// Its sequence in the stream.
+    #[must_use]
+    pub const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// How often it was delivered, this time included: 1 for the first time.
+    #[must_use]
+    pub const fn delivered(&self) -> u32 {
+        self.delivered
+    }
+
+    /// When it was stored.
+    #[must_use]
+    pub const fn published_at(&self) -> Timestamp {
+        self.published_at
+    }
+
+    /// The identifier that its publisher gave it (`Nats-Msg-Id`): the same if it was published twice.
+    #[must_use]
+    pub fn message_id(&self) -> Option<&str> {
+        let headers = self.message.headers.as_ref()?;
+        headers.get(async_nats::header::NATS_MESSAGE_ID).map(async_nats::HeaderValue::as_str)
+    }
+
+    /// Its W3C trace context.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<String> {
+        trace::extract(self.message.headers.as_ref())
+    }
+
+    /// Its events, if it is a frame of the ingest stream.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn events(&self) -> Result<Vec<IngestEvent>, Error> {
+        codec::decode_events(self.payload())
+    }
+
+    /// Its outcomes, if it is a frame of the ontology stream.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn outcomes(&self) -> Result<Vec<EventOutcome>, Error> {
+        codec::decode_outcomes(self.payload())
+    }
+
+    /// Its body as JSON.
+    ///
+    /// # Errors
+    /// It is no `T`.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_slice(self.payload()).map_err(Error::malformed)
+    }
+
+    /// Done with. An ack that gets lost makes the message come again.
+    ///
+    /// # Errors
+    /// The ack could not be sent.
+    pub async fn ack(mut self) -> Result<(), Error> {
+        let Some(acker) = self.acker.take() else { return Ok(()) };
+        acker.ack().await.map_err(Error::unavailable)
+    }
+
+    /// Still being worked on: starts the wait for the ack anew (10 seconds). To be called every few seconds.
+    ///
+    /// # Errors
+    /// It could not be sent.
+    pub async fn in_progress(&self) -> Result<(), Error> {
+        let Some(acker) = &self.acker else { return Ok(()) };
+        acker.ack_with(AckKind::Progress).await.map_err(Error::unavailable)
+    }
+
+    /// Given back, to come again after `delay`.
+    pub fn give_back(mut self, delay: Duration) {
+        self.nak(delay);
+    }
+
+    fn nak(&mut self, delay: Duration) {
+        if let Some(acker) = self.acker.take() {
+            // Without a receiver the connection is gone, and the wait for the ack runs out by itself.
+            let _ = self.naks.send((acker, delay));
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        let delay = Duration::from_millis(50_u64 << self.delivered.saturating_sub(1).min(6));
+        self.nak(delay);
+    }
+}
+
+/// Gives dropped deliveries back, for as long as the connection lives.
+pub(crate) async fn nak_task(mut queue: mpsc::UnboundedReceiver<(Acker, Duration)>) {
+    while let Some((acker, delay)) = queue.recv().await {
+        if let Err(error) = acker.ack_with(AckKind::Nak(Some(delay))).await {
+            tracing::debug!(error = %error, "a delivery could not be given back");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Publishing with an ack from JetStream.
+
+use std::time::Duration;
+
+use async_nats::{HeaderMap, client::RequestErrorKind};
+use bytes::Bytes;
+use serde::Deserialize;
+
+use crate::{Bus, Error};
+
+/// Where a message was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// Its sequence in the stream.
+    pub(crate) sequence: u64,
+    /// Whether it was there already, by its `Nats-Msg-Id`.
+    pub(crate) duplicate: bool,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    seq: u64,
+    #[serde(default)]
+    duplicate: bool,
+    error: Option<ApiError>,
+}
+
+#[derive(Deserialize)]
+struct ApiError {
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+/// Error codes of nats-server (`server/errors.json`).
+mod code {
+    /// The stream could not store it: one of its limits.
+    pub(super) const STORE_FAILED: u64 = 10_077;
+    /// The account's or server's storage is used up.
+    pub(super) const RESOURCES: [u64; 3] = [10_002, 10_023, 10_047];
+    /// The message is larger than the stream's limit.
+    pub(super) const MESSAGE_SIZE: u64 = 10_054;
+    /// Another message is the last on the subject (the second one: without saying which).
+    pub(super) const WRONG_LAST: [u64; 2] = [10_071, 10_164];
+}
+
+impl Bus {
+    /// Publishes one message and waits for JetStream's ack.
+    ///
+    /// # Errors
+    /// `Timeout` leaves open whether it was stored.
+    pub(crate) async fn publish_stored(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Stored, Error> {
+        let size = payload.len();
+        let request = async_nats::Request::new().headers(headers).payload(payload).timeout(Some(timeout));
+        let answer = self.client().send_request(subject.clone(), request).await;
+        let message = answer.map_err(|error| match error.kind() {
+            RequestErrorKind::TimedOut => Error::Timeout(timeout),
+            RequestErrorKind::NoResponders => Error::Unavailable(format!("no stream takes {subject}")),
+            RequestErrorKind::MaxPayloadExceeded => Error::TooLarge { size, limit: self.max_payload() },
+            _ => Error::unavailable(error),
+        })?;
+        let answer: Answer = serde_json::from_slice(&message.payload).map_err(Error::malformed)?;
+        match answer.error {
+            None => Ok(Stored { sequence: answer.seq, duplicate: answer.duplicate }),
+            Some(error) => Err(self.refusal(&subject, size, error)),
+        }
+    }
+
+    /// As [`Self::publish_stored`], sent again with the same headers (and so the same `Nats-Msg-Id`) until it
+    /// is acked or `publish_deadline` has passed.
+    pub(crate) async fn publish_until_stored(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<Stored, Error> {
+        let deadline = tokio::time::Instant::now() + self.settings().publish_deadline.get();
+        let mut connections = self.connections();
+        loop {
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            let wait = self.settings().ack_timeout.get().min(left).max(Duration::from_millis(1));
+            let publish = self.publish_stored(subject.clone(), headers.clone(), payload.clone(), wait);
+            let result = tokio::select! {
+                result = publish => result,
+                // The ack of what was sent over the old connection never comes.
+                Ok(()) = connections.changed() => Err(Error::unavailable("the connection broke")),
+            };
+            let retry = matches!(result, Err(Error::Timeout(_) | Error::Unavailable(_)));
+            if !retry || tokio::time::Instant::now() >= deadline {
+                return result;
+            }
+            self.counters().frames_retried.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(20).min(left)).await;
+        }
+    }
+
+    fn refusal(&self, subject: &str, size: usize, error: ApiError) -> Error {
+        match error.err_code {
+            code if code::WRONG_LAST.contains(&code) => Error::Conflict,
+            code if code == code::STORE_FAILED || code::RESOURCES.contains(&code) => {
+                Error::Full(format!("{subject}: {}", error.description))
+            }
+            code::MESSAGE_SIZE => Error::TooLarge { size, limit: self.max_payload() },
+            _ => Error::Refused(format!("{subject}: {}", error.description)),
+        }
+    }
+}
+
+/// Headers with a `Nats-Msg-Id`, by which the server drops a message that comes twice.
+pub(crate) fn with_message_id(id: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
+    headers
+}

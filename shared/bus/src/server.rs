@@ -1,0 +1,179 @@
+//! The configuration of a nats-server: storage, limits, a user for each service with its permissions.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use crate::{Error, Service};
+
+const TEMPLATE: &str = include_str!("../../../nats/server.conf");
+const PERMISSIONS: &str = include_str!("../../../nats/permissions.toml");
+
+/// The name of the user that may only subscribe to committed objects.
+pub const SUBSCRIBER: &str = "subscriber";
+
+/// What a server's configuration is made of.
+#[derive(Clone, Debug)]
+pub struct ServerParams {
+    /// The server's name, unique in a cluster.
+    pub server_name: String,
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where the server tells about itself over HTTP; it must be on loopback.
+    pub monitor: Option<SocketAddr>,
+    /// The folder that JetStream stores in.
+    pub store_dir: PathBuf,
+    /// The most that JetStream may store in files, in bytes. At least what `streams.toml` adds up to.
+    pub max_file_store: u64,
+    /// Whether each ack comes after a file sync. Only a test of what goes wrong otherwise sets this to false.
+    pub sync_always: bool,
+    /// The public nkey of each service.
+    pub users: Vec<(Service, String)>,
+    /// The password of the user `subscriber`, who may subscribe to `halcyon.>` and publish nothing.
+    pub subscriber_password: SecretString,
+}
+
+impl ServerParams {
+    /// Parameters with 16 GiB of storage, safe from power cuts, without monitoring.
+    #[must_use]
+    pub fn new(
+        listen: SocketAddr,
+        store_dir: PathBuf,
+        users: Vec<(Service, String)>,
+        subscriber_password: SecretString,
+    ) -> Self {
+        Self {
+            server_name: "halcyon".to_owned(),
+            listen,
+            monitor: None,
+            store_dir,
+            max_file_store: 16 * 1024 * 1024 * 1024,
+            sync_always: true,
+            users,
+            subscriber_password,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Permissions {
+    #[serde(default)]
+    responds: bool,
+    publish: Vec<String>,
+    subscribe: Vec<String>,
+}
+
+/// Renders the configuration file. It holds a password: keep it readable by its owner only.
+///
+/// # Errors
+/// A parameter cannot be written into the file, or the monitoring address is not on loopback.
+pub fn server_config(params: &ServerParams) -> Result<String, Error> {
+    let monitor = match params.monitor {
+        Some(address) if !address.ip().is_loopback() => {
+            return Err(Error::Setup("the monitoring address must be on loopback".to_owned()));
+        }
+        Some(address) => format!("http: {}", quote(&address.to_string())?),
+        None => String::new(),
+    };
+    let store_dir = params.store_dir.to_str();
+    let store_dir = store_dir.ok_or_else(|| Error::Setup("the store folder's name is not UTF-8".to_owned()))?;
+    let sync_interval = if params.sync_always { "always" } else { "\"2m\"" };
+    let filled = [
+        ("{{server_name}}", quote(&params.server_name)?),
+        ("{{listen}}", quote(&params.listen.to_string())?),
+        ("{{monitor}}", monitor),
+        ("{{store_dir}}", quote(store_dir)?),
+        ("{{max_file_store}}", params.max_file_store.to_string()),
+        ("{{sync_interval}}", sync_interval.to_owned()),
+        ("{{users}}", users(params)?),
+    ];
+    // Comments come from the template; what is filled in is never looked at again.
+    let mut config = String::with_capacity(TEMPLATE.len() + 16 * 1024);
+    let mut rest = TEMPLATE;
+    while let Some(at) = rest.find("{{") {
+        config.push_str(&rest[..at]);
+        rest = &rest[at..];
+        match filled.iter().find(|(name, _)| rest.starts_with(name)) {
+            Some((name, value)) => {
+                config.push_str(value);
+                rest = &rest[name.len()..];
+            }
+            None => {
+                config.push_str("{{");
+                rest = &rest[2..];
+            }
+        }
+    }
+    config.push_str(rest);
+    Ok(config)
+}
+
+fn users(params: &ServerParams) -> Result<String, Error> {
+    let permissions: BTreeMap<String, Permissions> =
+        toml::from_str(PERMISSIONS).map_err(|error| Error::Setup(error.to_string()))?;
+    let all = permissions.get("all").cloned().unwrap_or_default();
+    let mut users = String::new();
+    for (service, key) in &params.users {
+        let own = permissions.get(service.as_str());
+        let own = own.ok_or_else(|| Error::Setup(format!("{service} has no permissions")))?;
+        let inbox = service.inbox_prefix();
+        let subjects = |all: &[String], own: &[String]| {
+            let list = all.iter().chain(own).map(|subject| quote(&subject.replace("<inbox>", &inbox)));
+            Ok::<_, Error>(list.collect::<Result<Vec<_>, _>>()?.join(", "))
+        };
+        // A responder may answer to the inbox of who asked, once, and for as long as a test run may take.
+        let responses = if own.responds { ", allow_responses: { max: 2, expires: \"2m\" }" } else { "" };
+        users.push_str(&format!(
+            "    {{ nkey: {}, permissions: {{ publish: {{ allow: [{}] }}, subscribe: {{ allow: [{}] }}{responses} }} }}\n",
+            quote(key)?,
+            subjects(&all.publish, &own.publish)?,
+            subjects(&all.subscribe, &own.subscribe)?,
+        ));
+    }
+    let password = quote(params.subscriber_password.expose_secret())?;
+    users.push_str(&format!(
+        "    {{ user: {SUBSCRIBER}, password: {password}, permissions: {{ publish: {{ deny: [\">\"] }}, subscribe: {{ allow: [\"halcyon.>\", \"_INBOX_{SUBSCRIBER}.>\"] }} }} }}"
+    ));
+    Ok(users)
+}
+
+/// A quoted string of the configuration's language, whose escapes are few.
+fn quote(text: &str) -> Result<String, Error> {
+    if text.chars().any(|c| c.is_control() || matches!(c, '"' | '\\')) {
+        return Err(Error::Setup("a value of the server's configuration holds quotes or control characters".to_owned()));
+    }
+    Ok(format!("\"{text}\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Identity;
+
+    fn params() -> ServerParams {
+        let users = Service::ALL.map(|service| {
+            let key = Identity::generate(service).public_key().unwrap();
+            (service, key)
+        });
+        let listen = "127.0.0.1:4222".parse().unwrap();
+        ServerParams::new(listen, "/data/nats".into(), users.to_vec(), "pass".into())
+    }
+
+    #[test]
+    fn everything_is_filled_in() {
+        let config = server_config(&params()).unwrap();
+        assert!(!config.contains("{{server") && !config.contains("<inbox>"), "{config}");
+        assert!(config.contains("sync_interval: always"));
+        assert_eq!(config.matches("nkey: \"U").count(), 6);
+    }
+
+    #[test]
+    fn what_could_break_out_of_a_string_is_refused() {
+        let broken = ServerParams { subscriber_password: "a\" }, x".into(), ..params() };
+        assert!(server_config(&broken).is_err());
+        let open = ServerParams { monitor: Some("0.0.0.0:8222".parse().unwrap()), ..params() };
+        assert!(server_config(&open).is_err());
+    }
+}
