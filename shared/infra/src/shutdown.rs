@@ -1,74 +1,89 @@
-//! Stopping in order: intake ends, what is in flight is finished within a deadline.
+//! The request to stop, and what waits for work in flight.
 
-use std::{io, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Tells everything that belongs together to stop, and waits for it. Clones are the same shutdown.
-#[derive(Clone, Debug, Default)]
+/// How long a drain may take if nothing else is said.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(20);
+
+/// A request to stop that many parts wait for. Clones share it.
+#[derive(Clone, Debug)]
 pub struct Shutdown {
     token: CancellationToken,
     tasks: TaskTracker,
+    grace: Duration,
+    requested: Arc<OnceLock<Instant>>,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self::new(DEFAULT_GRACE)
+    }
 }
 
 impl Shutdown {
-    /// A shutdown that was not asked for yet.
+    /// `grace` is how long a drain may take from the moment that the stop is requested.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(grace: Duration) -> Self {
+        Self { token: CancellationToken::new(), tasks: TaskTracker::new(), grace, requested: Arc::default() }
     }
 
-    /// A shutdown of a part: it is triggered with this one, and can be triggered on its own.
-    #[must_use]
-    pub fn part(&self) -> Self {
-        Self {
-            token: self.token.child_token(),
-            tasks: TaskTracker::new(),
-        }
-    }
-
-    /// Asks everything to stop.
+    /// Requests the stop. More than once does no harm.
     pub fn trigger(&self) {
+        self.requested.get_or_init(Instant::now);
         self.token.cancel();
     }
 
-    /// Whether stopping was asked for.
+    /// Whether the stop was requested.
     #[must_use]
     pub fn is_triggered(&self) -> bool {
         self.token.is_cancelled()
     }
 
-    /// Waits until stopping is asked for.
-    pub async fn triggered(&self) {
+    /// Returns when the stop is requested.
+    pub async fn wait(&self) {
         self.token.cancelled().await;
     }
 
-    /// Runs a future that is dropped when stopping is asked for; nothing then.
-    pub async fn unless_triggered<F: Future>(&self, future: F) -> Option<F::Output> {
-        self.token.run_until_cancelled(future).await
+    /// The token behind it, for what selects on one.
+    #[must_use]
+    pub fn token(&self) -> CancellationToken {
+        self.token.clone()
     }
 
-    /// Spawns a task that [`Shutdown::drain`] waits for. The task must notice the shutdown itself.
-    pub fn spawn<F>(&self, future: F) -> tokio::task::JoinHandle<F::Output>
+    /// Starts a task that [`Self::drained`] waits for.
+    pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.tasks.spawn(future)
+        self.tasks.spawn(task)
     }
 
-    /// Waits for every spawned task. Returns whether all ended within `deadline`.
-    pub async fn drain(&self, deadline: Duration) -> bool {
+    /// How much of the grace is left; all of it before the stop is requested.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.requested.get().map_or(self.grace, |since| self.grace.saturating_sub(since.elapsed()))
+    }
+
+    /// Waits until every task of [`Self::spawn`] has ended, or the grace is over. False if some still run.
+    pub async fn drained(&self) -> bool {
         self.tasks.close();
-        tokio::time::timeout(deadline, self.tasks.wait()).await.is_ok()
+        tokio::time::timeout(self.remaining(), self.tasks.wait()).await.is_ok()
     }
 
-    /// Triggers the shutdown on SIGTERM or SIGINT.
+    /// Requests the stop on SIGTERM or SIGINT.
     ///
     /// # Errors
-    /// The signals cannot be listened to.
-    pub fn on_signals(&self) -> io::Result<()> {
+    /// The handlers cannot be set.
+    pub fn on_signals(&self) -> std::io::Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let shutdown = self.clone();
@@ -77,7 +92,7 @@ impl Shutdown {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
             };
-            tracing::info!(signal = name, "stopping");
+            tracing::info!(signal = name, "asked to stop");
             shutdown.trigger();
         });
         Ok(())
@@ -89,18 +104,21 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_part_stops_with_the_whole_and_alone() {
-        let whole = Shutdown::new();
-        let (one, other) = (whole.part(), whole.part());
-        one.trigger();
-        assert!(!whole.is_triggered() && !other.is_triggered());
-        let waits = other.clone();
-        other.spawn(async move { waits.triggered().await });
-        assert!(
-            !other.drain(Duration::from_millis(1)).await,
-            "the task still runs"
-        );
-        whole.trigger();
-        assert!(other.drain(Duration::from_secs(5)).await);
+    async fn a_drain_waits_for_the_tasks() {
+        let shutdown = Shutdown::new(Duration::from_secs(5));
+        let other = shutdown.clone();
+        let task = shutdown.spawn(async move { other.wait().await });
+        assert!(!shutdown.is_triggered());
+        shutdown.trigger();
+        assert!(shutdown.drained().await);
+        assert!(task.is_finished());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_ends_with_the_grace() {
+        let shutdown = Shutdown::new(Duration::from_millis(10));
+        shutdown.spawn(std::future::pending::<()>());
+        shutdown.trigger();
+        assert!(!shutdown.drained().await);
     }
 }
