@@ -1,0 +1,29 @@
+//! The catalog: one line for each connector.
+
+use crate::{Connector, ConnectorSpec, generator::Generator, http_webhook::HttpWebhook};
+
+/// Every connector. Adding one is a folder of this crate and a line here.
+static CATALOG: &[&'static dyn Connector] = &[
+    &HttpWebhook, //
+    &Generator,
+];
+
+/// Every connector, in the order in which people should see them.
+#[must_use]
+pub fn catalog() -> &'static [&'static dyn Connector] {
+    CATALOG
+}
+
+/// The connector of `type_name` (such as `http_webhook`).
+#[must_use]
+pub fn find(type_name: &str) -> Option<&'static dyn Connector> {
+    CATALOG
+        .iter()
+        .copied()
+        .find(|connector| connector.spec().type_name == type_name)
+}
+
+/// What each connector says of itself, in the catalog's order.
+pub fn specs() -> impl Iterator<Item = &'static ConnectorSpec> {
+    CATALOG.iter().map(|connector| connector.spec())
+}

@@ -1,0 +1,111 @@
+//! The catalog's side of `generator`.
+
+use std::sync::LazyLock;
+
+use async_trait::async_trait;
+use chrono::DateTime;
+use halcyon_domain::{
+    clock::Timestamp,
+    error::{InputError, from_value},
+    test_run::CheckResult,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{payload, source::GeneratorSource};
+use crate::{
+    Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
+    SourceContext, check, presets, validate_connection,
+};
+
+const TYPE: &str = "generator";
+
+/// Synthetic security alerts at a rate.
+#[derive(Clone, Copy, Debug)]
+pub struct Generator;
+
+/// The connection, as it is written. Its JSON Schema is `schema.json`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Connection {
+    pub(crate) records_per_second: f64,
+    pub(crate) total: Option<u64>,
+    #[serde(default)]
+    pub(crate) seed: u32,
+    #[serde(default = "default_start")]
+    pub(crate) start_time: String,
+}
+
+fn default_start() -> String {
+    "2026-01-01T00:00:00Z".to_owned()
+}
+
+impl Connection {
+    pub(crate) fn read(connection: &Value) -> Result<(Self, Timestamp), InputError> {
+        let connection: Self = from_value(connection.clone())?;
+        let start = DateTime::parse_from_rfc3339(&connection.start_time).map_err(|_| {
+            InputError::new(
+                "/start_time",
+                "format",
+                "the value is not a time such as 2026-01-01T00:00:00Z",
+            )
+        })?;
+        Ok((connection, start.to_utc()))
+    }
+}
+
+static SPEC: LazyLock<ConnectorSpec> = LazyLock::new(|| ConnectorSpec {
+    type_name: TYPE,
+    name: "Generator",
+    description: "Synthetic security alerts at a rate, for demonstrations and load. The same settings make the same alerts.",
+    icon: include_str!("icon.svg"),
+    config_schema: serde_json::from_str(include_str!("schema.json")).unwrap_or_default(),
+    capabilities: Capabilities {
+        push: false,
+        pull: true,
+        ordering: Ordering::Total,
+        resumable: true,
+        backfill: false,
+        sample: true,
+    },
+    samples: vec![SamplePayload {
+        name: "A synthetic alert",
+        payload: serde_json::to_value(payload::alert(0, 1, Timestamp::default())).unwrap_or_default(),
+    }],
+    signature_presets: Vec::new(),
+    presets: presets::of_connector(TYPE),
+});
+
+#[async_trait]
+impl Connector for Generator {
+    fn spec(&self) -> &'static ConnectorSpec {
+        &SPEC
+    }
+
+    fn validate(&self, connection: &Value) -> Vec<InputError> {
+        Connection::read(connection).err().into_iter().collect()
+    }
+
+    async fn check(&self, context: &CheckContext<'_>) -> Vec<CheckResult> {
+        let errors = validate_connection(TYPE, context.connection);
+        if errors.is_empty() {
+            return vec![check::passed("configuration", "alerts can be made")];
+        }
+        let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        vec![check::failed(
+            "configuration",
+            found.join("; "),
+            "correct the connection",
+        )]
+    }
+
+    fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
+        let errors = validate_connection(TYPE, &context.connection);
+        if !errors.is_empty() {
+            return Err(Error::Config(errors));
+        }
+        let (connection, start) =
+            Connection::read(&context.connection).map_err(|error| Error::Config(vec![error]))?;
+        Ok(Box::new(GeneratorSource::new(connection, start, &context)?))
+    }
+}

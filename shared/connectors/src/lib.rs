@@ -1,0 +1,27 @@
+//! Connectors: the kinds of feed that a datasource can be. Each is a folder here and one line of [`catalog`];
+//! its form, validation, documentation and compliance test follow from its [`ConnectorSpec`].
+
+pub mod check;
+pub mod generator;
+pub mod http_webhook;
+
+mod catalog;
+#[cfg(test)]
+mod compliance;
+mod connector;
+mod error;
+mod presets;
+mod schema;
+mod secret;
+mod source;
+mod spec;
+mod validate;
+
+pub use catalog::{catalog, find, specs};
+pub use connector::{CheckContext, Connector, Verifier};
+pub use error::Error;
+pub use presets::{VendorPreset, vendor_presets};
+pub use secret::{SecretName, SecretValue, Secrets, secret_names};
+pub use source::{BatchLimits, Checkpoint, Lag, Source, SourceBatch, SourceContext, SourceRecord};
+pub use spec::{Capabilities, ConnectorSpec, Ordering, SamplePayload, SignaturePreset};
+pub use validate::validate_connection;

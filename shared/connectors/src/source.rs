@@ -1,0 +1,115 @@
+//! Reading a feed: the side of a connector that a worker drives.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use halcyon_domain::clock::{Clock, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Error, Secrets};
+
+/// Where a source is in its feed. What is inside belongs to the connector; to everyone else it is JSON to keep.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Checkpoint(pub Value);
+
+/// What a source is built from.
+#[derive(Clone)]
+pub struct SourceContext {
+    /// The version's `connection`.
+    pub connection: Value,
+    /// The secrets that the connection names.
+    pub secrets: Secrets,
+    /// Where to go on; `None` starts at the beginning.
+    pub checkpoint: Option<Checkpoint>,
+    /// How large a batch may be, and how long it may be gathered.
+    pub limits: BatchLimits,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for SourceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the connection: a connection may hold what its author took for harmless.
+        f.debug_struct("SourceContext")
+            .field("secrets", &self.secrets)
+            .field("checkpoint", &self.checkpoint)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The bounds of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// The most records of a batch; at least 1.
+    pub max_records: usize,
+    /// How long a batch that has a record waits for more.
+    pub max_wait: Duration,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self {
+            max_records: 500,
+            max_wait: Duration::from_millis(100),
+        }
+    }
+}
+
+/// One event of a feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceRecord {
+    /// The event as it came.
+    pub bytes: Bytes,
+    /// The event's identity in its feed: reading it again gives the same key.
+    pub dedupe_key: Option<String>,
+    /// When it was read.
+    pub received_at: Timestamp,
+}
+
+/// Events, and where the feed stands after them.
+#[derive(Clone, Debug)]
+pub struct SourceBatch {
+    /// The events, in the feed's order; never empty.
+    pub records: Vec<SourceRecord>,
+    /// Where a restart goes on once these events are durable.
+    pub checkpoint: Checkpoint,
+}
+
+/// How far a source is behind its feed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Records not read yet.
+    pub records: Option<u64>,
+    /// Age of the oldest record not read yet.
+    pub age: Option<Duration>,
+}
+
+/// A running reader.
+///
+/// The caller's order is: `next_batch`, make the records durable downstream, store the checkpoint, `ack`. A crash
+/// between any two of these reads the batch again, so nothing is lost; the dedupe key makes that harmless.
+#[async_trait]
+pub trait Source: Send {
+    /// Waits for the next batch; `None` when the feed has ended or the source was stopped. Cancel safe: a dropped
+    /// call loses no record. May be called before the last batch was acknowledged.
+    ///
+    /// # Errors
+    /// By class, see [`Error`]; after a transient one the same source may be asked again.
+    async fn next_batch(&mut self) -> Result<Option<SourceBatch>, Error>;
+
+    /// Everything up to `checkpoint` is durable and the checkpoint is stored: the upstream may forget it.
+    ///
+    /// # Errors
+    /// By class, see [`Error`].
+    async fn ack(&mut self, checkpoint: &Checkpoint) -> Result<(), Error>;
+
+    /// How far the source is behind, as far as it knows.
+    fn lag(&self) -> Lag;
+
+    /// Lets go of the upstream. Afterwards `next_batch` gives `None`.
+    async fn stop(&mut self);
+}
