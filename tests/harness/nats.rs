@@ -20,13 +20,19 @@ use crate::{ports, wait};
 pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("HALCYON_NATS_SERVER") {
         let path = PathBuf::from(path);
-        ensure!(path.is_file(), "HALCYON_NATS_SERVER names no file: {}", path.display());
+        ensure!(
+            path.is_file(),
+            "HALCYON_NATS_SERVER names no file: {}",
+            path.display()
+        );
         return Ok(path);
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let local = folder.ancestors().map(|folder| folder.join(".tools/nats-server"));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let installed = std::env::split_paths(&path).map(|folder| folder.join("nats-server")).collect::<Vec<_>>();
+    let installed = std::env::split_paths(&path)
+        .map(|folder| folder.join("nats-server"))
+        .collect::<Vec<_>>();
     let found = local.chain(installed).find(|file| file.is_file());
     found.context("no nats-server: set HALCYON_NATS_SERVER, or put it at .tools/nats-server or on PATH")
 }
@@ -61,8 +67,15 @@ impl Nats {
     pub async fn start_with(config: impl FnOnce(u16, &Path) -> String) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = ports::free();
-        fs::write(folder.path().join("nats.conf"), config(port, &folder.path().join("store")))?;
-        let mut nats = Self { child: None, folder, port };
+        fs::write(
+            folder.path().join("nats.conf"),
+            config(port, &folder.path().join("store")),
+        )?;
+        let mut nats = Self {
+            child: None,
+            folder,
+            port,
+        };
         nats.restart().await?;
         Ok(nats)
     }
@@ -106,7 +119,11 @@ impl Nats {
         let log = File::options().create(true).append(true).open(self.log())?;
         let mut command = dies_with_us(&binary()?);
         command.arg("-c").arg(self.folder.path().join("nats.conf"));
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
         self.child = Some(child);
         self.wait_ready().await
     }
@@ -120,7 +137,10 @@ impl Nats {
                 bail!("nats-server ended with {status}:\n{}", self.log_text());
             }
             // The server listens only after its streams are recovered.
-            if wait::eventually(Duration::from_millis(100), || listens(&address)).await.is_ok() {
+            if wait::eventually(Duration::from_millis(100), || listens(&address))
+                .await
+                .is_ok()
+            {
                 return Ok(());
             }
         }

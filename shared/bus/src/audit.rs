@@ -13,6 +13,8 @@ impl Bus {
         let payload = serde_json::to_vec(entry).map_err(Error::malformed)?;
         let headers = with_message_id(&entry.id.to_string());
         let subject = Subject::Audit(entry.organization).to_string();
-        self.publish_until_stored(subject, headers, payload.into()).await.map(|_| ())
+        self.publish_until_stored(subject, headers, payload.into())
+            .await
+            .map(|_| ())
     }
 }

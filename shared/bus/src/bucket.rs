@@ -4,9 +4,7 @@ use std::{marker::PhantomData, time::Duration};
 
 use async_nats::{HeaderMap, header};
 use bytes::Bytes;
-use halcyon_domain::{
-    assignment::{Assignment, IngestRoute, PartitionAssignment},
-};
+use halcyon_domain::assignment::{Assignment, IngestRoute, PartitionAssignment};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
@@ -34,7 +32,12 @@ pub struct Bucket<T> {
 
 impl<T> Clone for Bucket<T> {
     fn clone(&self) -> Self {
-        Self { bus: self.bus.clone(), name: self.name, prefix: self.prefix, value: PhantomData }
+        Self {
+            bus: self.bus.clone(),
+            name: self.name,
+            prefix: self.prefix,
+            value: PhantomData,
+        }
     }
 }
 
@@ -67,7 +70,12 @@ impl Bus {
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Bucket<T> {
     pub(crate) fn new(bus: &Bus, name: BucketName, prefix: &'static str) -> Self {
-        Self { bus: bus.clone(), name, prefix, value: PhantomData }
+        Self {
+            bus: bus.clone(),
+            name,
+            prefix,
+            value: PhantomData,
+        }
     }
 
     /// The value of a key.
@@ -127,7 +135,13 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Bucket<T> {
     ///
     /// # Errors
     /// `Conflict` if the key is not at `revision`.
-    pub async fn update_with_ttl(&self, key: &str, value: &T, revision: u64, ttl: Duration) -> Result<u64, Error> {
+    pub async fn update_with_ttl(
+        &self,
+        key: &str,
+        value: &T,
+        revision: u64,
+        ttl: Duration,
+    ) -> Result<u64, Error> {
         self.write(key, value, Some(revision), Some(ttl)).await
     }
 
@@ -139,7 +153,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Bucket<T> {
         let mut headers = self.headers(revision, None);
         headers.insert("KV-Operation", "DEL");
         let subject = self.subject(key)?;
-        self.bus.publish_until_stored(subject, headers, Bytes::new()).await.map(|_| ())
+        self.bus
+            .publish_until_stored(subject, headers, Bytes::new())
+            .await
+            .map(|_| ())
     }
 
     /// All keys (without the prefix) and values, as they are now. [`Bucket::mirror`] follows their changes.
@@ -150,14 +167,31 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Bucket<T> {
         let prefix = self.name.subject(self.prefix);
         let (mut entries, mut from) = (Vec::new(), 1);
         loop {
-            let page =
-                self.bus.read(&self.name.stream(), &format!("{prefix}>"), direct::From::Sequence(from), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(entries) };
+            let page = self
+                .bus
+                .read(
+                    &self.name.stream(),
+                    &format!("{prefix}>"),
+                    direct::From::Sequence(from),
+                    PAGE,
+                )
+                .await?;
+            let Some(last) = page.last() else {
+                return Ok(entries);
+            };
             from = last.sequence + 1;
             for read in page.into_iter().filter(|read| !is_deletion(&read.headers)) {
-                let Some(key) = read.subject.strip_prefix(&prefix) else { continue };
+                let Some(key) = read.subject.strip_prefix(&prefix) else {
+                    continue;
+                };
                 let value = serde_json::from_slice(&read.payload).map_err(Error::malformed)?;
-                entries.push((key.to_owned(), Entry { value, revision: read.sequence }));
+                entries.push((
+                    key.to_owned(),
+                    Entry {
+                        value,
+                        revision: read.sequence,
+                    },
+                ));
             }
         }
     }
@@ -177,7 +211,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Bucket<T> {
     ) -> Result<u64, Error> {
         let payload = serde_json::to_vec(value).map_err(Error::malformed)?;
         let headers = self.headers(revision, ttl);
-        let stored = self.bus.publish_until_stored(self.subject(key)?, headers, payload.into()).await?;
+        let stored = self
+            .bus
+            .publish_until_stored(self.subject(key)?, headers, payload.into())
+            .await?;
         Ok(stored.sequence)
     }
 
@@ -185,10 +222,16 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Bucket<T> {
     fn headers(&self, revision: Option<u64>, ttl: Option<Duration>) -> HeaderMap {
         let mut headers = with_message_id(&Uuid::now_v7().to_string());
         if let Some(revision) = revision {
-            headers.insert(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string().as_str());
+            headers.insert(
+                header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+                revision.to_string().as_str(),
+            );
         }
         if let Some(ttl) = ttl {
-            headers.insert(header::NATS_MESSAGE_TTL, ttl.as_secs().max(1).to_string().as_str());
+            headers.insert(
+                header::NATS_MESSAGE_TTL,
+                ttl.as_secs().max(1).to_string().as_str(),
+            );
         }
         headers
     }

@@ -36,7 +36,9 @@ impl Bus {
     /// The checkpoints of pull sources.
     #[must_use]
     pub fn checkpoints(&self) -> CheckpointStore {
-        CheckpointStore { bucket: Bucket::new(self, BucketName::Checkpoints, "") }
+        CheckpointStore {
+            bucket: Bucket::new(self, BucketName::Checkpoints, ""),
+        }
     }
 }
 
@@ -46,7 +48,11 @@ impl CheckpointStore {
     /// # Errors
     /// The bus cannot be reached.
     pub async fn load(&self, datasource: DatasourceId) -> Result<Option<Checkpoint>, Error> {
-        Ok(self.bucket.get(&datasource.to_string()).await?.map(|entry| entry.value))
+        Ok(self
+            .bucket
+            .get(&datasource.to_string())
+            .await?
+            .map(|entry| entry.value))
     }
 
     /// Claims a datasource's checkpoint for an epoch: writers of earlier epochs are refused from now on.
@@ -64,16 +70,29 @@ impl CheckpointStore {
         let (revision, position) = match self.bucket.get(&key).await? {
             Some(entry) if entry.value.epoch > epoch => return Err(Error::Conflict),
             Some(entry) => {
-                let claimed = Checkpoint { epoch, at, ..entry.value };
+                let claimed = Checkpoint {
+                    epoch,
+                    at,
+                    ..entry.value
+                };
                 let revision = self.bucket.update(&key, &claimed, entry.revision).await?;
                 (revision, claimed.position)
             }
             None => {
-                let claimed = Checkpoint { epoch, position: Value::Null, at };
+                let claimed = Checkpoint {
+                    epoch,
+                    position: Value::Null,
+                    at,
+                };
                 (self.bucket.create(&key, &claimed, None).await?, Value::Null)
             }
         };
-        let writer = CheckpointWriter { bucket: self.bucket.clone(), key, epoch, revision };
+        let writer = CheckpointWriter {
+            bucket: self.bucket.clone(),
+            key,
+            epoch,
+            revision,
+        };
         Ok((writer, position))
     }
 
@@ -92,7 +111,11 @@ impl CheckpointWriter {
     /// # Errors
     /// `Conflict` once a later epoch has claimed it: stop, and ack nothing upstream any more.
     pub async fn save(&mut self, position: Value, at: Timestamp) -> Result<(), Error> {
-        let checkpoint = Checkpoint { epoch: self.epoch, position, at };
+        let checkpoint = Checkpoint {
+            epoch: self.epoch,
+            position,
+            at,
+        };
         self.revision = self.bucket.update(&self.key, &checkpoint, self.revision).await?;
         Ok(())
     }

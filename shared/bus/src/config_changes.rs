@@ -15,12 +15,17 @@ impl Bus {
         let payload = serde_json::to_vec(change).map_err(Error::malformed)?;
         let headers = with_message_id(&id.to_string());
         let subject = Subject::Config(change.organization, change.datasource).to_string();
-        self.publish_until_stored(subject, headers, payload.into()).await.map(|_| ())
+        self.publish_until_stored(subject, headers, payload.into())
+            .await
+            .map(|_| ())
     }
 
     /// Tells the outbox relays that there are rows. It may get lost: they also look from time to time.
     pub async fn poke_outbox(&self) {
-        let poke = self.client().publish(Subject::OutboxPoke.to_string(), bytes::Bytes::new()).await;
+        let poke = self
+            .client()
+            .publish(Subject::OutboxPoke.to_string(), bytes::Bytes::new())
+            .await;
         if let Err(error) = poke {
             tracing::debug!(error = %error, "the outbox could not be poked");
         }
@@ -32,7 +37,9 @@ impl Bus {
     /// The connection is closed.
     pub async fn outbox_pokes(&self) -> Result<OutboxPokes, Error> {
         let pokes = self.client().subscribe(Subject::OutboxPoke.to_string()).await;
-        Ok(OutboxPokes { pokes: pokes.map_err(Error::unavailable)? })
+        Ok(OutboxPokes {
+            pokes: pokes.map_err(Error::unavailable)?,
+        })
     }
 }
 

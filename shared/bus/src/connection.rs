@@ -46,7 +46,7 @@ pub(crate) struct Counters {
     pub(crate) frames: AtomicU64,
     pub(crate) frame_items: AtomicU64,
     pub(crate) frames_retried: AtomicU64,
-    pub(crate) naks: AtomicU64,
+    pub(crate) naks: Arc<AtomicU64>,
 }
 
 /// A snapshot of what the connection counted since its start.
@@ -77,7 +77,10 @@ impl Bus {
         let deadline = Instant::now() + settings.connect_timeout.get();
         let mut attempt = 0;
         let client = loop {
-            match options(settings, identity, connected.clone()).connect(servers(&settings.url)).await {
+            match options(settings, identity, connected.clone())
+                .connect(servers(&settings.url))
+                .await
+            {
                 Ok(client) => break client,
                 Err(error) if Instant::now() >= deadline => return Err(Error::unavailable(error)),
                 Err(error) => tracing::debug!(error = %error, "the bus cannot be reached yet"),
@@ -100,7 +103,7 @@ impl Bus {
             naks,
             queue: Arc::new(Semaphore::new(QUEUED_BYTES)),
         });
-        tokio::spawn(nak_task(queue));
+        tokio::spawn(nak_task(queue, inner.counters.naks.clone()));
         Ok(Self { inner })
     }
 
@@ -119,11 +122,25 @@ impl Bus {
         let inbox = self.inner.client.new_inbox();
         let started = Instant::now();
         let trip = async {
-            let mut answers = self.inner.client.subscribe(inbox.clone()).await.map_err(Error::unavailable)?;
-            self.inner.client.publish(inbox, bytes::Bytes::new()).await.map_err(Error::unavailable)?;
-            answers.next().await.ok_or_else(|| Error::unavailable("the connection closed"))
+            let mut answers = self
+                .inner
+                .client
+                .subscribe(inbox.clone())
+                .await
+                .map_err(Error::unavailable)?;
+            self.inner
+                .client
+                .publish(inbox, bytes::Bytes::new())
+                .await
+                .map_err(Error::unavailable)?;
+            answers
+                .next()
+                .await
+                .ok_or_else(|| Error::unavailable("the connection closed"))
         };
-        tokio::time::timeout(timeout, trip).await.map_err(|_| Error::Timeout(timeout))??;
+        tokio::time::timeout(timeout, trip)
+            .await
+            .map_err(|_| Error::Timeout(timeout))??;
         Ok(started.elapsed())
     }
 
@@ -137,6 +154,12 @@ impl Bus {
     #[must_use]
     pub fn partitions(&self) -> u16 {
         self.inner.settings.partitions.max(1)
+    }
+
+    /// The number of copies that each stream has.
+    #[must_use]
+    pub fn replicas(&self) -> u8 {
+        self.inner.settings.replicas.max(1)
     }
 
     /// The largest message that the server takes, in bytes.
@@ -215,6 +238,8 @@ fn options(settings: &BusSettings, identity: &Identity, connected: watch::Sender
         });
     if let Some(seed) = identity.seed() {
         options = options.nkey(seed.expose_secret().to_owned());
+    } else if let Some((user, password)) = url_credentials(&settings.url) {
+        options = options.user_and_password(user, password);
     }
     options
 }
@@ -236,8 +261,22 @@ fn on_event(service: Service, event: &Event, connected: &watch::Sender<u64>) {
     }
 }
 
+/// User and password of the first server that names them: the client library does not look for them in the URL.
+fn url_credentials(url: &str) -> Option<(String, String)> {
+    servers(url).iter().find_map(|server| {
+        let address: async_nats::ServerAddr = server.parse().ok()?;
+        Some((
+            address.username()?.to_owned(),
+            address.password().unwrap_or_default().to_owned(),
+        ))
+    })
+}
+
 fn servers(url: &str) -> Vec<String> {
-    url.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
+    url.split(',')
+        .map(|part| part.trim().to_owned())
+        .filter(|part| !part.is_empty())
+        .collect()
 }
 
 /// Between half and all of 50 ms, 100 ms, ... 2 s.
@@ -255,6 +294,11 @@ fn check_version(client: &Client) -> Result<(), Error> {
     if client.is_server_compatible(2, 11, 0) {
         return Ok(());
     }
-    let version = client.try_server_info().map(|info| info.version).unwrap_or_default();
-    Err(Error::Setup(format!("nats-server {version} is too old: 2.11 or newer is needed, 2.12 or newer is tested")))
+    let version = client
+        .try_server_info()
+        .map(|info| info.version)
+        .unwrap_or_default();
+    Err(Error::Setup(format!(
+        "nats-server {version} is too old: 2.11 or newer is needed, 2.12 or newer is tested"
+    )))
 }

@@ -2,13 +2,16 @@
 
 use std::{
     collections::VecDeque,
-    sync::atomic::Ordering,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use async_nats::jetstream::{
     self, AckKind,
-    consumer::{AckPolicy, DeliverPolicy, pull},
+    consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
     message::Acker,
 };
 use bytes::Bytes;
@@ -35,6 +38,8 @@ pub(crate) type NakQueue = mpsc::UnboundedSender<(Acker, Duration)>;
 const ACK_WAIT: Duration = Duration::from_secs(10);
 /// The server says at least this often that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How long making a consumer may take. A request that is lost with its connection is sent again soon.
+const MAKE: Duration = Duration::from_secs(2);
 
 /// What a consumer reads, and how.
 #[derive(Clone, Debug)]
@@ -54,6 +59,8 @@ pub struct Consumer {
     /// Fetched over an earlier connection, and still ours.
     buffered: VecDeque<jetstream::Message>,
     connections: watch::Receiver<u64>,
+    /// The connection was made again: the consumer must be there before its deliveries are waited for.
+    stale: bool,
     failures: u32,
 }
 
@@ -113,6 +120,7 @@ impl Bus {
             messages: None,
             buffered: VecDeque::new(),
             connections: self.connections(),
+            stale: false,
             failures: 0,
         }
     }
@@ -147,6 +155,9 @@ impl Consumer {
             if let Some(message) = self.buffered.pop_front() {
                 return message;
             }
+            if self.stale {
+                self.revive().await;
+            }
             let Some(messages) = &mut self.messages else {
                 self.open().await;
                 continue;
@@ -160,7 +171,7 @@ impl Consumer {
                     Some(Err(error)) => self.broken(&error.to_string()),
                     None => self.broken("the subscription ended"),
                 },
-                Ok(()) = self.connections.changed() => self.broken("the connection was made again"),
+                Ok(()) = self.connections.changed() => self.stale = true,
             }
         }
     }
@@ -178,7 +189,11 @@ impl Consumer {
     /// Leaves the subscription, keeping what was fetched.
     fn broken(&mut self, why: &str) {
         self.failures += 1;
-        self.bus.counters().consumers_recreated.fetch_add(1, Ordering::Relaxed);
+        self.stale = false;
+        self.bus
+            .counters()
+            .consumers_recreated
+            .fetch_add(1, Ordering::Relaxed);
         let (stream, consumer) = (self.spec.stream.as_str(), &self.spec.name);
         if self.failures > 1 {
             tracing::warn!(stream, consumer, reason = why, "a consumer is made again");
@@ -190,19 +205,36 @@ impl Consumer {
         }
     }
 
+    /// After a reconnect: makes the consumer again if it is gone. The subscription and its open request for
+    /// deliveries stay, for what is on its way to them would be waited for until its ack is overdue.
+    async fn revive(&mut self) {
+        match self.make().await {
+            Ok(_) => {
+                self.bus
+                    .counters()
+                    .consumers_recreated
+                    .fetch_add(1, Ordering::Relaxed);
+                self.stale = false;
+            }
+            Err(error) => self.broken(&error),
+        }
+    }
+
     async fn open(&mut self) {
         if self.failures > 0 {
             let full = 50_u64 << self.failures.min(6);
             tokio::time::sleep(Duration::from_millis(full / 2 + random_below(full / 2))).await;
         }
         self.connections.mark_unchanged();
+        self.stale = false;
         match self.try_open().await {
             Ok(messages) => self.messages = Some(messages),
             Err(error) => self.broken(&error),
         }
     }
 
-    async fn try_open(&self) -> Result<pull::Stream, String> {
+    /// Makes the consumer, or finds it as it should be.
+    async fn make(&self) -> Result<PullConsumer, String> {
         let spec = &self.spec;
         let config = pull::Config {
             durable_name: Some(spec.name.clone()),
@@ -216,14 +248,21 @@ impl Consumer {
             max_ack_pending: spec.max_ack_pending,
             ..pull::Config::default()
         };
-        let jetstream = self.bus.jetstream();
-        let consumer = jetstream
-            .create_consumer_on_stream(config, spec.stream.as_str())
+        let made = self
+            .bus
+            .jetstream()
+            .create_consumer_on_stream(config, spec.stream.as_str());
+        let made = tokio::time::timeout(MAKE, made)
             .await
-            .map_err(|error| error.to_string())?;
-        consumer
+            .map_err(|_| "no answer from the server".to_owned())?;
+        made.map_err(|error| error.to_string())
+    }
+
+    async fn try_open(&self) -> Result<pull::Stream, String> {
+        self.make()
+            .await?
             .stream()
-            .max_messages_per_batch(spec.prefetch)
+            .max_messages_per_batch(self.spec.prefetch)
             .heartbeat(HEARTBEAT)
             .expires(Duration::from_secs(20))
             .messages()
@@ -277,7 +316,14 @@ impl Delivery {
             Err(_) => (0, 1, Timestamp::default()),
         };
         let (message, acker) = message.split();
-        Self { message, acker: Some(acker), naks, sequence, delivered, published_at }
+        Self {
+            message,
+            acker: Some(acker),
+            naks,
+            sequence,
+            delivered,
+            published_at,
+        }
     }
 
     /// The message's bytes.
@@ -308,7 +354,9 @@ impl Delivery {
     #[must_use]
     pub fn message_id(&self) -> Option<&str> {
         let headers = self.message.headers.as_ref()?;
-        headers.get(async_nats::header::NATS_MESSAGE_ID).map(async_nats::HeaderValue::as_str)
+        headers
+            .get(async_nats::header::NATS_MESSAGE_ID)
+            .map(async_nats::HeaderValue::as_str)
     }
 
     /// Its W3C trace context.
@@ -346,7 +394,9 @@ impl Delivery {
     /// # Errors
     /// The ack could not be sent.
     pub async fn ack(mut self) -> Result<(), Error> {
-        let Some(acker) = self.acker.take() else { return Ok(()) };
+        let Some(acker) = self.acker.take() else {
+            return Ok(());
+        };
         acker.ack().await.map_err(Error::unavailable)
     }
 
@@ -356,7 +406,10 @@ impl Delivery {
     /// It could not be sent.
     pub async fn in_progress(&self) -> Result<(), Error> {
         let Some(acker) = &self.acker else { return Ok(()) };
-        acker.ack_with(AckKind::Progress).await.map_err(Error::unavailable)
+        acker
+            .ack_with(AckKind::Progress)
+            .await
+            .map_err(Error::unavailable)
     }
 
     /// Given back, to come again after `delay`.
@@ -380,8 +433,9 @@ impl Drop for Delivery {
 }
 
 /// Gives dropped deliveries back, for as long as the connection lives.
-pub(crate) async fn nak_task(mut queue: mpsc::UnboundedReceiver<(Acker, Duration)>) {
+pub(crate) async fn nak_task(mut queue: mpsc::UnboundedReceiver<(Acker, Duration)>, counter: Arc<AtomicU64>) {
     while let Some((acker, delay)) = queue.recv().await {
+        counter.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = acker.ack_with(AckKind::Nak(Some(delay))).await {
             tracing::debug!(error = %error, "a delivery could not be given back");
         }

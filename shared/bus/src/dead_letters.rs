@@ -57,7 +57,9 @@ impl Bus {
         let subject = Subject::DeadLetter(event.organization, event.datasource).to_string();
         // An event's identifier is unique within its datasource only.
         let headers = with_message_id(&format!("{}/{id}", event.datasource));
-        self.publish_until_stored(subject, headers, payload.into()).await.map(|_| ())
+        self.publish_until_stored(subject, headers, payload.into())
+            .await
+            .map(|_| ())
     }
 
     /// Up to `limit` dead letters of a datasource from sequence `from` on, oldest first. The next page begins
@@ -73,10 +75,21 @@ impl Bus {
         limit: usize,
     ) -> Result<Vec<StoredDeadLetter>, Error> {
         let subject = Subject::DeadLetter(organization, datasource).to_string();
-        let page =
-            self.read(Stream::DeadLetter.as_str(), &subject, direct::From::Sequence(from), limit).await?;
+        let page = self
+            .read(
+                Stream::DeadLetter.as_str(),
+                &subject,
+                direct::From::Sequence(from),
+                limit,
+            )
+            .await?;
         page.into_iter()
-            .map(|read| Ok(StoredDeadLetter { sequence: read.sequence, dead_letter: parse(&read.payload)? }))
+            .map(|read| {
+                Ok(StoredDeadLetter {
+                    sequence: read.sequence,
+                    dead_letter: parse(&read.payload)?,
+                })
+            })
             .collect()
     }
 

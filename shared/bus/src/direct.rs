@@ -55,14 +55,30 @@ impl Bus {
     ) -> Result<Vec<Read>, Error> {
         let (seq, start_time) = match from {
             From::Sequence(sequence) => (Some(sequence.max(1)), None),
-            From::Time(time) => (None, Some(time.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true))),
+            From::Time(time) => (
+                None,
+                Some(time.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true)),
+            ),
         };
-        let request = Request { seq, start_time, next_by_subj: filter, batch: limit, max_bytes: PAGE_BYTES };
+        let request = Request {
+            seq,
+            start_time,
+            next_by_subj: filter,
+            batch: limit,
+            max_bytes: PAGE_BYTES,
+        };
         let body = serde_json::to_vec(&request).map_err(Error::malformed)?;
         let inbox = self.client().new_inbox();
-        let mut answers = self.client().subscribe(inbox.clone()).await.map_err(Error::unavailable)?;
+        let mut answers = self
+            .client()
+            .subscribe(inbox.clone())
+            .await
+            .map_err(Error::unavailable)?;
         let subject = format!("$JS.API.DIRECT.GET.{stream}");
-        self.client().publish_with_reply(subject, inbox, body.into()).await.map_err(Error::unavailable)?;
+        self.client()
+            .publish_with_reply(subject, inbox, body.into())
+            .await
+            .map_err(Error::unavailable)?;
         let timeout = self.settings().request_timeout.get();
         let mut page = Vec::new();
         while page.len() < limit {
@@ -78,8 +94,10 @@ impl Bus {
     pub(crate) async fn read_last(&self, stream: &str, subject: &str) -> Result<Option<Read>, Error> {
         let timeout = self.settings().request_timeout.get();
         let request = async_nats::Request::new().timeout(Some(timeout));
-        let answer =
-            self.client().send_request(format!("$JS.API.DIRECT.GET.{stream}.{subject}"), request).await;
+        let answer = self
+            .client()
+            .send_request(format!("$JS.API.DIRECT.GET.{stream}.{subject}"), request)
+            .await;
         let message = answer.map_err(|error| match error.kind() {
             async_nats::client::RequestErrorKind::TimedOut => Error::Timeout(timeout),
             async_nats::client::RequestErrorKind::NoResponders => {
@@ -96,7 +114,9 @@ async fn next_answer(
     timeout: Duration,
     stream: &str,
 ) -> Result<Option<Read>, Error> {
-    let message = tokio::time::timeout(timeout, answers.next()).await.map_err(|_| Error::Timeout(timeout))?;
+    let message = tokio::time::timeout(timeout, answers.next())
+        .await
+        .map_err(|_| Error::Timeout(timeout))?;
     let message = message.ok_or_else(|| Error::unavailable("the connection closed"))?;
     if message.status == Some(StatusCode::NO_RESPONDERS) {
         return Err(Error::Unavailable(format!("there is no stream {stream}")));
@@ -110,7 +130,10 @@ fn read(message: Message) -> Result<Option<Read>, Error> {
         return match status.as_u16() {
             END_OF_BATCH | 404 => Ok(None),
             200 => parse(message).map(Some),
-            code => Err(Error::Refused(format!("{code} {}", message.description.unwrap_or_default()))),
+            code => Err(Error::Refused(format!(
+                "{code} {}",
+                message.description.unwrap_or_default()
+            ))),
         };
     }
     parse(message).map(Some)
@@ -122,7 +145,15 @@ fn parse(message: Message) -> Result<Read, Error> {
     let sequence = header("Nats-Sequence").and_then(|text| text.parse().ok());
     let time = header("Nats-Time-Stamp").and_then(|text| text.parse().ok());
     match (sequence, time, header("Nats-Subject")) {
-        (Some(sequence), Some(time), Some(subject)) => Ok(Read { subject, sequence, time, headers, payload: message.payload }),
-        _ => Err(Error::Malformed("a stored message without subject, sequence or time".to_owned())),
+        (Some(sequence), Some(time), Some(subject)) => Ok(Read {
+            subject,
+            sequence,
+            time,
+            headers,
+            payload: message.payload,
+        }),
+        _ => Err(Error::Malformed(
+            "a stored message without subject, sequence or time".to_owned(),
+        )),
     }
 }

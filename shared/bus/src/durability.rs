@@ -71,7 +71,9 @@ impl Bus {
 
 /// Whether the server says that it syncs always. A plain HTTP/1.0 exchange: the monitoring port is on loopback.
 async fn varz(url: &str) -> Result<bool, String> {
-    let host = url.strip_prefix("http://").ok_or("the monitoring address is no http:// address")?;
+    let host = url
+        .strip_prefix("http://")
+        .ok_or("the monitoring address is no http:// address")?;
     let host = host.split('/').next().unwrap_or(host);
     let exchange = async {
         let mut stream = TcpStream::connect(host).await?;
@@ -85,7 +87,10 @@ async fn varz(url: &str) -> Result<bool, String> {
         .await
         .map_err(|_| "the monitoring address does not answer".to_owned())?
         .map_err(|error| error.to_string())?;
-    let body = answer.windows(4).position(|window| window == b"\r\n\r\n").map(|at| &answer[at + 4..]);
+    let body = answer
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .map(|at| &answer[at + 4..]);
     let varz: Varz = serde_json::from_slice(body.unwrap_or_default()).map_err(|error| error.to_string())?;
     let config = varz.jetstream.config.ok_or("the server has no JetStream")?;
     Ok(config.sync_always)

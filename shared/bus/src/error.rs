@@ -48,8 +48,10 @@ impl Error {
     /// Whether trying again later may help: the answer to a client is 503 with `Retry-After`.
     #[must_use]
     pub const fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Timeout(_) | Self::Full(_) | Self::NoResponders(_))
-            || matches!(self, Self::Remote(RemoteError { retry: true, .. }))
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::Timeout(_) | Self::Full(_) | Self::NoResponders(_)
+        ) || matches!(self, Self::Remote(RemoteError { retry: true, .. }))
     }
 
     pub(crate) fn unavailable(error: impl std::fmt::Display) -> Self {
@@ -81,11 +83,19 @@ pub struct RemoteError {
 impl RemoteError {
     /// An error that will not go away by itself.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), retry: false }
+        Self {
+            code: code.into(),
+            message: message.into(),
+            retry: false,
+        }
     }
 
     /// An error that may be gone at the next attempt.
     pub fn transient(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), retry: true }
+        Self {
+            code: code.into(),
+            message: message.into(),
+            retry: true,
+        }
     }
 }

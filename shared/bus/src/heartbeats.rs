@@ -16,7 +16,10 @@ impl Bus {
     pub async fn publish_heartbeat(&self, heartbeat: &Heartbeat) -> Result<(), Error> {
         let payload = serde_json::to_vec(heartbeat).map_err(Error::malformed)?;
         let subject = Subject::Heartbeat(heartbeat.worker).to_string();
-        self.client().publish(subject, payload.into()).await.map_err(Error::unavailable)
+        self.client()
+            .publish(subject, payload.into())
+            .await
+            .map_err(Error::unavailable)
     }
 
     /// The heartbeats of all workers, from now on.
@@ -24,7 +27,11 @@ impl Bus {
     /// # Errors
     /// The connection is closed.
     pub async fn heartbeats(&self) -> Result<Heartbeats, Error> {
-        let messages = self.client().subscribe(HEARTBEATS).await.map_err(Error::unavailable)?;
+        let messages = self
+            .client()
+            .subscribe(HEARTBEATS)
+            .await
+            .map_err(Error::unavailable)?;
         Ok(Heartbeats { messages })
     }
 }

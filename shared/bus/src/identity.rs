@@ -28,8 +28,14 @@ pub enum Service {
 
 impl Service {
     /// Every service.
-    pub const ALL: [Self; 6] =
-        [Self::Gateway, Self::Registry, Self::Worker, Self::TestRunner, Self::Audit, Self::Ontology];
+    pub const ALL: [Self; 6] = [
+        Self::Gateway,
+        Self::Registry,
+        Self::Worker,
+        Self::TestRunner,
+        Self::Audit,
+        Self::Ontology,
+    ];
 
     /// The service's name.
     #[must_use]
@@ -75,7 +81,10 @@ impl Identity {
         if !seed.starts_with("SU") {
             return Err(Error::Setup("the nkey seed is not a user's".to_owned()));
         }
-        Ok(Self { service, seed: Some(SecretString::from(seed)) })
+        Ok(Self {
+            service,
+            seed: Some(SecretString::from(seed)),
+        })
     }
 
     /// An identity proved by the nkey seed in a file.
@@ -117,6 +126,8 @@ impl Identity {
     #[must_use]
     pub fn public_key(&self) -> Option<String> {
         let seed = self.seed.as_ref()?;
-        KeyPair::from_seed(seed.expose_secret()).ok().map(|pair| pair.public_key())
+        KeyPair::from_seed(seed.expose_secret())
+            .ok()
+            .map(|pair| pair.public_key())
     }
 }

@@ -36,7 +36,9 @@ impl Bus {
     ) -> Result<InstanceRegistration, Error> {
         let bucket = instances(self);
         let name = name(self.service(), instance);
-        let record = InstanceRecord { public_key: key.public_key().to_owned() };
+        let record = InstanceRecord {
+            public_key: key.public_key().to_owned(),
+        };
         bucket.put_with_ttl(&name, &record, TTL).await?;
         let stop = CancellationToken::new();
         let (stopped, mut connections) = (stop.clone(), self.connections());
@@ -56,14 +58,20 @@ impl Bus {
             // Best effort: the key runs out by itself.
             let _ = bucket.delete(&name, None).await;
         });
-        Ok(InstanceRegistration { _stop: Arc::new(stop.drop_guard()) })
+        Ok(InstanceRegistration {
+            _stop: Arc::new(stop.drop_guard()),
+        })
     }
 
     /// The public key of a running process of a service.
     ///
     /// # Errors
     /// The bus cannot be reached.
-    pub async fn instance_key(&self, service: Service, instance: InstanceId) -> Result<Option<String>, Error> {
+    pub async fn instance_key(
+        &self,
+        service: Service,
+        instance: InstanceId,
+    ) -> Result<Option<String>, Error> {
         let entry = instances(self).get(&name(service, instance)).await?;
         Ok(entry.map(|entry| entry.value.public_key))
     }

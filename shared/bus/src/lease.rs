@@ -1,10 +1,7 @@
 //! Leases: a key that vanishes unless its holder renews it. A lease is no fence by itself: what must not be done
 //! twice carries an epoch that the registry raises.
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -54,7 +51,10 @@ impl Bus {
     #[must_use]
     pub fn leases(&self, ttl: Duration) -> LeaseStore {
         let ttl = Duration::from_secs(ttl.as_secs().max(2));
-        LeaseStore { bucket: Bucket::new(self, BucketName::Leases, ""), ttl }
+        LeaseStore {
+            bucket: Bucket::new(self, BucketName::Leases, ""),
+            ttl,
+        }
     }
 }
 
@@ -92,7 +92,12 @@ impl LeaseStore {
     pub async fn acquire(&self, key: &str, record: LeaseRecord) -> Result<Option<Lease>, Error> {
         let expires_at = self.expiry();
         match self.bucket.create(key, &record, Some(self.ttl)).await {
-            Ok(revision) => Ok(Some(Lease { key: key.to_owned(), record, revision, expires_at })),
+            Ok(revision) => Ok(Some(Lease {
+                key: key.to_owned(),
+                record,
+                revision,
+                expires_at,
+            })),
             Err(Error::Conflict) => Ok(None),
             Err(error) => Err(error),
         }
@@ -104,8 +109,10 @@ impl LeaseStore {
     /// `Conflict` if it has run out or somebody else has it.
     pub async fn renew(&self, lease: &mut Lease) -> Result<(), Error> {
         let expires_at = self.expiry();
-        lease.revision =
-            self.bucket.update_with_ttl(&lease.key, &lease.record, lease.revision, self.ttl).await?;
+        lease.revision = self
+            .bucket
+            .update_with_ttl(&lease.key, &lease.record, lease.revision, self.ttl)
+            .await?;
         lease.expires_at = expires_at;
         Ok(())
     }
@@ -136,7 +143,9 @@ impl LeaseStore {
     /// # Errors
     /// The bus cannot be reached.
     pub async fn take(&self, key: &str) -> Result<Option<LeaseRecord>, Error> {
-        let Some(entry) = self.bucket.get(key).await? else { return Ok(None) };
+        let Some(entry) = self.bucket.get(key).await? else {
+            return Ok(None);
+        };
         match self.bucket.delete(key, Some(entry.revision)).await {
             Ok(()) => Ok(Some(entry.value)),
             Err(Error::Conflict) => Ok(None),
@@ -156,9 +165,20 @@ impl LeaseStore {
         let (until, held_until) = watch::channel(None);
         let (info, infos) = watch::channel(record.info.clone());
         let stop = CancellationToken::new();
-        let keeper = Keeper { store: self.clone(), key: key.to_owned(), record, until, infos };
+        let keeper = Keeper {
+            store: self.clone(),
+            key: key.to_owned(),
+            record,
+            until,
+            infos,
+        };
         let task = tokio::spawn(keeper.run(stop.clone()));
-        LeaseHolder { held_until, info, task, stop: Arc::new(stop.drop_guard()) }
+        LeaseHolder {
+            held_until,
+            info,
+            task,
+            stop: Arc::new(stop.drop_guard()),
+        }
     }
 
     fn expiry(&self) -> Instant {
@@ -178,7 +198,9 @@ impl LeaseHolder {
     /// Whether the lease is held now.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        self.held_until.borrow().is_some_and(|until| until > Instant::now())
+        self.held_until
+            .borrow()
+            .is_some_and(|until| until > Instant::now())
     }
 
     /// Waits until the lease is held.
@@ -195,7 +217,9 @@ impl LeaseHolder {
     pub async fn lost(&self) {
         let mut held_until = self.held_until.clone();
         loop {
-            let Some(until) = *held_until.borrow_and_update() else { return };
+            let Some(until) = *held_until.borrow_and_update() else {
+                return;
+            };
             tokio::select! {
                 () = tokio::time::sleep_until(until) => return,
                 changed = held_until.changed() => if changed.is_err() { return },
@@ -251,7 +275,9 @@ impl Keeper {
             match self.store.acquire(&self.key, self.record.clone()).await {
                 Ok(Some(lease)) => return lease,
                 Ok(None) => {}
-                Err(error) => tracing::debug!(lease = self.key, error = %error, "a lease cannot be asked for"),
+                Err(error) => {
+                    tracing::debug!(lease = self.key, error = %error, "a lease cannot be asked for")
+                }
             }
             tokio::select! {
                 () = leases.changed() => {}

@@ -41,6 +41,8 @@ pub mod trim;
 mod direct;
 mod durability;
 mod publish;
+#[cfg(test)]
+mod tests;
 
 pub use bucket::{Bucket, Entry};
 pub use connection::{Bus, BusStats};

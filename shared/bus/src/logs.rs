@@ -30,7 +30,10 @@ impl Bus {
     pub async fn publish_log(&self, line: &LogLine) -> Result<(), Error> {
         let payload = serde_json::to_vec(line).map_err(Error::malformed)?;
         let subject = Subject::Log(line.organization, line.datasource).to_string();
-        self.client().publish(subject, payload.into()).await.map_err(Error::unavailable)
+        self.client()
+            .publish(subject, payload.into())
+            .await
+            .map_err(Error::unavailable)
     }
 
     /// The newest `limit` lines that are kept of a datasource, oldest first.
@@ -47,11 +50,20 @@ impl Bus {
         let mut newest = VecDeque::new();
         let mut from = 1;
         loop {
-            let page =
-                self.read(Stream::Logs.as_str(), &subject, direct::From::Sequence(from), PAGE).await?;
+            let page = self
+                .read(
+                    Stream::Logs.as_str(),
+                    &subject,
+                    direct::From::Sequence(from),
+                    PAGE,
+                )
+                .await?;
             let Some(last) = page.last() else { break };
             from = last.sequence + 1;
-            newest.extend(page.into_iter().filter_map(|read| serde_json::from_slice(&read.payload).ok()));
+            newest.extend(
+                page.into_iter()
+                    .filter_map(|read| serde_json::from_slice(&read.payload).ok()),
+            );
             let surplus = newest.len().saturating_sub(limit);
             newest.drain(..surplus);
         }
@@ -70,9 +82,20 @@ impl Bus {
     ) -> Result<LogTail, Error> {
         let subject = Subject::Log(organization, datasource).to_string();
         // Subscribed first: a line may come twice, but none is missed.
-        let messages = self.client().subscribe(subject).await.map_err(Error::unavailable)?;
-        let kept = if kept > 0 { self.recent_logs(organization, datasource, kept).await? } else { Vec::new() };
-        Ok(LogTail { kept: kept.into(), messages })
+        let messages = self
+            .client()
+            .subscribe(subject)
+            .await
+            .map_err(Error::unavailable)?;
+        let kept = if kept > 0 {
+            self.recent_logs(organization, datasource, kept).await?
+        } else {
+            Vec::new()
+        };
+        Ok(LogTail {
+            kept: kept.into(),
+            messages,
+        })
     }
 }
 

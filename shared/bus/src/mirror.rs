@@ -31,7 +31,11 @@ pub struct KvMirror<T> {
 
 impl<T> Clone for KvMirror<T> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone(), changes: self.changes.clone(), _stop: self._stop.clone() }
+        Self {
+            shared: self.shared.clone(),
+            changes: self.changes.clone(),
+            _stop: self._stop.clone(),
+        }
     }
 }
 
@@ -49,10 +53,18 @@ struct Progress {
 
 impl<T: DeserializeOwned + Send + Sync + 'static> KvMirror<T> {
     pub(crate) fn start(bus: &Bus, bucket: BucketName, prefix: &'static str) -> Self {
-        let shared = Arc::new(Shared { map: RwLock::new(HashMap::new()) });
+        let shared = Arc::new(Shared {
+            map: RwLock::new(HashMap::new()),
+        });
         let (progress, changes) = watch::channel(Progress::default());
         let stop = CancellationToken::new();
-        let follower = Follower { bus: bus.clone(), bucket, prefix, shared: shared.clone(), progress };
+        let follower = Follower {
+            bus: bus.clone(),
+            bucket,
+            prefix,
+            shared: shared.clone(),
+            progress,
+        };
         let stopped = stop.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -60,7 +72,11 @@ impl<T: DeserializeOwned + Send + Sync + 'static> KvMirror<T> {
                 () = follower.run() => {}
             }
         });
-        Self { shared, changes, _stop: Arc::new(stop.drop_guard()) }
+        Self {
+            shared,
+            changes,
+            _stop: Arc::new(stop.drop_guard()),
+        }
     }
 }
 
@@ -87,19 +103,32 @@ impl<T> KvMirror<T> {
     /// The value of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Arc<Entry<T>>> {
-        self.shared.map.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.shared
+            .map
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .cloned()
     }
 
     /// All keys (without the prefix) and values.
     #[must_use]
     pub fn snapshot(&self) -> HashMap<String, Arc<Entry<T>>> {
-        self.shared.map.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared
+            .map
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// How many keys there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared.map.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.shared
+            .map
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 
     /// Whether there are no keys.
@@ -131,8 +160,15 @@ impl<T: DeserializeOwned> Follower<T> {
         loop {
             let before = self.progress.borrow().replays;
             let why = self.follow().await;
-            failures = if self.progress.borrow().replays > before { 0 } else { failures + 1 };
-            self.bus.counters().consumers_recreated.fetch_add(1, Ordering::Relaxed);
+            failures = if self.progress.borrow().replays > before {
+                0
+            } else {
+                failures + 1
+            };
+            self.bus
+                .counters()
+                .consumers_recreated
+                .fetch_add(1, Ordering::Relaxed);
             tracing::info!(bucket = self.bucket.as_str(), reason = %why, "a bucket is read again");
             let full = 50_u64 << failures.min(6);
             tokio::time::sleep(Duration::from_millis(full / 2 + random_below(full / 2))).await;
@@ -150,7 +186,12 @@ impl<T: DeserializeOwned> Follower<T> {
             ..push::OrderedConfig::default()
         };
         let stream = self.bucket.stream();
-        let consumer = match self.bus.jetstream().create_consumer_on_stream(config, stream).await {
+        let consumer = match self
+            .bus
+            .jetstream()
+            .create_consumer_on_stream(config, stream)
+            .await
+        {
             Ok(consumer) => consumer,
             Err(error) => return error.to_string(),
         };
@@ -176,7 +217,9 @@ impl<T: DeserializeOwned> Follower<T> {
                 None => return "the subscription ended".to_owned(),
             };
             let revision = message.info().map_or(0, |info| info.stream_sequence);
-            let Some(key) = message.subject.strip_prefix(&subject_prefix) else { continue };
+            let Some(key) = message.subject.strip_prefix(&subject_prefix) else {
+                continue;
+            };
             let value = self.parse(key, revision, &message);
             match &mut fresh {
                 Some(map) => {
@@ -211,7 +254,11 @@ impl<T: DeserializeOwned> Follower<T> {
     }
 
     fn change(&self, key: &str, value: Option<Arc<Entry<T>>>) {
-        apply(&mut self.shared.map.write().unwrap_or_else(PoisonError::into_inner), key, value);
+        apply(
+            &mut self.shared.map.write().unwrap_or_else(PoisonError::into_inner),
+            key,
+            value,
+        );
         self.progress.send_modify(|progress| progress.version += 1);
     }
 }

@@ -47,7 +47,10 @@ impl Bus {
         for object in objects {
             let subject = Subject::Object(object.organization, object.datasource, object.object.kind());
             let payload = serde_json::to_vec(object).map_err(Error::malformed)?;
-            self.client().publish(subject.to_string(), payload.into()).await.map_err(Error::unavailable)?;
+            self.client()
+                .publish(subject.to_string(), payload.into())
+                .await
+                .map_err(Error::unavailable)?;
         }
         Ok(())
     }
@@ -63,7 +66,13 @@ impl Bus {
         kind: Option<ObjectKind>,
     ) -> Result<Objects, Error> {
         let filter = objects_filter(Some(organization), datasource, kind);
-        Ok(Objects { messages: self.client().subscribe(filter).await.map_err(Error::unavailable)? })
+        Ok(Objects {
+            messages: self
+                .client()
+                .subscribe(filter)
+                .await
+                .map_err(Error::unavailable)?,
+        })
     }
 }
 

@@ -26,7 +26,9 @@ impl Bus {
     pub async fn park(&self, partition: u16, event: &IngestEvent) -> Result<(), Error> {
         let subject = Subject::Parked(partition, event.datasource).to_string();
         let headers = with_message_id(&format!("{}/{}/{}", event.datasource, event.id, event.attempt));
-        self.publish_until_stored(subject, headers, codec::encode_event(event)).await.map(|_| ())
+        self.publish_until_stored(subject, headers, codec::encode_event(event))
+            .await
+            .map(|_| ())
     }
 
     /// How many events of a datasource are parked on a partition.
@@ -44,7 +46,9 @@ impl Bus {
     /// # Errors
     /// The bus cannot be reached.
     pub async fn parked_datasources(&self, partition: u16) -> Result<Vec<(DatasourceId, u64)>, Error> {
-        let counts = self.subject_counts(Stream::Parked, &parked_filter(partition)).await?;
+        let counts = self
+            .subject_counts(Stream::Parked, &parked_filter(partition))
+            .await?;
         Ok(counts
             .into_iter()
             .filter_map(|(subject, count)| Some((subject.rsplit('.').next()?.parse().ok()?, count)))
@@ -62,9 +66,21 @@ impl Bus {
         limit: usize,
     ) -> Result<Vec<ParkedEvent>, Error> {
         let subject = Subject::Parked(partition, datasource).to_string();
-        let page = self.read(Stream::Parked.as_str(), &subject, direct::From::Sequence(1), limit).await?;
+        let page = self
+            .read(
+                Stream::Parked.as_str(),
+                &subject,
+                direct::From::Sequence(1),
+                limit,
+            )
+            .await?;
         page.into_iter()
-            .map(|read| Ok(ParkedEvent { sequence: read.sequence, event: codec::decode_event(&read.payload)? }))
+            .map(|read| {
+                Ok(ParkedEvent {
+                    sequence: read.sequence,
+                    event: codec::decode_event(&read.payload)?,
+                })
+            })
             .collect()
     }
 
@@ -79,7 +95,9 @@ impl Bus {
         sequence: u64,
     ) -> Result<(), Error> {
         let subject = Subject::Parked(partition, datasource).to_string();
-        self.purge_below(Stream::Parked, &subject, sequence + 1).await.map(|_| ())
+        self.purge_below(Stream::Parked, &subject, sequence + 1)
+            .await
+            .map(|_| ())
     }
 }
 

@@ -59,17 +59,26 @@ impl Bus {
         timeout: Duration,
     ) -> Result<Stored, Error> {
         let size = payload.len();
-        let request = async_nats::Request::new().headers(headers).payload(payload).timeout(Some(timeout));
+        let request = async_nats::Request::new()
+            .headers(headers)
+            .payload(payload)
+            .timeout(Some(timeout));
         let answer = self.client().send_request(subject.clone(), request).await;
         let message = answer.map_err(|error| match error.kind() {
             RequestErrorKind::TimedOut => Error::Timeout(timeout),
             RequestErrorKind::NoResponders => Error::Unavailable(format!("no stream takes {subject}")),
-            RequestErrorKind::MaxPayloadExceeded => Error::TooLarge { size, limit: self.max_payload() },
+            RequestErrorKind::MaxPayloadExceeded => Error::TooLarge {
+                size,
+                limit: self.max_payload(),
+            },
             _ => Error::unavailable(error),
         })?;
         let answer: Answer = serde_json::from_slice(&message.payload).map_err(Error::malformed)?;
         match answer.error {
-            None => Ok(Stored { sequence: answer.seq, duplicate: answer.duplicate }),
+            None => Ok(Stored {
+                sequence: answer.seq,
+                duplicate: answer.duplicate,
+            }),
             Some(error) => Err(self.refusal(&subject, size, error)),
         }
     }
@@ -86,7 +95,12 @@ impl Bus {
         let mut connections = self.connections();
         loop {
             let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-            let wait = self.settings().ack_timeout.get().min(left).max(Duration::from_millis(1));
+            let wait = self
+                .settings()
+                .ack_timeout
+                .get()
+                .min(left)
+                .max(Duration::from_millis(1));
             let publish = self.publish_stored(subject.clone(), headers.clone(), payload.clone(), wait);
             let result = tokio::select! {
                 result = publish => result,
@@ -97,7 +111,9 @@ impl Bus {
             if !retry || tokio::time::Instant::now() >= deadline {
                 return result;
             }
-            self.counters().frames_retried.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.counters()
+                .frames_retried
+                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             tokio::time::sleep(Duration::from_millis(20).min(left)).await;
         }
     }
@@ -108,7 +124,10 @@ impl Bus {
             code if code == code::STORE_FAILED || code::RESOURCES.contains(&code) => {
                 Error::Full(format!("{subject}: {}", error.description))
             }
-            code::MESSAGE_SIZE => Error::TooLarge { size, limit: self.max_payload() },
+            code::MESSAGE_SIZE => Error::TooLarge {
+                size,
+                limit: self.max_payload(),
+            },
             _ => Error::Refused(format!("{subject}: {}", error.description)),
         }
     }

@@ -42,7 +42,11 @@ pub struct FramePublisher<T> {
 
 impl<T> Clone for FramePublisher<T> {
     fn clone(&self) -> Self {
-        Self { bus: self.bus.clone(), queue: self.queue.clone(), item: PhantomData }
+        Self {
+            bus: self.bus.clone(),
+            queue: self.queue.clone(),
+            item: PhantomData,
+        }
     }
 }
 
@@ -78,7 +82,11 @@ pub struct FramePublishers<T> {
 impl<T: FrameItem> FramePublishers<T> {
     fn new(bus: &Bus, subject: fn(u16) -> Subject) -> Self {
         let partitions = (0..bus.partitions()).map(|_| OnceLock::new()).collect();
-        Self { bus: bus.clone(), subject, partitions }
+        Self {
+            bus: bus.clone(),
+            subject,
+            partitions,
+        }
     }
 
     /// The publisher of a partition.
@@ -103,10 +111,18 @@ impl<T: FrameItem> FramePublishers<T> {
 impl<T: FrameItem> FramePublisher<T> {
     fn new(bus: &Bus, subject: Subject) -> Self {
         let (queue, submissions) = mpsc::channel(QUEUE);
-        let collector =
-            Collector { bus: bus.clone(), subject: subject.to_string(), submissions, batch: Batch::default() };
+        let collector = Collector {
+            bus: bus.clone(),
+            subject: subject.to_string(),
+            submissions,
+            batch: Batch::default(),
+        };
         tokio::spawn(collector.run());
-        Self { bus: bus.clone(), queue, item: PhantomData }
+        Self {
+            bus: bus.clone(),
+            queue,
+            item: PhantomData,
+        }
     }
 
     /// Publishes an item and returns once JetStream has acked the frame that holds it.
@@ -121,7 +137,9 @@ impl<T: FrameItem> FramePublisher<T> {
             answers.push(self.enqueue(part, traceparent).await?);
         }
         for answer in answers {
-            answer.await.map_err(|_| Error::unavailable("the publisher ended"))??;
+            answer
+                .await
+                .map_err(|_| Error::unavailable("the publisher ended"))??;
         }
         Ok(())
     }
@@ -137,11 +155,21 @@ impl<T: FrameItem> FramePublisher<T> {
             let room = self.bus.queue().clone().acquire_many_owned(size).await;
             let room = room.map_err(|_| Error::unavailable("the queue is closed"))?;
             let (answer, answered) = oneshot::channel();
-            let submission = Submission { item, traceparent: traceparent.map(Into::into), answer, _room: room };
-            self.queue.send(submission).await.map_err(|_| Error::unavailable("the publisher ended"))?;
+            let submission = Submission {
+                item,
+                traceparent: traceparent.map(Into::into),
+                answer,
+                _room: room,
+            };
+            self.queue
+                .send(submission)
+                .await
+                .map_err(|_| Error::unavailable("the publisher ended"))?;
             Ok(answered)
         };
-        tokio::time::timeout(wait, queued).await.map_err(|_| Error::Timeout(wait))?
+        tokio::time::timeout(wait, queued)
+            .await
+            .map_err(|_| Error::Timeout(wait))?
     }
 }
 
@@ -194,11 +222,14 @@ impl Collector {
         let mut in_flight = FuturesUnordered::new();
         loop {
             while !self.batch.is_full() {
-                let Ok(submission) = self.submissions.try_recv() else { break };
+                let Ok(submission) = self.submissions.try_recv() else {
+                    break;
+                };
                 self.batch.push(submission);
             }
             let due = self.batch.due.is_some_and(|due| due <= Instant::now());
-            let ready = in_flight.is_empty() || (in_flight.len() < IN_FLIGHT && (self.batch.is_full() || due));
+            let ready =
+                in_flight.is_empty() || (in_flight.len() < IN_FLIGHT && (self.batch.is_full() || due));
             if ready && !self.batch.items.is_empty() {
                 let (items, bytes) = self.batch.take();
                 in_flight.push(publish(self.bus.clone(), self.subject.clone(), items, bytes));
@@ -222,13 +253,21 @@ impl Collector {
 async fn publish(bus: Bus, subject: String, items: Vec<Submission>, bytes: usize) {
     let mut headers = with_message_id(&Uuid::now_v7().to_string());
     headers.insert("Content-Type", BATCH_CONTENT_TYPE);
-    trace::inject(&mut headers, items.iter().find_map(|item| item.traceparent.as_deref()));
+    trace::inject(
+        &mut headers,
+        items.iter().find_map(|item| item.traceparent.as_deref()),
+    );
     let frame = codec::frame(items.iter().map(|submission| &submission.item), bytes);
-    let result = bus.publish_until_stored(subject, headers, frame).await.map(|_| ());
+    let result = bus
+        .publish_until_stored(subject, headers, frame)
+        .await
+        .map(|_| ());
     if result.is_ok() {
         let counters = bus.counters();
         counters.frames.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        counters.frame_items.fetch_add(items.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        counters
+            .frame_items
+            .fetch_add(items.len() as u64, std::sync::atomic::Ordering::Relaxed);
     }
     for submission in items {
         // A sender that gave up does not listen.

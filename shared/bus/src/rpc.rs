@@ -39,7 +39,11 @@ impl Bus {
     ///
     /// # Errors
     /// `NoResponders` if nobody serves it, `Timeout`, and `Remote` with the other side's error.
-    pub async fn call<E: Endpoint>(&self, request: &E::Request, timeout: Duration) -> Result<E::Reply, Error> {
+    pub async fn call<E: Endpoint>(
+        &self,
+        request: &E::Request,
+        timeout: Duration,
+    ) -> Result<E::Reply, Error> {
         self.call_traced::<E>(request, timeout, None).await
     }
 
@@ -58,16 +62,25 @@ impl Bus {
         let size = payload.len();
         let mut headers = async_nats::HeaderMap::new();
         trace::inject(&mut headers, traceparent);
-        let request =
-            async_nats::Request::new().headers(headers).payload(payload.into()).timeout(Some(timeout));
+        let request = async_nats::Request::new()
+            .headers(headers)
+            .payload(payload.into())
+            .timeout(Some(timeout));
         let answer = self.client().send_request(subject.clone(), request).await;
         let message = answer.map_err(|error| match error.kind() {
             RequestErrorKind::TimedOut => Error::Timeout(timeout),
             RequestErrorKind::NoResponders => Error::NoResponders(subject),
-            RequestErrorKind::MaxPayloadExceeded => Error::TooLarge { size, limit: self.max_payload() },
+            RequestErrorKind::MaxPayloadExceeded => Error::TooLarge {
+                size,
+                limit: self.max_payload(),
+            },
             _ => Error::unavailable(error),
         })?;
-        if message.headers.as_ref().is_some_and(|headers| headers.get(ERROR_HEADER).is_some()) {
+        if message
+            .headers
+            .as_ref()
+            .is_some_and(|headers| headers.get(ERROR_HEADER).is_some())
+        {
             let error: RemoteError = serde_json::from_slice(&message.payload).map_err(Error::malformed)?;
             return Err(Error::Remote(error));
         }
@@ -78,7 +91,12 @@ impl Bus {
     ///
     /// # Errors
     /// The server cannot be reached.
-    pub async fn serve(&self, name: &'static str, version: &str, description: &str) -> Result<Serving, Error> {
+    pub async fn serve(
+        &self,
+        name: &'static str,
+        version: &str,
+        description: &str,
+    ) -> Result<Serving, Error> {
         let service = self
             .client()
             .service_builder()
@@ -86,7 +104,13 @@ impl Bus {
             .start(format!("halcyon-{name}"), version)
             .await
             .map_err(Error::unavailable)?;
-        Ok(Serving { bus: self.clone(), service, name, stop: CancellationToken::new(), tasks: TaskTracker::new() })
+        Ok(Serving {
+            bus: self.clone(),
+            service,
+            name,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        })
     }
 }
 
@@ -102,15 +126,26 @@ impl Serving {
         F: Future<Output = Result<E::Reply, RemoteError>> + Send + 'static,
     {
         if E::SERVICE != self.name {
-            return Err(Error::Setup(format!("endpoint {} belongs to service {}", E::NAME, E::SERVICE)));
+            return Err(Error::Setup(format!(
+                "endpoint {} belongs to service {}",
+                E::NAME,
+                E::SERVICE
+            )));
         }
-        let endpoint = self.service.endpoint_builder().name(E::NAME).add(subject::<E>()).await;
+        let endpoint = self
+            .service
+            .endpoint_builder()
+            .name(E::NAME)
+            .add(subject::<E>())
+            .await;
         let mut requests = endpoint.map_err(Error::unavailable)?;
         let (stop, tasks, handler) = (self.stop.clone(), self.tasks.clone(), Arc::new(handler));
         let permits = Arc::new(Semaphore::new(CONCURRENT));
         self.tasks.spawn(async move {
             loop {
-                let Ok(permit) = permits.clone().acquire_owned().await else { return };
+                let Ok(permit) = permits.clone().acquire_owned().await else {
+                    return;
+                };
                 let request = tokio::select! {
                     () = stop.cancelled() => None,
                     request = requests.next() => request,
@@ -156,7 +191,9 @@ where
     H: Fn(E::Request, RequestContext) -> F,
     F: Future<Output = Result<E::Reply, RemoteError>>,
 {
-    let context = RequestContext { traceparent: trace::extract(request.message.headers.as_ref()) };
+    let context = RequestContext {
+        traceparent: trace::extract(request.message.headers.as_ref()),
+    };
     let outcome = match serde_json::from_slice(&request.message.payload) {
         Ok(question) => handler(question, context).await,
         Err(error) => Err(RemoteError::new("malformed", error.to_string())),
@@ -175,7 +212,10 @@ where
 /// Service errors of the protocol have no body: the typed error goes as the payload beside the protocol's headers.
 async fn respond_error(request: &Request, error: &RemoteError) -> Result<(), async_nats::PublishError> {
     let code = if error.retry { 503 } else { 400 };
-    let protocol = ServiceError { status: error.code.clone(), code };
+    let protocol = ServiceError {
+        status: error.code.clone(),
+        code,
+    };
     let body = serde_json::to_vec(error).unwrap_or_default();
     let mut headers = async_nats::HeaderMap::new();
     headers.insert("Nats-Service-Error", protocol.status.as_str());

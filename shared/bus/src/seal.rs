@@ -37,7 +37,8 @@ impl InstanceKey {
     /// # Errors
     /// `to_public` is no public key.
     pub fn seal(&self, to_public: &str, plain: &[u8]) -> Result<Sealed, Error> {
-        let to = XKey::from_public_key(to_public).map_err(|_| Error::Setup("not an instance's public key".to_owned()))?;
+        let to = XKey::from_public_key(to_public)
+            .map_err(|_| Error::Setup("not an instance's public key".to_owned()))?;
         let bytes = self.pair.seal(plain, &to).map_err(Error::refused)?;
         Ok(Sealed(bytes))
     }
@@ -47,9 +48,11 @@ impl InstanceKey {
     /// # Errors
     /// It was sealed for or by another key, or was changed on the way.
     pub fn open(&self, from_public: &str, sealed: &Sealed) -> Result<Vec<u8>, Error> {
-        let from =
-            XKey::from_public_key(from_public).map_err(|_| Error::Setup("not an instance's public key".to_owned()))?;
-        self.pair.open(&sealed.0, &from).map_err(|_| Error::Malformed("sealed bytes that cannot be opened".to_owned()))
+        let from = XKey::from_public_key(from_public)
+            .map_err(|_| Error::Setup("not an instance's public key".to_owned()))?;
+        self.pair
+            .open(&sealed.0, &from)
+            .map_err(|_| Error::Malformed("sealed bytes that cannot be opened".to_owned()))
     }
 }
 
@@ -75,7 +78,11 @@ mod tests {
 
     #[test]
     fn only_the_addressee_opens() {
-        let (registry, worker, other) = (InstanceKey::generate(), InstanceKey::generate(), InstanceKey::generate());
+        let (registry, worker, other) = (
+            InstanceKey::generate(),
+            InstanceKey::generate(),
+            InstanceKey::generate(),
+        );
         let sealed = registry.seal(worker.public_key(), b"hunter2").unwrap();
         assert_eq!(worker.open(registry.public_key(), &sealed).unwrap(), b"hunter2");
         assert!(other.open(registry.public_key(), &sealed).is_err());

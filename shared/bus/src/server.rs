@@ -72,13 +72,16 @@ struct Permissions {
 pub fn server_config(params: &ServerParams) -> Result<String, Error> {
     let monitor = match params.monitor {
         Some(address) if !address.ip().is_loopback() => {
-            return Err(Error::Setup("the monitoring address must be on loopback".to_owned()));
+            return Err(Error::Setup(
+                "the monitoring address must be on loopback".to_owned(),
+            ));
         }
         Some(address) => format!("http: {}", quote(&address.to_string())?),
         None => String::new(),
     };
     let store_dir = params.store_dir.to_str();
-    let store_dir = store_dir.ok_or_else(|| Error::Setup("the store folder's name is not UTF-8".to_owned()))?;
+    let store_dir =
+        store_dir.ok_or_else(|| Error::Setup("the store folder's name is not UTF-8".to_owned()))?;
     let sync_interval = if params.sync_always { "always" } else { "\"2m\"" };
     let filled = [
         ("{{server_name}}", quote(&params.server_name)?),
@@ -120,11 +123,18 @@ fn users(params: &ServerParams) -> Result<String, Error> {
         let own = own.ok_or_else(|| Error::Setup(format!("{service} has no permissions")))?;
         let inbox = service.inbox_prefix();
         let subjects = |all: &[String], own: &[String]| {
-            let list = all.iter().chain(own).map(|subject| quote(&subject.replace("<inbox>", &inbox)));
+            let list = all
+                .iter()
+                .chain(own)
+                .map(|subject| quote(&subject.replace("<inbox>", &inbox)));
             Ok::<_, Error>(list.collect::<Result<Vec<_>, _>>()?.join(", "))
         };
         // A responder may answer to the inbox of who asked, once, and for as long as a test run may take.
-        let responses = if own.responds { ", allow_responses: { max: 2, expires: \"2m\" }" } else { "" };
+        let responses = if own.responds {
+            ", allow_responses: { max: 2, expires: \"2m\" }"
+        } else {
+            ""
+        };
         users.push_str(&format!(
             "    {{ nkey: {}, permissions: {{ publish: {{ allow: [{}] }}, subscribe: {{ allow: [{}] }}{responses} }} }}\n",
             quote(key)?,
@@ -142,7 +152,9 @@ fn users(params: &ServerParams) -> Result<String, Error> {
 /// A quoted string of the configuration's language, whose escapes are few.
 fn quote(text: &str) -> Result<String, Error> {
     if text.chars().any(|c| c.is_control() || matches!(c, '"' | '\\')) {
-        return Err(Error::Setup("a value of the server's configuration holds quotes or control characters".to_owned()));
+        return Err(Error::Setup(
+            "a value of the server's configuration holds quotes or control characters".to_owned(),
+        ));
     }
     Ok(format!("\"{text}\""))
 }
@@ -164,16 +176,25 @@ mod tests {
     #[test]
     fn everything_is_filled_in() {
         let config = server_config(&params()).unwrap();
-        assert!(!config.contains("{{server") && !config.contains("<inbox>"), "{config}");
+        assert!(
+            !config.contains("{{server") && !config.contains("<inbox>"),
+            "{config}"
+        );
         assert!(config.contains("sync_interval: always"));
         assert_eq!(config.matches("nkey: \"U").count(), 6);
     }
 
     #[test]
     fn what_could_break_out_of_a_string_is_refused() {
-        let broken = ServerParams { subscriber_password: "a\" }, x".into(), ..params() };
+        let broken = ServerParams {
+            subscriber_password: "a\" }, x".into(),
+            ..params()
+        };
         assert!(server_config(&broken).is_err());
-        let open = ServerParams { monitor: Some("0.0.0.0:8222".parse().unwrap()), ..params() };
+        let open = ServerParams {
+            monitor: Some("0.0.0.0:8222".parse().unwrap()),
+            ..params()
+        };
         assert!(server_config(&open).is_err());
     }
 }

@@ -37,14 +37,18 @@ impl fmt::Display for Subject {
         match self {
             Self::Ingest(partition) => write!(f, "hc.ingest.{partition}"),
             Self::Ontology(partition) => write!(f, "hc.ontology.{partition}"),
-            Self::DeadLetter(organization, datasource) => write!(f, "hc.deadletter.{organization}.{datasource}"),
+            Self::DeadLetter(organization, datasource) => {
+                write!(f, "hc.deadletter.{organization}.{datasource}")
+            }
             Self::Parked(partition, datasource) => write!(f, "hc.parked.{partition}.{datasource}"),
             Self::Config(organization, datasource) => write!(f, "hc.config.{organization}.{datasource}"),
             Self::Audit(organization) => write!(f, "hc.audit.{organization}"),
             Self::Log(organization, datasource) => write!(f, "hc.log.{organization}.{datasource}"),
             Self::Heartbeat(worker) => write!(f, "hc.heartbeat.{worker}"),
             Self::OutboxPoke => f.write_str("hc.outbox.poke"),
-            Self::Object(organization, datasource, kind) => write!(f, "halcyon.{organization}.{datasource}.{kind}"),
+            Self::Object(organization, datasource, kind) => {
+                write!(f, "halcyon.{organization}.{datasource}.{kind}")
+            }
         }
     }
 }
@@ -140,8 +144,14 @@ pub enum BucketName {
 
 impl BucketName {
     /// Every bucket.
-    pub const ALL: [Self; 6] =
-        [Self::Leases, Self::Instances, Self::Assignments, Self::Routes, Self::Checkpoints, Self::Tickets];
+    pub const ALL: [Self; 6] = [
+        Self::Leases,
+        Self::Instances,
+        Self::Assignments,
+        Self::Routes,
+        Self::Checkpoints,
+        Self::Tickets,
+    ];
 
     /// The bucket's name on the server.
     #[must_use]

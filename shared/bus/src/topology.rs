@@ -110,7 +110,10 @@ impl StreamDefinition {
             max_messages: -1,
             max_messages_per_subject: self.max_per_subject.unwrap_or(-1),
             max_age: self.max_age.unwrap_or_default().get(),
-            duplicate_window: self.duplicate_window.unwrap_or(HumanDuration::from_secs(120)).get(),
+            duplicate_window: self
+                .duplicate_window
+                .unwrap_or(HumanDuration::from_secs(120))
+                .get(),
             allow_direct: true,
             num_replicas: replicas,
             ..Config::default()
@@ -178,7 +181,11 @@ impl Bus {
                 _ => return Err(Error::unavailable(error)),
             },
         }
-        self.jetstream().update_stream(config).await.map(|_| ()).map_err(Error::refused)
+        self.jetstream()
+            .update_stream(config)
+            .await
+            .map(|_| ())
+            .map_err(Error::refused)
     }
 
     /// Waits until every stream and bucket is there. What a service that may not make them calls at its start.
@@ -211,18 +218,32 @@ impl Bus {
     }
 
     async fn info(&self, name: &str) -> Result<Info, Error> {
-        let stream = self.jetstream().get_stream(name).await.map_err(|error| match error.kind() {
-            GetStreamErrorKind::JetStream(error) => Error::refused(error),
-            _ => Error::unavailable(error),
-        })?;
+        let stream = self
+            .jetstream()
+            .get_stream(name)
+            .await
+            .map_err(|error| match error.kind() {
+                GetStreamErrorKind::JetStream(error) => Error::refused(error),
+                _ => Error::unavailable(error),
+            })?;
         Ok(stream.cached_info().clone())
     }
 
     /// How many messages each subject of a filter has.
-    pub(crate) async fn subject_counts(&self, stream: Stream, filter: &str) -> Result<Vec<(String, u64)>, Error> {
-        let handle: jetstream::stream::Stream<()> =
-            self.jetstream().get_stream_no_info(stream.as_str()).await.map_err(Error::unavailable)?;
-        let counts = handle.info_with_subjects(filter).await.map_err(Error::unavailable)?;
+    pub(crate) async fn subject_counts(
+        &self,
+        stream: Stream,
+        filter: &str,
+    ) -> Result<Vec<(String, u64)>, Error> {
+        let handle: jetstream::stream::Stream<()> = self
+            .jetstream()
+            .get_stream_no_info(stream.as_str())
+            .await
+            .map_err(Error::unavailable)?;
+        let counts = handle
+            .info_with_subjects(filter)
+            .await
+            .map_err(Error::unavailable)?;
         counts
             .map_ok(|(subject, count)| (subject, count as u64))
             .try_collect()
@@ -231,10 +252,23 @@ impl Bus {
     }
 
     /// Deletes a subject's messages below a sequence; returns how many.
-    pub(crate) async fn purge_below(&self, stream: Stream, filter: &str, sequence: u64) -> Result<u64, Error> {
-        let handle: jetstream::stream::Stream<()> =
-            self.jetstream().get_stream_no_info(stream.as_str()).await.map_err(Error::unavailable)?;
-        let purged = handle.purge().filter(filter).sequence(sequence).await.map_err(Error::unavailable)?;
+    pub(crate) async fn purge_below(
+        &self,
+        stream: Stream,
+        filter: &str,
+        sequence: u64,
+    ) -> Result<u64, Error> {
+        let handle: jetstream::stream::Stream<()> = self
+            .jetstream()
+            .get_stream_no_info(stream.as_str())
+            .await
+            .map_err(Error::unavailable)?;
+        let purged = handle
+            .purge()
+            .filter(filter)
+            .sequence(sequence)
+            .await
+            .map_err(Error::unavailable)?;
         Ok(purged.purged)
     }
 }
@@ -245,7 +279,11 @@ mod tests {
 
     #[test]
     fn the_definition_names_what_the_code_names() {
-        let defined: HashSet<String> = definition(1).unwrap().into_iter().map(|config| config.name).collect();
+        let defined: HashSet<String> = definition(1)
+            .unwrap()
+            .into_iter()
+            .map(|config| config.name)
+            .collect();
         let streams = Stream::ALL.iter().map(|stream| stream.as_str().to_owned());
         let buckets = BucketName::ALL.iter().map(|bucket| bucket.stream());
         assert_eq!(defined, streams.chain(buckets).collect());
@@ -253,7 +291,11 @@ mod tests {
 
     #[test]
     fn accepted_events_are_never_thrown_away_by_a_limit() {
-        let config = definition(3).unwrap().into_iter().find(|config| config.name == "INGEST").unwrap();
+        let config = definition(3)
+            .unwrap()
+            .into_iter()
+            .find(|config| config.name == "INGEST")
+            .unwrap();
         assert_eq!(config.discard, DiscardPolicy::New);
         assert_eq!(config.storage, StorageType::File);
         assert_eq!(config.retention, RetentionPolicy::Limits);

@@ -11,7 +11,10 @@ pub fn is_traceparent(text: &str) -> bool {
     let mut parts = text.split('-');
     let fits = |part: Option<&str>, length: usize| {
         part.is_some_and(|part| {
-            part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+            part.len() == length
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
         })
     };
     parts.next() == Some("00")
@@ -48,7 +51,12 @@ mod tests {
 
     #[test]
     fn anything_else_is_left_out() {
-        for text in ["", "00-x", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x", "hello"] {
+        for text in [
+            "",
+            "00-x",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+            "hello",
+        ] {
             let mut headers = HeaderMap::new();
             inject(&mut headers, Some(text));
             assert_eq!(extract(Some(&headers)), None);

@@ -26,7 +26,11 @@ pub struct TrimPolicy {
 
 impl Default for TrimPolicy {
     fn default() -> Self {
-        Self { max_age: HumanDuration(Duration::from_secs(7 * 24 * 3_600)), high_fill: 0.8, low_fill: 0.6 }
+        Self {
+            max_age: HumanDuration(Duration::from_secs(7 * 24 * 3_600)),
+            high_fill: 0.8,
+            low_fill: 0.6,
+        }
     }
 }
 
@@ -56,12 +60,16 @@ impl Bus {
         } else {
             0
         };
-        let oldest = chrono::TimeDelta::from_std(policy.max_age.get()).ok().and_then(|age| now.checked_sub_signed(age));
+        let oldest = chrono::TimeDelta::from_std(policy.max_age.get())
+            .ok()
+            .and_then(|age| now.checked_sub_signed(age));
         let consumers = self.ingest_consumers().await?;
         let mut report = TrimReport { deleted: 0, fill };
         for partition in 0..self.partitions() {
             let subject = Subject::Ingest(partition).to_string();
-            let Some(floor) = ack_floor(&consumers, &subject, last) else { continue };
+            let Some(floor) = ack_floor(&consumers, &subject, last) else {
+                continue;
+            };
             let by_age = match oldest {
                 Some(oldest) => self.first_since(&subject, oldest).await?.unwrap_or(last + 1),
                 None => 0,
@@ -76,13 +84,23 @@ impl Bus {
 
     async fn ingest_consumers(&self) -> Result<Vec<consumer::Info>, Error> {
         let stream = self.jetstream().get_stream_no_info(Stream::Ingest.as_str()).await;
-        stream.map_err(Error::unavailable)?.consumers().try_collect().await.map_err(Error::unavailable)
+        stream
+            .map_err(Error::unavailable)?
+            .consumers()
+            .try_collect()
+            .await
+            .map_err(Error::unavailable)
     }
 
     /// The sequence of a subject's first message since a time.
     async fn first_since(&self, subject: &str, time: Timestamp) -> Result<Option<u64>, Error> {
-        let page = self.read(Stream::Ingest.as_str(), subject, direct::From::Time(time), 1).await?;
-        Ok(page.first().filter(|read| read.time >= time).map(|read| read.sequence))
+        let page = self
+            .read(Stream::Ingest.as_str(), subject, direct::From::Time(time), 1)
+            .await?;
+        Ok(page
+            .first()
+            .filter(|read| read.time >= time)
+            .map(|read| read.sequence))
     }
 }
 
@@ -94,7 +112,11 @@ fn ack_floor(consumers: &[consumer::Info], subject: &str, last: u64) -> Option<u
         .filter(|info| info.config.filter_subject == subject)
         .map(|info| {
             // A consumer that has read everything keeps the floor of its own last message.
-            if info.num_pending == 0 && info.num_ack_pending == 0 { last } else { info.ack_floor.stream_sequence }
+            if info.num_pending == 0 && info.num_ack_pending == 0 {
+                last
+            } else {
+                info.ack_floor.stream_sequence
+            }
         })
         .min()
 }

@@ -75,10 +75,16 @@ fn write_time(buffer: &mut Vec<u8>, time: Timestamp) {
     let (date, clock) = (time.date_naive(), time.time());
     if !(0..=9999).contains(&date.year()) {
         // Written as chrono writes it, and read back by it; no clock of ours gives such a year.
-        buffer.extend_from_slice(time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true).as_bytes());
+        buffer.extend_from_slice(
+            time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+                .as_bytes(),
+        );
         return;
     }
-    let (micros, nanos) = (clock.nanosecond() % 1_000_000_000 / 1_000, clock.nanosecond() % 1_000);
+    let (micros, nanos) = (
+        clock.nanosecond() % 1_000_000_000 / 1_000,
+        clock.nanosecond() % 1_000,
+    );
     // Writing to a Vec does not fail.
     let _ = write!(
         buffer,

@@ -21,7 +21,10 @@ impl FrameItem for IngestEvent {
     fn encode(&self, limit: usize) -> Result<Vec<Bytes>, Error> {
         let item = encode_event(self);
         if item.len() > limit {
-            return Err(Error::TooLarge { size: item.len(), limit });
+            return Err(Error::TooLarge {
+                size: item.len(),
+                limit,
+            });
         }
         Ok(vec![item])
     }
@@ -30,7 +33,11 @@ impl FrameItem for IngestEvent {
 /// The event as one CloudEvent.
 #[must_use]
 pub fn encode_event(event: &IngestEvent) -> Bytes {
-    let headers: usize = event.headers.iter().map(|(name, value)| name.len() + value.len() + 12).sum();
+    let headers: usize = event
+        .headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 12)
+        .sum();
     let mut buffer = Vec::with_capacity(ATTRIBUTES + headers + event.payload.len());
     cloud_event::open(
         &mut buffer,
@@ -103,17 +110,26 @@ pub fn decode_events(frame: &Bytes) -> Result<Vec<IngestEvent>, Error> {
 /// # Errors
 /// It is no CloudEvent of an event.
 pub fn decode_event(message: &Bytes) -> Result<IngestEvent, Error> {
-    from_item(message, serde_json::from_slice(message).map_err(Error::malformed)?)
+    from_item(
+        message,
+        serde_json::from_slice(message).map_err(Error::malformed)?,
+    )
 }
 
 fn from_item(frame: &Bytes, item: CloudEvent<'_>) -> Result<IngestEvent, Error> {
     if item.specversion != "1.0" || item.kind != EVENT {
-        return Err(Error::Malformed(format!("a CloudEvent of type {}, not {EVENT}", item.kind)));
+        return Err(Error::Malformed(format!(
+            "a CloudEvent of type {}, not {EVENT}",
+            item.kind
+        )));
     }
     let missing = |name: &str| Error::Malformed(format!("a CloudEvent without {name}"));
     let payload = match (item.data, item.data_base64) {
         (Some(raw), None) => frame.slice_ref(raw.get().as_bytes()),
-        (None, Some(text)) => BASE64_STANDARD.decode(text.as_bytes()).map_err(Error::malformed)?.into(),
+        (None, Some(text)) => BASE64_STANDARD
+            .decode(text.as_bytes())
+            .map_err(Error::malformed)?
+            .into(),
         _ => return Err(missing("exactly one of data and data_base64")),
     };
     let headers = match &item.headers {

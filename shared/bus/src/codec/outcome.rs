@@ -25,11 +25,18 @@ fn encode_into(outcome: &EventOutcome, limit: usize, items: &mut Vec<Bytes>) -> 
     }
     let records = &outcome.records;
     if records.len() < 2 {
-        return Err(Error::TooLarge { size: item.len(), limit });
+        return Err(Error::TooLarge {
+            size: item.len(),
+            limit,
+        });
     }
     let (first, second) = records.split_at(records.len() / 2);
     for part in [first, second] {
-        let part = EventOutcome { records: part.to_vec(), event: outcome.event.clone(), ..*outcome };
+        let part = EventOutcome {
+            records: part.to_vec(),
+            event: outcome.event.clone(),
+            ..*outcome
+        };
         encode_into(&part, limit, items)?;
     }
     Ok(())
@@ -64,7 +71,10 @@ pub fn decode_outcomes(frame: &Bytes) -> Result<Vec<EventOutcome>, Error> {
         .into_iter()
         .map(|item| match item.data {
             Some(data) if item.kind == OUTCOME => serde_json::from_str(data.get()).map_err(Error::malformed),
-            _ => Err(Error::Malformed(format!("a CloudEvent of type {}, not {OUTCOME} with data", item.kind))),
+            _ => Err(Error::Malformed(format!(
+                "a CloudEvent of type {}, not {OUTCOME} with data",
+                item.kind
+            ))),
         })
         .collect()
 }

@@ -21,7 +21,8 @@ fn payload() -> impl Strategy<Value = Bytes> {
         Just("{\"a\" : 123456789012345678901234567890.10e5,\n\t\"\\ud800\":[]}".to_owned()),
         Just("[".repeat(200) + &"]".repeat(200)),
         any::<String>().prop_map(|text| Value::String(text).to_string()),
-        proptest::collection::vec(any::<i64>(), 0..8).prop_map(|numbers| serde_json::to_string(&numbers).unwrap()),
+        proptest::collection::vec(any::<i64>(), 0..8)
+            .prop_map(|numbers| serde_json::to_string(&numbers).unwrap()),
     ];
     prop_oneof![
         json.prop_map(Bytes::from),
@@ -80,7 +81,8 @@ fn the_attributes_follow_the_naming_rules() {
     };
     let item: BTreeMap<String, Value> = serde_json::from_slice(&encode_event(&event)).unwrap();
     let named = |name: &String| {
-        name == "data" || (name.len() <= 20 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
+        name == "data"
+            || (name.len() <= 20 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
     };
     assert!(item.keys().all(named), "{:?}", item.keys());
     assert_eq!(item["specversion"], "1.0");

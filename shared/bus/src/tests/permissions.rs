@@ -1,0 +1,263 @@
+//! The rendered configuration on a real server: each service can do its work, and nothing else.
+
+use std::{collections::HashMap, time::Duration};
+
+use futures::{FutureExt, StreamExt};
+use halcyon_domain::{
+    assignment::PartitionAssignment,
+    id::{DatasourceId, InstanceId},
+};
+use halcyon_tests::{nats::Nats, ports};
+
+use super::support::{event, outcome, soon};
+use crate::{
+    Bus, BusSettings, Durability, Error, Identity, InstanceKey, LeaseRecord, RemoteError, Service,
+    requests::{Empty, PublicKey, RegistryKey, RunTest},
+    server::{ServerParams, server_config},
+};
+
+struct Secured {
+    nats: Nats,
+    buses: HashMap<Service, Bus>,
+}
+
+impl Secured {
+    async fn start() -> Self {
+        let identities = Service::ALL.map(Identity::generate);
+        let users = identities
+            .iter()
+            .map(|id| (id.service(), id.public_key().unwrap()))
+            .collect();
+        let monitor = ports::free();
+        let nats = Nats::start_with(|port, store| {
+            let listen = format!("127.0.0.1:{port}").parse().unwrap();
+            let mut params = ServerParams::new(listen, store.to_owned(), users, "look-only".into());
+            params.monitor = Some(format!("127.0.0.1:{monitor}").parse().unwrap());
+            server_config(&params).unwrap()
+        })
+        .await
+        .unwrap();
+        let settings = BusSettings {
+            url: nats.url(),
+            partitions: 4,
+            monitor_url: Some(format!("http://127.0.0.1:{monitor}")),
+            ack_timeout: halcyon_domain::duration::HumanDuration::from_millis(500),
+            publish_deadline: halcyon_domain::duration::HumanDuration::from_millis(1_000),
+            ..BusSettings::default()
+        };
+        let mut buses = HashMap::new();
+        for identity in &identities {
+            buses.insert(
+                identity.service(),
+                Bus::connect(&settings, identity).await.unwrap(),
+            );
+        }
+        buses[&Service::Registry].ensure_streams(1).await.unwrap();
+        Self { nats, buses }
+    }
+
+    fn bus(&self, service: Service) -> &Bus {
+        &self.buses[&service]
+    }
+}
+
+#[tokio::test]
+async fn every_service_can_do_its_work() {
+    let secured = Secured::start().await;
+    let [gateway, registry, worker] =
+        [Service::Gateway, Service::Registry, Service::Worker].map(|service| secured.bus(service));
+    for bus in secured.buses.values() {
+        bus.wait_for_streams(Duration::from_secs(5)).await.unwrap();
+        bus.rtt().await.unwrap();
+    }
+    assert_eq!(gateway.durability().await.unwrap(), Durability::SyncAlways);
+    let sent = event(DatasourceId::generate(), "{}");
+    gateway.ingest_publishers().submit(1, &sent, None).await.unwrap();
+    let delivery = soon(worker.ingest_consumer(1).next()).await;
+    assert_eq!(delivery.events().unwrap(), std::slice::from_ref(&sent));
+    worker
+        .outcome_publishers()
+        .submit(1, &outcome(&sent), None)
+        .await
+        .unwrap();
+    worker.park(1, &sent).await.unwrap();
+    let parked = worker.parked(1, sent.datasource, 1).await.unwrap();
+    worker
+        .unpark_through(1, sent.datasource, parked[0].sequence)
+        .await
+        .unwrap();
+    delivery.ack().await.unwrap();
+    soon(secured.bus(Service::Ontology).ontology_consumer().next())
+        .await
+        .ack()
+        .await
+        .unwrap();
+
+    let assignment = PartitionAssignment {
+        partition: 1,
+        worker: None,
+        epoch: 1,
+    };
+    registry
+        .partition_assignments()
+        .put("1", &assignment)
+        .await
+        .unwrap();
+    assert_eq!(registry.partition_assignments().entries().await.unwrap().len(), 1);
+    let mirror = worker.partition_assignments().mirror();
+    soon(mirror.ready()).await;
+    assert_eq!(mirror.get("1").unwrap().value, assignment);
+    let routes = gateway.routes().mirror();
+    soon(routes.ready()).await;
+    let record = |holder: &str| LeaseRecord {
+        holder: holder.to_owned(),
+        info: serde_json::Value::Null,
+    };
+    let leases = |bus: &Bus| bus.leases(Duration::from_secs(5));
+    soon(leases(gateway).hold("outbox-relay", record("g")).held()).await;
+    soon(leases(registry).hold("registry-leader", record("r")).held()).await;
+    soon(leases(worker).hold("worker.1", record("w")).held()).await;
+    registry
+        .trim_ingest(&crate::trim::TrimPolicy::default(), sent.received_at)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn questions_are_answered_across_identities() {
+    let secured = Secured::start().await;
+    let serving = secured
+        .bus(Service::Registry)
+        .serve("registry", "0.1.0", "x")
+        .await
+        .unwrap();
+    serving
+        .endpoint::<PublicKey, _, _>(|_, _| async {
+            Ok(RegistryKey {
+                public_key: "X".to_owned(),
+            })
+        })
+        .await
+        .unwrap();
+    let runner = secured
+        .bus(Service::TestRunner)
+        .serve("testrunner", "0.1.0", "x")
+        .await
+        .unwrap();
+    runner
+        .endpoint::<RunTest, _, _>(|_, _| async { Err(RemoteError::new("x", "x")) })
+        .await
+        .unwrap();
+    secured.bus(Service::Registry).rtt().await.unwrap();
+    let gateway = secured.bus(Service::Gateway);
+    assert_eq!(
+        gateway
+            .call::<PublicKey>(&Empty {}, Duration::from_secs(5))
+            .await
+            .unwrap()
+            .public_key,
+        "X"
+    );
+    let key = InstanceKey::generate();
+    let instance = InstanceId::generate();
+    let _registration = gateway.register_instance(instance, &key).await.unwrap();
+    let found = secured
+        .bus(Service::Registry)
+        .instance_key(Service::Gateway, instance)
+        .await
+        .unwrap();
+    assert_eq!(found.as_deref(), Some(key.public_key()));
+}
+
+#[tokio::test]
+async fn a_worker_can_neither_command_nor_listen() {
+    let secured = Secured::start().await;
+    let worker = secured.bus(Service::Worker);
+    let gateway = secured.bus(Service::Gateway);
+    let change = serde_json::from_value(serde_json::json!({
+        "datasource": DatasourceId::generate(),
+        "organization": halcyon_domain::id::OrganizationId::generate(),
+        "generation": 1
+    }))
+    .unwrap();
+    let refused = worker
+        .publish_config_change(halcyon_domain::id::OutboxId::generate(), &change)
+        .await;
+    assert!(matches!(refused, Err(Error::Timeout(_))), "{refused:?}");
+    let assignment = PartitionAssignment {
+        partition: 1,
+        worker: None,
+        epoch: 1,
+    };
+    assert!(
+        worker
+            .partition_assignments()
+            .put("1", &assignment)
+            .await
+            .is_err()
+    );
+    // The key of another service's process cannot be forged.
+    let forged = InstanceId::generate();
+    let record = crate::instances::InstanceRecord {
+        public_key: "X".to_owned(),
+    };
+    let bucket = crate::Bucket::new(worker, crate::subjects::BucketName::Instances, "");
+    assert!(bucket.put(&format!("gateway.{forged}"), &record).await.is_err());
+    assert!(worker.ensure_streams(1).await.is_err());
+
+    // Another service's inbox stays silent, also by a wildcard.
+    let mut spied = worker.client().subscribe("_INBOX_gateway.>").await.unwrap();
+    let mut all = worker.client().subscribe(">").await.unwrap();
+    worker.rtt().await.unwrap();
+    gateway.rtt().await.unwrap();
+    worker.rtt().await.unwrap();
+    assert!(spied.next().now_or_never().flatten().is_none());
+    assert!(all.next().now_or_never().flatten().is_none());
+}
+
+#[tokio::test]
+async fn the_subscriber_sees_objects_only() {
+    let secured = Secured::start().await;
+    let client = async_nats::ConnectOptions::with_user_and_password("subscriber".into(), "look-only".into())
+        .custom_inbox_prefix("_INBOX_subscriber")
+        .connect(secured.nats.url())
+        .await
+        .unwrap();
+    let mut objects = client.subscribe("halcyon.>").await.unwrap();
+    let mut all = client.subscribe("hc.>").await.unwrap();
+    client.publish("halcyon.forged", "x".into()).await.unwrap();
+    client.flush().await.unwrap();
+    let ontology = secured.bus(Service::Ontology);
+    // The subscription is in place once the server has answered something that was sent after it.
+    let published = async {
+        loop {
+            ontology
+                .client()
+                .publish("halcyon.o.d.alert", "real".into())
+                .await
+                .unwrap();
+            ontology.rtt().await.unwrap();
+            if let Some(message) = objects.next().now_or_never().flatten() {
+                return message;
+            }
+        }
+    };
+    assert_eq!(soon(published).await.payload, "real");
+    assert!(all.next().now_or_never().flatten().is_none());
+}
+
+#[tokio::test]
+async fn a_stranger_is_not_let_in() {
+    let secured = Secured::start().await;
+    let settings = BusSettings {
+        url: secured.nats.url(),
+        connect_timeout: halcyon_domain::duration::HumanDuration::from_millis(100),
+        ..BusSettings::default()
+    };
+    for stranger in [
+        Identity::generate(Service::Registry),
+        Identity::from_url(Service::Registry),
+    ] {
+        assert!(Bus::connect(&settings, &stranger).await.is_err());
+    }
+}
