@@ -11,6 +11,8 @@ mod compliance;
 mod connector;
 mod error;
 mod presets;
+#[cfg(test)]
+mod presets_tests;
 mod schema;
 mod secret;
 mod source;
