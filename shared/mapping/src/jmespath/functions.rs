@@ -1,5 +1,6 @@
-//! The built-in functions (JMESPath, "Built-in Functions"). Texts and lists that a function makes are paid for
-//! in steps.
+//! The built-in functions (JMESPath, "Built-in Functions"), and three of ours for keys that are to be the same
+//! whoever writes them: `lower`, `trim` and `split`, which give null for null. Texts and lists that a function
+//! makes are paid for in steps.
 
 use std::{cmp::Ordering, rc::Rc};
 
@@ -39,11 +40,11 @@ macro_rules! functions {
 
 functions! {
     Abs "abs" 1..=1, Avg "avg" 1..=1, Ceil "ceil" 1..=1, Contains "contains" 2..=2, EndsWith "ends_with" 2..=2,
-    Floor "floor" 1..=1, Join "join" 2..=2, Keys "keys" 1..=1, Length "length" 1..=1, Map "map" 2..=2,
-    Max "max" 1..=1, MaxBy "max_by" 2..=2, Merge "merge" 1..=64, Min "min" 1..=1, MinBy "min_by" 2..=2,
+    Floor "floor" 1..=1, Join "join" 2..=2, Keys "keys" 1..=1, Length "length" 1..=1, Lower "lower" 1..=1,
+    Map "map" 2..=2, Max "max" 1..=1, MaxBy "max_by" 2..=2, Merge "merge" 1..=64, Min "min" 1..=1, MinBy "min_by" 2..=2,
     NotNull "not_null" 1..=64, Reverse "reverse" 1..=1, Sort "sort" 1..=1, SortBy "sort_by" 2..=2,
-    StartsWith "starts_with" 2..=2, Sum "sum" 1..=1, ToArray "to_array" 1..=1, ToNumber "to_number" 1..=1,
-    ToString "to_string" 1..=1, Type "type" 1..=1, Values "values" 1..=1,
+    Split "split" 2..=2, StartsWith "starts_with" 2..=2, Sum "sum" 1..=1, ToArray "to_array" 1..=1, ToNumber "to_number" 1..=1,
+    ToString "to_string" 1..=1, Trim "trim" 1..=1, Type "type" 1..=1, Values "values" 1..=1,
 }
 
 /// The value of a call.
@@ -102,6 +103,10 @@ pub(crate) fn call<'n>(
                 Val::list(vec![arg])
             })
         }
+        Function::Lower | Function::Split | Function::Trim if call.arg(0).is_null() => Ok(Val::Null),
+        Function::Lower => call.made(call.text(0)?.to_lowercase()),
+        Function::Trim => call.made(call.text(0)?.trim().to_owned()),
+        Function::Split => call.split(),
         Function::ToNumber => Ok(call.to_number()),
         Function::ToString => call.to_text(),
         Function::Type => Ok(Val::text(call.arg(0).kind().as_str())),
@@ -217,6 +222,22 @@ impl<'n> Call<'_, 'n> {
             joined.push_str(text);
         }
         Ok(Val::text(joined))
+    }
+
+    /// A text that the function made.
+    fn made(&self, text: String) -> Result<Val<'n>, EvalError> {
+        self.pay_text(text.len())?;
+        Ok(Val::text(text))
+    }
+
+    fn split(&self) -> Result<Val<'n>, EvalError> {
+        let (text, separator) = (self.text(0)?, self.text(1)?);
+        let mut parts = Vec::new();
+        for part in text.split(separator) {
+            self.scope.spend(1 + part.len() as u64 / 32)?;
+            parts.push(Val::text(part.to_owned()));
+        }
+        Ok(Val::list(parts))
     }
 
     fn length(&self) -> Result<Val<'n>, EvalError> {

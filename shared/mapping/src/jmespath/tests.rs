@@ -291,3 +291,16 @@ fn slots_are_the_shortest_paths() {
         ]
     );
 }
+
+#[test]
+fn texts_are_lowered_trimmed_and_split() {
+    let payload = r#"{"who": " Jack@ACME.io ", "path": "C:\\bin\\at.exe", "none": null, "n": 7}"#;
+    let value = |text: &str| evaluate(Language::Jmespath, text, payload);
+    assert_eq!(value("lower(trim(who))"), Ok(json!("jack@acme.io")));
+    assert_eq!(value(r#"split(path, `"\\"`)[-1]"#), Ok(json!("at.exe")));
+    assert_eq!(value("split('a', ',')"), Ok(json!(["a"])));
+    for text in ["lower(none)", "trim(none)", "split(none, ',')"] {
+        assert_eq!(value(text), Ok(json!(null)), "{text}");
+    }
+    assert!(value("lower(n)").is_err() && value("split(who, n)").is_err());
+}
