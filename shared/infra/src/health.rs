@@ -1,138 +1,112 @@
-//! Readiness: named checks, each set by the part that knows.
+//! Whether the process can do its work, check by check.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
 
-use serde::Serialize;
-use tokio::sync::watch;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-/// How one check stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "state", content = "detail", rename_all = "snake_case")]
-pub enum CheckState {
-    /// All is well.
-    Ready,
-    /// Work goes on, with less than usual. Counts as ready.
-    Degraded(String),
-    /// Nothing should be sent here now.
-    NotReady(String),
-}
-
-/// All checks of a process and whether it is about to end. Clones share them.
-#[derive(Clone, Debug)]
-pub struct Health {
-    shared: Arc<watch::Sender<Board>>,
-    scope: Option<Arc<str>>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Board {
-    checks: BTreeMap<String, CheckState>,
-    draining: bool,
-}
-
-impl Board {
-    fn ready(&self) -> bool {
-        !self.draining && self.checks.values().all(|state| !matches!(state, CheckState::NotReady(_)))
-    }
-}
-
-/// What a probe is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// Whether requests should be sent here.
+/// How a check stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckState {
+    /// Whether the process may be given work as far as this check goes.
     pub ready: bool,
-    /// Whether the process is about to end.
-    pub draining: bool,
+    /// Why.
+    pub detail: String,
+}
+
+/// How all checks stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HealthReport {
+    /// Whether every check is ready.
+    pub ready: bool,
     /// The checks by name.
     pub checks: BTreeMap<String, CheckState>,
 }
 
-impl Default for Health {
-    fn default() -> Self {
-        Self::new()
-    }
+/// The checks of a process. Clones are the same checks.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    checks: Arc<RwLock<BTreeMap<String, CheckState>>>,
 }
 
 impl Health {
-    /// Without a check everything is ready.
+    /// No checks yet: ready.
     #[must_use]
     pub fn new() -> Self {
-        Self { shared: Arc::new(watch::Sender::new(Board::default())), scope: None }
+        Self::default()
     }
 
-    /// The same board, with check names that start with `scope.`: for several services in one process.
+    /// Adds a check that is not ready until it is said to be.
     #[must_use]
-    pub fn scoped(&self, scope: &str) -> Self {
-        Self { shared: Arc::clone(&self.shared), scope: Some(scope.into()) }
-    }
-
-    /// Registers a check. It is not ready until it is set.
-    #[must_use]
-    pub fn check(&self, name: &str) -> Check {
-        let name = self.scope.as_ref().map_or_else(|| name.to_owned(), |scope| format!("{scope}.{name}"));
-        let check = Check { shared: Arc::clone(&self.shared), name: name.into() };
-        check.not_ready("starting");
+    pub fn check(&self, name: impl Into<String>) -> Check {
+        let check = Check {
+            name: name.into(),
+            health: self.clone(),
+        };
+        check.failing("starting");
         check
     }
 
-    /// From now on the answer is not ready, so that balancers send no new requests.
-    pub fn drain(&self) {
-        self.shared.send_modify(|board| board.draining = true);
-    }
-
-    /// Whether all checks are ready.
+    /// How all checks stand now.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.shared.borrow().ready()
+    pub fn report(&self) -> HealthReport {
+        let checks = self.checks.read().unwrap_or_else(PoisonError::into_inner).clone();
+        HealthReport {
+            ready: checks.values().all(|check| check.ready),
+            checks,
+        }
     }
 
-    /// Returns when all checks are ready.
-    pub async fn wait_ready(&self) {
-        let mut board = self.shared.subscribe();
-        // The sender lives in `self`, so the wait cannot end by its loss.
-        let _ = board.wait_for(Board::ready).await;
-    }
-
-    /// How everything stands.
-    #[must_use]
-    pub fn report(&self) -> Report {
-        let board = self.shared.borrow();
-        Report { ready: board.ready(), draining: board.draining, checks: board.checks.clone() }
+    fn set(&self, name: &str, state: CheckState) {
+        let mut checks = self.checks.write().unwrap_or_else(PoisonError::into_inner);
+        if checks.get(name) != Some(&state) {
+            checks.insert(name.to_owned(), state);
+        }
     }
 }
 
-/// One check. Clones set the same one.
+/// A named check.
 #[derive(Clone, Debug)]
 pub struct Check {
-    shared: Arc<watch::Sender<Board>>,
-    name: Arc<str>,
+    name: String,
+    health: Health,
 }
 
 impl Check {
     /// All is well.
     pub fn ready(&self) {
-        self.set(CheckState::Ready);
+        self.health.set(
+            &self.name,
+            CheckState {
+                ready: true,
+                detail: "ok".to_owned(),
+            },
+        );
     }
 
-    /// Work goes on, with less than usual.
-    pub fn degraded(&self, detail: impl Into<String>) {
-        self.set(CheckState::Degraded(detail.into()));
+    /// All is well, with something to say.
+    pub fn ready_with(&self, detail: impl Into<String>) {
+        self.health.set(
+            &self.name,
+            CheckState {
+                ready: true,
+                detail: detail.into(),
+            },
+        );
     }
 
-    /// Nothing should be sent here now.
-    pub fn not_ready(&self, detail: impl Into<String>) {
-        self.set(CheckState::NotReady(detail.into()));
-    }
-
-    /// Sets the state; whoever waits hears only of changes.
-    pub fn set(&self, state: CheckState) {
-        self.shared.send_if_modified(|board| {
-            let changed = board.checks.get(&*self.name) != Some(&state);
-            if changed {
-                board.checks.insert(self.name.to_string(), state);
-            }
-            changed
-        });
+    /// Something is missing.
+    pub fn failing(&self, detail: impl Into<String>) {
+        self.health.set(
+            &self.name,
+            CheckState {
+                ready: false,
+                detail: detail.into(),
+            },
+        );
     }
 }
 
@@ -140,17 +114,15 @@ impl Check {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn it_is_ready_when_every_check_is() {
+    #[test]
+    fn one_failing_check_is_enough_not_to_be_ready() {
         let health = Health::new();
-        let bus = health.scoped("gateway").check("bus");
-        let database = health.check("database");
-        assert!(!health.is_ready());
+        let (bus, database) = (health.check("bus"), health.check("database"));
         bus.ready();
-        database.degraded("read only");
-        health.wait_ready().await;
-        assert!(health.report().checks.contains_key("gateway.bus"));
-        health.drain();
-        assert!(!health.is_ready());
+        assert!(!health.report().ready);
+        database.ready();
+        assert!(health.report().ready);
+        bus.failing("connection lost");
+        assert_eq!(health.report().checks["bus"].detail, "connection lost");
     }
 }

@@ -1,84 +1,67 @@
-//! The answers to `/livez`, `/readyz`, `/healthz` and `/metrics`, free of any HTTP library.
+//! The answers to `/livez`, `/readyz`, `/healthz` and `/metrics`, for whichever server gives them.
 
 use crate::{Health, Metrics};
 
-/// An answer to a probe.
+/// An answer of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The HTTP status.
+    /// The HTTP status: 200, or 503 when not ready.
     pub status: u16,
-    /// The `Content-Type`.
+    /// The media type.
     pub content_type: &'static str,
     /// The body.
     pub body: String,
 }
 
-/// What answers probes. Clones share everything.
-#[derive(Clone, Debug)]
-pub struct Probes {
-    health: Health,
-    metrics: Metrics,
-}
+/// The paths that [`answer`] knows.
+pub const PATHS: [&str; 4] = ["/livez", "/readyz", "/healthz", "/metrics"];
 
-impl Probes {
-    /// The paths that [`Self::answer`] knows.
-    pub const PATHS: [&str; 4] = ["/livez", "/readyz", "/healthz", "/metrics"];
-
-    /// Answers from these.
-    #[must_use]
-    pub fn new(health: Health, metrics: Metrics) -> Self {
-        Self { health, metrics }
-    }
-
-    /// The answer for a path, if it is one of [`Self::PATHS`].
-    #[must_use]
-    pub fn answer(&self, path: &str) -> Option<Answer> {
-        Some(match path {
-            "/livez" => text(200, "ok\n"),
-            "/readyz" if self.health.is_ready() => text(200, "ready\n"),
-            "/readyz" => self.report(),
-            "/healthz" => self.report(),
-            "/metrics" => self.metrics(),
-            _ => return None,
-        })
-    }
-
-    fn report(&self) -> Answer {
-        let report = self.health.report();
-        Answer {
-            status: if report.ready { 200 } else { 503 },
-            content_type: "application/json",
-            body: serde_json::to_string(&report).unwrap_or_default(),
+/// The answer at `path`; nothing for other paths.
+///
+/// `/livez` says that the process runs, `/readyz` whether it may be given work, `/healthz` the same with every
+/// check, always with 200, and `/metrics` the metrics in Prometheus text format.
+#[must_use]
+pub fn answer(path: &str, health: &Health, metrics: &Metrics) -> Option<Answer> {
+    let text = "text/plain; charset=utf-8";
+    match path {
+        "/livez" => Some(Answer {
+            status: 200,
+            content_type: text,
+            body: "ok\n".to_owned(),
+        }),
+        "/readyz" => {
+            let report = health.report();
+            let failing = report.checks.iter().filter(|(_, check)| !check.ready);
+            let lines: String = failing
+                .map(|(name, check)| format!("{name}: {}\n", check.detail))
+                .collect();
+            let (status, body) = if report.ready {
+                (200, "ready\n".to_owned())
+            } else {
+                (503, lines)
+            };
+            Some(Answer {
+                status,
+                content_type: text,
+                body,
+            })
         }
-    }
-
-    fn metrics(&self) -> Answer {
-        match self.metrics.render() {
-            Ok(body) => Answer { status: 200, content_type: "text/plain; version=0.0.4; charset=utf-8", body },
-            Err(error) => text(500, &format!("{error}\n")),
+        "/healthz" => {
+            let body = serde_json::to_string(&health.report()).unwrap_or_default();
+            Some(Answer {
+                status: 200,
+                content_type: "application/json",
+                body,
+            })
         }
-    }
-}
-
-fn text(status: u16, body: &str) -> Answer {
-    Answer { status, content_type: "text/plain; charset=utf-8", body: body.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_path_has_its_answer() {
-        let health = Health::new();
-        let probes = Probes::new(health.clone(), Metrics::new().unwrap());
-        let check = health.check("bus");
-        assert_eq!(probes.answer("/livez").unwrap().status, 200);
-        assert_eq!(probes.answer("/readyz").unwrap().status, 503);
-        check.ready();
-        assert_eq!(probes.answer("/readyz").unwrap().status, 200);
-        assert!(probes.answer("/healthz").unwrap().body.contains(r#""bus":{"state":"ready"}"#));
-        assert_eq!(probes.answer("/metrics").unwrap().status, 200);
-        assert_eq!(probes.answer("/other"), None);
+        "/metrics" => {
+            let content_type = "text/plain; version=0.0.4; charset=utf-8";
+            Some(Answer {
+                status: 200,
+                content_type,
+                body: metrics.render(),
+            })
+        }
+        _ => None,
     }
 }

@@ -1,89 +1,74 @@
-//! The request to stop, and what waits for work in flight.
+//! Stopping in order: intake ends, what is in flight is finished within a deadline.
 
-use std::{
-    future::Future,
-    sync::{Arc, OnceLock},
-    time::{Duration, Instant},
-};
+use std::{io, time::Duration};
 
-use tokio::task::JoinHandle;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How long a drain may take if nothing else is said.
-pub const DEFAULT_GRACE: Duration = Duration::from_secs(20);
-
-/// A request to stop that many parts wait for. Clones share it.
-#[derive(Clone, Debug)]
+/// Tells everything that belongs together to stop, and waits for it. Clones are the same shutdown.
+#[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     token: CancellationToken,
     tasks: TaskTracker,
-    grace: Duration,
-    requested: Arc<OnceLock<Instant>>,
-}
-
-impl Default for Shutdown {
-    fn default() -> Self {
-        Self::new(DEFAULT_GRACE)
-    }
 }
 
 impl Shutdown {
-    /// `grace` is how long a drain may take from the moment that the stop is requested.
+    /// A shutdown that was not asked for yet.
     #[must_use]
-    pub fn new(grace: Duration) -> Self {
-        Self { token: CancellationToken::new(), tasks: TaskTracker::new(), grace, requested: Arc::default() }
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Requests the stop. More than once does no harm.
+    /// A shutdown of a part: it is triggered with this one, and can be triggered on its own.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        Self {
+            token: self.token.child_token(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Asks everything to stop.
     pub fn trigger(&self) {
-        self.requested.get_or_init(Instant::now);
         self.token.cancel();
     }
 
-    /// Whether the stop was requested.
+    /// Whether stopping was asked for.
     #[must_use]
     pub fn is_triggered(&self) -> bool {
         self.token.is_cancelled()
     }
 
-    /// Returns when the stop is requested.
-    pub async fn wait(&self) {
+    /// Waits until stopping is asked for.
+    pub async fn triggered(&self) {
         self.token.cancelled().await;
     }
 
-    /// The token behind it, for what selects on one.
-    #[must_use]
-    pub fn token(&self) -> CancellationToken {
-        self.token.clone()
+    /// Runs a future that is dropped when stopping is asked for; nothing then.
+    pub async fn unless_triggered<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.token.run_until_cancelled(future).await
     }
 
-    /// Starts a task that [`Self::drained`] waits for.
-    pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    /// Spawns a task that [`Shutdown::drain`] waits for. The task must notice the shutdown itself.
+    pub fn spawn<F>(&self, future: F) -> tokio::task::JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.tasks.spawn(task)
+        self.tasks.spawn(future)
     }
 
-    /// How much of the grace is left; all of it before the stop is requested.
-    #[must_use]
-    pub fn remaining(&self) -> Duration {
-        self.requested.get().map_or(self.grace, |since| self.grace.saturating_sub(since.elapsed()))
-    }
-
-    /// Waits until every task of [`Self::spawn`] has ended, or the grace is over. False if some still run.
-    pub async fn drained(&self) -> bool {
+    /// Waits for every spawned task. Returns whether all ended within `deadline`.
+    pub async fn drain(&self, deadline: Duration) -> bool {
         self.tasks.close();
-        tokio::time::timeout(self.remaining(), self.tasks.wait()).await.is_ok()
+        tokio::time::timeout(deadline, self.tasks.wait()).await.is_ok()
     }
 
-    /// Requests the stop on SIGTERM or SIGINT.
+    /// Triggers the shutdown on SIGTERM or SIGINT.
     ///
     /// # Errors
-    /// The handlers cannot be set.
-    pub fn on_signals(&self) -> std::io::Result<()> {
-        use tokio::signal::unix::{SignalKind, signal};
+    /// The signals cannot be listened to.
+    pub fn on_signals(&self) -> io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let shutdown = self.clone();
@@ -92,7 +77,7 @@ impl Shutdown {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
             };
-            tracing::info!(signal = name, "asked to stop");
+            tracing::info!(signal = name, "stopping");
             shutdown.trigger();
         });
         Ok(())
@@ -104,21 +89,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_drain_waits_for_the_tasks() {
-        let shutdown = Shutdown::new(Duration::from_secs(5));
-        let other = shutdown.clone();
-        let task = shutdown.spawn(async move { other.wait().await });
-        assert!(!shutdown.is_triggered());
-        shutdown.trigger();
-        assert!(shutdown.drained().await);
-        assert!(task.is_finished());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_drain_ends_with_the_grace() {
-        let shutdown = Shutdown::new(Duration::from_millis(10));
-        shutdown.spawn(std::future::pending::<()>());
-        shutdown.trigger();
-        assert!(!shutdown.drained().await);
+    async fn a_part_stops_with_the_whole_and_alone() {
+        let whole = Shutdown::new();
+        let (one, other) = (whole.part(), whole.part());
+        one.trigger();
+        assert!(!whole.is_triggered() && !other.is_triggered());
+        let waits = other.clone();
+        other.spawn(async move { waits.triggered().await });
+        assert!(
+            !other.drain(Duration::from_millis(1)).await,
+            "the task still runs"
+        );
+        whole.trigger();
+        assert!(other.drain(Duration::from_secs(5)).await);
     }
 }
