@@ -1,0 +1,59 @@
+//! Entries onto the end of their organisations' chains.
+
+use std::collections::{BTreeMap, HashSet};
+
+use anyhow::{Context as _, Result};
+use halcyon_domain::{
+    audit::AuditEntry,
+    id::{AuditEntryId, OrganizationId},
+};
+use halcyon_store::{AuditLink, Store, Tenant, WriteTx};
+
+use crate::chain::hash;
+
+/// Appends entries in one transaction. An entry that is in the trail already is left out. Returns how many were new.
+pub(crate) async fn append(store: &Store, entries: Vec<AuditEntry>) -> Result<usize> {
+    let mut by_organization: BTreeMap<OrganizationId, Vec<AuditEntry>> = BTreeMap::new();
+    for entry in entries {
+        by_organization.entry(entry.organization).or_default().push(entry);
+    }
+    let tx = store.begin().await?;
+    let mut added = 0;
+    // Chains are locked in the order of their organisations, so that two transactions never wait for each other.
+    for (organization, entries) in by_organization {
+        added += append_to(&tx, organization, entries).await?;
+    }
+    tx.commit().await?;
+    Ok(added)
+}
+
+async fn append_to(tx: &WriteTx, organization: OrganizationId, entries: Vec<AuditEntry>) -> Result<usize> {
+    let tenant = Tenant(organization);
+    let head = tx.audit().head(tenant).await?;
+    let (mut sequence, mut previous) = head.map_or((0, Vec::new()), |head| (head.sequence, head.hash));
+    let ids: Vec<AuditEntryId> = entries.iter().map(|entry| entry.id).collect();
+    let mut known: HashSet<_> = tx.audit().known(tenant, &ids).await?;
+    let mut links = Vec::new();
+    for entry in entries {
+        if !known.insert(entry.id) {
+            continue;
+        }
+        sequence += 1;
+        let body = serde_json::to_string(&entry).context("an audit entry cannot be written as JSON")?;
+        let hash = hash(organization, sequence, &previous, &body);
+        let prev_hash = std::mem::replace(&mut previous, hash.clone());
+        links.push((
+            AuditLink {
+                organization,
+                sequence,
+                id: entry.id,
+                prev_hash,
+                hash,
+                body,
+            },
+            entry,
+        ));
+    }
+    tx.audit().append(&links).await?;
+    Ok(links.len())
+}

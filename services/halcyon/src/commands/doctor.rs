@@ -1,0 +1,55 @@
+//! `halcyon doctor`: whether what the system stands on is as it should be.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail, ensure};
+use halcyon_bus::{Bus, Durability, Service};
+use halcyon_store::Store;
+
+use crate::{settings::Settings, up::nats_server};
+
+/// Checks nats, the database and the keys; says what is wrong, and fails if anything is.
+#[expect(clippy::print_stdout, reason = "the findings are the command's answer")]
+pub(crate) async fn run(files: &[PathBuf]) -> Result<()> {
+    let settings = Settings::load(files, &[])?;
+    let mut wrong = 0;
+    let mut say = |name: &str, found: Result<String>| match found {
+        Ok(found) => println!("ok    {name}: {found}"),
+        Err(error) => {
+            wrong += 1;
+            println!("WRONG {name}: {error:#}");
+        }
+    };
+    say("nats-server", nats_server::find().map(|path| path.display().to_string()));
+    say("bus", bus(&settings).await);
+    say("database", database(&settings).await);
+    say("key-encryption key", key_file(&settings));
+    ensure!(wrong == 0, "{wrong} of the checks failed");
+    Ok(())
+}
+
+async fn bus(settings: &Settings) -> Result<String> {
+    let bus = Bus::connect(&settings.bus, &settings.identity(Service::Gateway)?).await?;
+    let rtt = bus.rtt().await?;
+    let durability = bus.durability().await;
+    bus.close().await?;
+    match durability? {
+        Durability::SyncAlways => Ok(format!("connected ({rtt:?}); each ack comes after a file sync")),
+        Durability::Replicated(copies) => Ok(format!("connected ({rtt:?}); streams have {copies} copies")),
+        Durability::Unsafe => bail!("connected, but a power cut can lose accepted events: set `sync_interval: always`"),
+        Durability::Unknown(why) => Ok(format!("connected ({rtt:?}); whether acks survive a power cut is not known: {why}")),
+    }
+}
+
+async fn database(settings: &Settings) -> Result<String> {
+    let store = Store::connect(&settings.database).await?;
+    ensure!(store.is_migrated().await?, "migrations are pending: run `halcyon migrate up`");
+    store.close().await?;
+    Ok("reached, and up to date".to_owned())
+}
+
+fn key_file(settings: &Settings) -> Result<String> {
+    let file = &settings.registry.kek_file;
+    halcyon_registry::check_key_file(file)?;
+    Ok(file.display().to_string())
+}

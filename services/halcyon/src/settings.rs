@@ -1,0 +1,73 @@
+//! The settings of the whole system. Each service reads its own section, and those that all share.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use halcyon_bus::{BusSettings, Identity, Service};
+use halcyon_infra::{settings::load, telemetry::TelemetrySettings};
+use halcyon_store::StoreSettings;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The settings of the whole system.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// The database. Workers and test-runners do not use it.
+    pub(crate) database: StoreSettings,
+    /// The connection to nats.
+    pub(crate) bus: BusSettings,
+    /// Where keys are.
+    pub(crate) keys: KeySettings,
+    /// Where services other than the gateway serve health and metrics, by service; a service that is not named
+    /// does not.
+    pub(crate) health: BTreeMap<Service, SocketAddr>,
+    /// Logs and traces.
+    pub(crate) telemetry: TelemetrySettings,
+    /// API, ingest, outbox relay.
+    pub(crate) gateway: halcyon_gateway::Settings,
+    /// Control plane.
+    pub(crate) registry: halcyon_registry::Settings,
+    /// Data plane.
+    pub(crate) worker: halcyon_worker::Settings,
+    /// Test runs.
+    pub(crate) test_runner: halcyon_test_runner::Settings,
+    /// Audit trail.
+    pub(crate) audit: halcyon_audit::Settings,
+    /// Ontology.
+    pub(crate) ontology: halcyon_ontology::Settings,
+}
+
+/// Where keys are.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct KeySettings {
+    /// The folder with an nkey seed for each service (`gateway.nkey`...). A process uses its own service's,
+    /// unless `bus.nkey_seed_file` names one.
+    pub(crate) folder: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Reads files, then the environment, then flags.
+    pub(crate) fn load(files: &[PathBuf], flags: &[(&str, String)]) -> Result<Self> {
+        Ok(load(files, flags)?)
+    }
+
+    /// Who `service` is on the bus.
+    pub(crate) fn identity(&self, service: Service) -> Result<Identity> {
+        let own = self.keys.folder.as_deref().map(|folder| seed_file(folder, service));
+        match self.bus.nkey_seed_file.clone().or(own) {
+            Some(file) => Identity::from_seed_file(service, &file).context("bus identity"),
+            None => Ok(Identity::from_url(service)),
+        }
+    }
+}
+
+/// The file of a service's nkey seed in a folder of keys.
+pub(crate) fn seed_file(folder: &Path, service: Service) -> PathBuf {
+    folder.join(format!("{service}.nkey"))
+}

@@ -1,0 +1,68 @@
+//! `halcyon up`: the whole system in one process, on an embedded default.
+
+mod data_dir;
+mod embedded;
+pub(crate) mod nats_server;
+mod ready;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result};
+use halcyon_infra::{Shutdown, telemetry};
+
+use self::{data_dir::DataDir, embedded::Embedded, nats_server::NatsServer, ready::Ready};
+use crate::{cli::UpArgs, settings::Settings};
+
+/// How long the services may take to become ready.
+const READY: Duration = Duration::from_secs(60);
+
+/// Starts everything, says so, waits for SIGTERM or SIGINT, and stops everything in order.
+pub(crate) async fn run(files: &[PathBuf], args: &UpArgs) -> Result<()> {
+    let settings = Settings::load(files, &[])?;
+    let _telemetry = telemetry::init(&settings.telemetry, "halcyon")?;
+    let shutdown = Shutdown::new();
+    shutdown.on_signals()?;
+    port_is_free(args.listen).context("choose another with --listen")?;
+    let data = DataDir::open(&args.data_dir)?;
+    let (settings, nats_files, subscriber) = data.prepare(settings, args)?;
+    let nats = tokio::task::spawn_blocking(move || NatsServer::start(nats_files)).await??;
+    let outcome = run_services(&settings, args, &data, subscriber, &shutdown).await;
+    tokio::task::spawn_blocking(move || nats.stop()).await?;
+    outcome
+}
+
+async fn run_services(
+    settings: &Settings,
+    args: &UpArgs,
+    data: &DataDir,
+    subscriber: String,
+    shutdown: &Shutdown,
+) -> Result<()> {
+    let mut embedded = Embedded::start(settings, data).await?;
+    let started = tokio::select! {
+        ready = embedded.wait_ready(READY) => ready,
+        () = shutdown.triggered() => Ok(()),
+    };
+    if started.is_ok() && !shutdown.is_triggered() {
+        let ready = Ready {
+            url: format!("http://{}", args.listen),
+            nats_url: subscriber,
+            admin_email: embedded.admin_email().to_owned(),
+            admin_password: embedded.first_password().map(ToOwned::to_owned),
+        };
+        ready.remember(data)?;
+        ready.print(args.output, data)?;
+        tokio::select! {
+            () = shutdown.triggered() => {}
+            () = embedded.any_ended() => {}
+        }
+    }
+    let stopped = embedded.stop().await;
+    started.and(stopped)
+}
+
+/// Checks that nothing listens at `address`, so that the error names it.
+fn port_is_free(address: std::net::SocketAddr) -> Result<()> {
+    let bound = std::net::TcpListener::bind(address);
+    bound.map(drop).with_context(|| format!("{address} cannot be listened on"))
+}

@@ -1,0 +1,180 @@
+//! The system as separate processes over a nats-server and a database of its own: what fault tests kill.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, OpenOptions},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+use crate::{nats, ports, wait};
+
+/// The services, in the order in which they start.
+pub const SERVICES: [&str; 6] = ["registry", "gateway", "worker", "test-runner", "ontology", "audit"];
+
+/// How nats syncs its files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// Before each ack: what `halcyon init` writes.
+    Always,
+    /// The server's default, each two minutes.
+    Default,
+}
+
+/// The system as separate processes.
+pub struct Cluster {
+    halcyon: PathBuf,
+    folder: TempDir,
+    children: BTreeMap<String, Child>,
+    /// Where the gateway listens.
+    pub url: String,
+    /// The administrator's e-mail.
+    pub email: String,
+    /// The administrator's password.
+    pub password: String,
+    /// Where nats listens, without credentials.
+    pub nats_address: String,
+}
+
+impl Cluster {
+    /// Prepares a folder, starts nats and `services`, and waits until the gateway is ready.
+    ///
+    /// # Errors
+    /// A step failed; its output is in the error.
+    pub async fn start(halcyon: &Path, database_url: &str, sync: Sync, services: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let (gateway, nats) = (ports::free(), ports::free());
+        let listen = format!("127.0.0.1:{gateway}");
+        let mut cluster = Self {
+            halcyon: halcyon.to_owned(),
+            children: BTreeMap::new(),
+            url: format!("http://{listen}"),
+            email: "admin@example.test".into(),
+            password: "a password of this test only".into(),
+            nats_address: format!("127.0.0.1:{nats}"),
+            folder,
+        };
+        let data = cluster.data();
+        let init = ["init", "--database-url", database_url, "--nats-port", &nats.to_string(), "--listen", &listen];
+        cluster.run(&[&init[..], &["--data-dir", &data.display().to_string()]].concat())?;
+        if sync == Sync::Default {
+            cluster.use_default_sync()?;
+        }
+        cluster.spawn("nats")?;
+        wait::port(&cluster.nats_address).await?;
+        cluster.run_configured(&["migrate", "up"])?;
+        let password = data.join("test-admin-password");
+        fs::write(&password, &cluster.password)?;
+        let file = password.display().to_string();
+        cluster.run_configured(&["admin", "create", "--email", &cluster.email, "--password-file", &file])?;
+        for service in services {
+            cluster.spawn(service)?;
+        }
+        cluster.wait_ready().await?;
+        Ok(cluster)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn use_default_sync(&self) -> Result<()> {
+        let path = self.data().join("nats.conf");
+        let text = fs::read_to_string(&path)?;
+        let kept: Vec<_> = text.lines().filter(|line| !line.contains("sync_interval")).collect();
+        ensure!(kept.len() < text.lines().count(), "nats.conf sets no sync_interval");
+        Ok(fs::write(path, kept.join("\n"))?)
+    }
+
+    fn run_configured(&self, args: &[&str]) -> Result<()> {
+        let config = self.data().join("halcyon.toml").display().to_string();
+        self.run(&[args, &["--config", &config]].concat())
+    }
+
+    fn run(&self, args: &[&str]) -> Result<()> {
+        let output = Command::new(&self.halcyon).args(args).output()?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "halcyon {args:?}: {error}");
+        Ok(())
+    }
+
+    /// Starts a service, or `nats`.
+    ///
+    /// # Errors
+    /// The process cannot be started.
+    pub fn spawn(&mut self, name: &str) -> Result<()> {
+        let data = self.data();
+        let log = OpenOptions::new().create(true).append(true).open(self.log(name))?;
+        let mut command = if name == "nats" {
+            let mut command = Command::new(nats::binary()?);
+            command.arg("-c").arg(data.join("nats.conf"));
+            command
+        } else {
+            let mut command = Command::new(&self.halcyon);
+            command.arg(name).arg("--config").arg(data.join("halcyon.toml"));
+            command
+        };
+        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+        self.children.insert(name.to_owned(), child);
+        Ok(())
+    }
+
+    /// SIGKILL, then a new process in its place.
+    ///
+    /// # Errors
+    /// It was not running, or cannot be started again.
+    pub fn kill_and_restart(&mut self, name: &str) -> Result<()> {
+        self.kill(name)?;
+        self.spawn(name)
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn kill(&mut self, name: &str) -> Result<()> {
+        let mut child = self.children.remove(name).with_context(|| format!("{name} does not run"))?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// The process id of a service.
+    #[must_use]
+    pub fn pid(&self, name: &str) -> Option<u32> {
+        self.children.get(name).map(Child::id)
+    }
+
+    /// Where a service's log is.
+    #[must_use]
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.log"))
+    }
+
+    /// Waits until the gateway answers that it is ready.
+    ///
+    /// # Errors
+    /// It is not within half a minute; the error carries the end of its log.
+    pub async fn wait_ready(&self) -> Result<()> {
+        let address = self.url.trim_start_matches("http://").to_owned();
+        let ready = wait::eventually(Duration::from_secs(30), || wait::answers_200(&address, "/readyz")).await;
+        ready.with_context(|| {
+            let log = fs::read_to_string(self.log("gateway")).unwrap_or_default();
+            let from = log.len().saturating_sub(4_000);
+            format!("the gateway is not ready; its log ends with:\n{}", log.get(from..).unwrap_or_default())
+        })
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for child in self.children.values_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

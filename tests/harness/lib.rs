@@ -1,0 +1,15 @@
+//! What tests and measurements start and drive: servers, the system as processes, a client and a load.
+//!
+//! Everything listens on loopback, on free ports, in temporary folders, and ends with the process that started
+//! it. A harness that cannot do its work panics: the test has failed.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::missing_panics_doc, reason = "everything here panics when the test has failed")]
+
+pub mod client;
+pub mod cluster;
+pub mod load;
+pub mod nats;
+pub mod ports;
+pub mod postgres;
+pub mod up;
+pub mod wait;

@@ -1,0 +1,15 @@
+//! The one integration-test binary: whole processes over real servers, and the rules of the workspace.
+
+use std::path::Path;
+
+mod architecture;
+mod faults;
+mod hot_reload;
+mod main_job;
+mod samples;
+mod up;
+
+/// The executable under test.
+fn halcyon() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_halcyon"))
+}
