@@ -156,9 +156,8 @@ fn give_up_or_back(group: Vec<Frame>, error: &Error) {
         } else {
             tracing::error!(%error, sequence, "a frame of outcomes fails again and again");
         }
-        frame
-            .delivery
-            .give_back(Duration::from_secs(u64::from(frame.delivery.delivered().min(30))));
+        let pause = Duration::from_secs(u64::from(frame.delivery.delivered().min(30)));
+        frame.delivery.give_back(pause);
     }
 }
 
