@@ -14,7 +14,6 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
 
 use crate::{ports, wait};
 
@@ -34,16 +33,7 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// The server that all tests of this process share. It ends with the process.
-    ///
-    /// # Errors
-    /// Postgres is not installed, or does not start.
-    pub async fn shared() -> Result<&'static Self> {
-        static SHARED: OnceCell<Postgres> = OnceCell::const_new();
-        SHARED.get_or_try_init(Self::start).await
-    }
-
-    /// Starts a server of its own, to be stopped and killed at will.
+    /// Starts a server.
     ///
     /// # Errors
     /// Postgres is not installed, or does not start.
@@ -120,7 +110,8 @@ impl Postgres {
         server.arg("-D").arg(&data).arg("-k").arg(self.folder.path());
         server.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
         server.args(["-c", "max_connections=200", "-c", "shared_buffers=64MB"]);
-        let child = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
+        server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let child = spawn_from_lasting_thread(server)?;
         *self.child.lock().unwrap() = Some(child);
         Ok(())
     }
@@ -215,6 +206,19 @@ fn unprivileged(program: &Path) -> Command {
     }
     command.args(["--pdeathsig", "QUIT", "--"]).arg(program);
     command
+}
+
+/// The kernel's signal at the parent's death is sent when the parent's *thread* ends, and a test's thread ends
+/// before its process does.
+fn spawn_from_lasting_thread(mut command: Command) -> Result<Child> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = sender.send(command.spawn());
+        loop {
+            std::thread::park();
+        }
+    });
+    Ok(receiver.recv()??)
 }
 
 fn is_root() -> bool {

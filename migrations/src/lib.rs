@@ -1,0 +1,32 @@
+//! The database schema and how it came to be: reversible migrations for SQLite and Postgres.
+//!
+//! A migration is written once, in the SQL that both databases share; the column types that differ are named
+//! (`{uuid}`, `{time}`, ...) and filled in by [`dialect`]. Statements that exist on one of them only are kept
+//! apart. Every migration runs in a transaction.
+
+mod dialect;
+mod m0001_tenancy;
+mod m0002_datasources;
+mod m0003_secrets;
+mod m0004_journal;
+mod m0005_ontology;
+
+pub use sea_orm_migration::MigratorTrait;
+use sea_orm_migration::prelude::{MigrationTrait, async_trait};
+
+/// The migrations, oldest first.
+#[derive(Clone, Copy, Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m0001_tenancy::Migration),
+            Box::new(m0002_datasources::Migration),
+            Box::new(m0003_secrets::Migration),
+            Box::new(m0004_journal::Migration),
+            Box::new(m0005_ontology::Migration),
+        ]
+    }
+}

@@ -1,0 +1,21 @@
+//! The tables as sea-orm sees them. Nothing outside this crate can name them.
+#![expect(unreachable_pub, reason = "sea-orm's derives want public items; the modules are private")]
+
+pub(crate) mod alerts;
+pub(crate) mod audit_entries;
+pub(crate) mod datasource_events;
+pub(crate) mod datasource_secrets;
+pub(crate) mod datasource_state;
+pub(crate) mod datasource_versions;
+pub(crate) mod datasources;
+pub(crate) mod entities;
+pub(crate) mod idempotency_keys;
+pub(crate) mod ledger;
+pub(crate) mod organizations;
+pub(crate) mod outbox;
+pub(crate) mod projects;
+pub(crate) mod relationships;
+pub(crate) mod role_bindings;
+pub(crate) mod signing_keys;
+pub(crate) mod tenant_keys;
+pub(crate) mod users;

@@ -1,0 +1,56 @@
+//! The only crate with SQL on our tables.
+//!
+//! [`Store::read`] and [`Store::begin`] give a [`Read`] or a [`WriteTx`]; both offer a repository for each
+//! aggregate (`tx.datasources()`), and only a transaction offers its writes. The caller owns the transaction:
+//! what must be true together is written in one.
+//!
+//! The tenant is an argument that no finder can be called without: [`Tenant`] for work on someone's behalf,
+//! [`AllTenants`] for the few that look across all.
+
+mod audit;
+mod bootstrap;
+mod connection;
+mod datasource_events;
+mod datasources;
+mod db;
+mod entity;
+mod error;
+mod idempotency;
+mod keys;
+mod ontology;
+mod organizations;
+mod outbox;
+mod page;
+mod repositories;
+mod rows;
+mod secrets;
+mod settings;
+mod states;
+mod tenant;
+mod users;
+mod versions;
+
+#[cfg(test)]
+mod tests;
+
+pub use audit::{AuditFilter, AuditHead, AuditLink, AuditTrail};
+pub use bootstrap::{Bootstrapped, FirstAdmin};
+pub use connection::{Read, Store, WriteTx};
+pub use datasource_events::{DatasourceEvents, EventFilter};
+pub use datasources::{DatasourceFilter, Datasources, Visibility};
+pub use db::Connection;
+pub use error::{Error, Result, Unique};
+pub use idempotency::{IdempotencyKeys, KeptAnswer, KeptRequest, Remembered};
+pub use keys::{Keys, SigningKey, TenantKey};
+pub use ontology::{
+    AlertFilter, Applied, EntityFilter, LEDGER_DAYS, LedgerRow, Ontology, RelationshipFilter, StoredObject,
+};
+pub use organizations::{Organization, Organizations, Project};
+pub use outbox::{NewMessage, Outbox, OutboxMessage, Topic};
+pub use page::{MAX_LIMIT, Page, PageRequest};
+pub use secrets::{SecretMeta, SecretState, Secrets, StoredSecret};
+pub use settings::StoreSettings;
+pub use states::{StateRecord, States};
+pub use tenant::{AllTenants, Tenant};
+pub use users::{Credentials, RoleBinding, User, Users};
+pub use versions::Versions;

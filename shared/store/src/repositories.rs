@@ -1,0 +1,46 @@
+//! The repositories that a [`Read`] and a [`WriteTx`] offer.
+
+use crate::{
+    audit::AuditTrail, connection::Read, connection::WriteTx, datasource_events::DatasourceEvents,
+    datasources::Datasources, idempotency::IdempotencyKeys, keys::Keys, ontology::Ontology,
+    organizations::Organizations, outbox::Outbox, secrets::Secrets, states::States, users::Users,
+    versions::Versions,
+};
+
+macro_rules! repositories {
+    ($($(#[$doc:meta])* $method:ident: $repository:ident),* $(,)?) => {
+        impl Read {
+            $($(#[$doc])* #[must_use] pub const fn $method(&self) -> $repository<'_, Self> { $repository(self) })*
+        }
+        impl WriteTx {
+            $($(#[$doc])* #[must_use] pub const fn $method(&self) -> $repository<'_, Self> { $repository(self) })*
+        }
+    };
+}
+
+repositories! {
+    /// Organisations and projects.
+    organizations: Organizations,
+    /// Users and their role bindings.
+    users: Users,
+    /// Answers kept for repeated requests.
+    idempotency: IdempotencyKeys,
+    /// Datasources.
+    datasources: Datasources,
+    /// Versions of datasources' configurations.
+    versions: Versions,
+    /// What workers reached.
+    states: States,
+    /// The history of datasources.
+    datasource_events: DatasourceEvents,
+    /// Encrypted secrets.
+    secrets: Secrets,
+    /// Wrapped keys.
+    keys: Keys,
+    /// Messages to be published.
+    outbox: Outbox,
+    /// The audit trail.
+    audit: AuditTrail,
+    /// Alerts, entities, relationships and the ledger.
+    ontology: Ontology,
+}
