@@ -37,10 +37,20 @@ impl Answer {
 impl Client {
     /// Signs in.
     pub async fn login(url: &str, email: &str, password: &str) -> Self {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
-        let mut client = Self { http, url: url.to_owned(), token: String::new() };
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(30))
+            .build()
+            .unwrap();
+        let mut client = Self {
+            http,
+            url: url.to_owned(),
+            token: String::new(),
+        };
         let body = json!({"email": email, "password": password});
-        let answer = client.call(Method::POST, "/api/v1/auth/login", Some(body)).await.expect(200);
+        let answer = client
+            .call(Method::POST, "/api/v1/auth/login", Some(body))
+            .await
+            .expect(200);
         client.token = answer["access_token"].as_str().unwrap().to_owned();
         client
     }
@@ -54,7 +64,10 @@ impl Client {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let response = request.send().await.unwrap_or_else(|error| panic!("{path}: {error:?}"));
+        let response = request
+            .send()
+            .await
+            .unwrap_or_else(|error| panic!("{path}: {error:?}"));
         let status = response.status();
         let text = response.text().await.unwrap_or_default();
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
@@ -63,17 +76,21 @@ impl Client {
 
     /// GET below `/api/v1`; anything but 200 is a failure.
     pub async fn get(&self, path: &str) -> Value {
-        self.call(Method::GET, &format!("/api/v1{path}"), None).await.expect(200)
+        self.call(Method::GET, &format!("/api/v1{path}"), None)
+            .await
+            .expect(200)
     }
 
     /// POST below `/api/v1`.
     pub async fn post(&self, path: &str, body: Value) -> Answer {
-        self.call(Method::POST, &format!("/api/v1{path}"), Some(body)).await
+        self.call(Method::POST, &format!("/api/v1{path}"), Some(body))
+            .await
     }
 
     /// PUT below `/api/v1`.
     pub async fn put(&self, path: &str, body: Value) -> Answer {
-        self.call(Method::PUT, &format!("/api/v1{path}"), Some(body)).await
+        self.call(Method::PUT, &format!("/api/v1{path}"), Some(body))
+            .await
     }
 
     /// All items of a list, page by page.
@@ -98,9 +115,19 @@ impl Client {
             "mapping": mapping,
         });
         let body = json!({"name": name, "type": "http_webhook", "config": config});
-        let id = self.post("/datasources", body).await.expect(201)["id"].as_str().unwrap().to_owned();
-        self.put(&format!("/datasources/{id}/secrets/token"), json!({"value": TOKEN})).await.expect(200);
-        self.post(&format!("/datasources/{id}/publish"), json!({"comment": "first"})).await.expect(200);
+        let id = self.post("/datasources", body).await.expect(201)["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        self.put(
+            &format!("/datasources/{id}/secrets/token"),
+            json!({"value": TOKEN}),
+        )
+        .await
+        .expect(200);
+        self.post(&format!("/datasources/{id}/publish"), json!({"comment": "first"}))
+            .await
+            .expect(200);
         self.wait_running(&id, 1).await;
         id
     }
@@ -137,15 +164,17 @@ impl Client {
                 let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
                 Answer { status, body }
             }
-            Err(error) => {
-                Answer { status: StatusCode::BAD_GATEWAY, body: Value::String(format!("{error:?}")) }
-            }
+            Err(error) => Answer {
+                status: StatusCode::BAD_GATEWAY,
+                body: Value::String(format!("{error:?}")),
+            },
         }
     }
 
     /// Sends `body` with the token of [`Client::publish_webhook`].
     pub async fn ingest(&self, id: &str, body: Vec<u8>) -> Answer {
-        self.ingest_with(id, body, &[("authorization", format!("Bearer {TOKEN}"))]).await
+        self.ingest_with(id, body, &[("authorization", format!("Bearer {TOKEN}"))])
+            .await
     }
 }
 
@@ -156,5 +185,9 @@ pub const TOKEN: &str = "integration-test-token";
 pub fn hmac_sha256_hex(key: &[u8], message: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
     mac.update(message);
-    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    mac.finalize()
+        .into_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -14,7 +14,14 @@ use tempfile::TempDir;
 use crate::{nats, ports, wait};
 
 /// The services, in the order in which they start.
-pub const SERVICES: [&str; 6] = ["registry", "gateway", "worker", "test-runner", "ontology", "audit"];
+pub const SERVICES: [&str; 6] = [
+    "registry",
+    "gateway",
+    "worker",
+    "test-runner",
+    "ontology",
+    "audit",
+];
 
 /// How nats syncs its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +66,15 @@ impl Cluster {
             folder,
         };
         let data = cluster.data();
-        let init = ["init", "--database-url", database_url, "--nats-port", &nats.to_string(), "--listen", &listen];
+        let init = [
+            "init",
+            "--database-url",
+            database_url,
+            "--nats-port",
+            &nats.to_string(),
+            "--listen",
+            &listen,
+        ];
         cluster.run(&[&init[..], &["--data-dir", &data.display().to_string()]].concat())?;
         if sync == Sync::Default {
             cluster.use_default_sync()?;
@@ -70,7 +85,14 @@ impl Cluster {
         let password = data.join("test-admin-password");
         fs::write(&password, &cluster.password)?;
         let file = password.display().to_string();
-        cluster.run_configured(&["admin", "create", "--email", &cluster.email, "--password-file", &file])?;
+        cluster.run_configured(&[
+            "admin",
+            "create",
+            "--email",
+            &cluster.email,
+            "--password-file",
+            &file,
+        ])?;
         for service in services {
             cluster.spawn(service)?;
         }
@@ -85,8 +107,14 @@ impl Cluster {
     fn use_default_sync(&self) -> Result<()> {
         let path = self.data().join("nats.conf");
         let text = fs::read_to_string(&path)?;
-        let kept: Vec<_> = text.lines().filter(|line| !line.contains("sync_interval")).collect();
-        ensure!(kept.len() < text.lines().count(), "nats.conf sets no sync_interval");
+        let kept: Vec<_> = text
+            .lines()
+            .filter(|line| !line.contains("sync_interval"))
+            .collect();
+        ensure!(
+            kept.len() < text.lines().count(),
+            "nats.conf sets no sync_interval"
+        );
         Ok(fs::write(path, kept.join("\n"))?)
     }
 
@@ -108,7 +136,10 @@ impl Cluster {
     /// The process cannot be started.
     pub fn spawn(&mut self, name: &str) -> Result<()> {
         let data = self.data();
-        let log = OpenOptions::new().create(true).append(true).open(self.log(name))?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log(name))?;
         let mut command = if name == "nats" {
             let mut command = Command::new(nats::binary()?);
             command.arg("-c").arg(data.join("nats.conf"));
@@ -118,7 +149,11 @@ impl Cluster {
             command.arg(name).arg("--config").arg(data.join("halcyon.toml"));
             command
         };
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
         self.children.insert(name.to_owned(), child);
         Ok(())
     }
@@ -137,7 +172,10 @@ impl Cluster {
     /// # Errors
     /// It was not running.
     pub fn kill(&mut self, name: &str) -> Result<()> {
-        let mut child = self.children.remove(name).with_context(|| format!("{name} does not run"))?;
+        let mut child = self
+            .children
+            .remove(name)
+            .with_context(|| format!("{name} does not run"))?;
         child.kill()?;
         child.wait()?;
         Ok(())
@@ -161,11 +199,15 @@ impl Cluster {
     /// It is not within half a minute; the error carries the end of its log.
     pub async fn wait_ready(&self) -> Result<()> {
         let address = self.url.trim_start_matches("http://").to_owned();
-        let ready = wait::eventually(Duration::from_secs(30), || wait::answers_200(&address, "/readyz")).await;
+        let ready =
+            wait::eventually(Duration::from_secs(30), || wait::answers_200(&address, "/readyz")).await;
         ready.with_context(|| {
             let log = fs::read_to_string(self.log("gateway")).unwrap_or_default();
             let from = log.len().saturating_sub(4_000);
-            format!("the gateway is not ready; its log ends with:\n{}", log.get(from..).unwrap_or_default())
+            format!(
+                "the gateway is not ready; its log ends with:\n{}",
+                log.get(from..).unwrap_or_default()
+            )
         })
     }
 }

@@ -2,8 +2,16 @@
 //!
 //! Everything listens on loopback, on free ports, in temporary folders, and ends with the process that started
 //! it. A harness that cannot do its work panics: the test has failed.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![expect(clippy::missing_panics_doc, reason = "everything here panics when the test has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "everything here panics when the test has failed"
+)]
 
 pub mod client;
 pub mod cluster;

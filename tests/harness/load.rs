@@ -121,7 +121,12 @@ impl Verdict {
     /// Otherwise.
     #[track_caller]
     pub fn assert_clean(&self) {
-        assert!(self.lost.is_empty(), "lost {} events: {:?}", self.lost.len(), &self.lost[..self.lost.len().min(20)]);
+        assert!(
+            self.lost.is_empty(),
+            "lost {} events: {:?}",
+            self.lost.len(),
+            &self.lost[..self.lost.len().min(20)]
+        );
         assert_eq!(self.duplicates, 0, "duplicate effects");
     }
 }
@@ -140,12 +145,20 @@ pub async fn judge(client: &Client, id: &str, accepted: &BTreeSet<u64>) -> Verdi
                 (seq, alert["revision"].as_i64().unwrap())
             })
             .collect();
-        let lost: Vec<_> = accepted.iter().filter(|seq| !seqs.contains_key(seq)).copied().collect();
+        let lost: Vec<_> = accepted
+            .iter()
+            .filter(|seq| !seqs.contains_key(seq))
+            .copied()
+            .collect();
         quiet = if seqs.len() == before { quiet + 1 } else { 0 };
         before = seqs.len();
         if lost.is_empty() || quiet >= 60 {
             let duplicates = seqs.values().map(|revision| revision - 1).sum();
-            return Verdict { lost, duplicates, alerts: seqs.len() };
+            return Verdict {
+                lost,
+                duplicates,
+                alerts: seqs.len(),
+            };
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

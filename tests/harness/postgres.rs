@@ -48,7 +48,16 @@ impl Postgres {
         let data = folder.path().join("data");
         let mut initdb = unprivileged(&programs.join("initdb"));
         initdb.arg("--pgdata").arg(&data);
-        initdb.args(["--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--locale", "C"]);
+        initdb.args([
+            "--username",
+            "postgres",
+            "--auth",
+            "trust",
+            "--encoding",
+            "UTF8",
+            "--locale",
+            "C",
+        ]);
         run(initdb.arg("--no-sync"))?;
         let server = Self {
             folder,
@@ -68,11 +77,22 @@ impl Postgres {
     pub async fn database(&self) -> Result<String> {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let mut psql = tokio::process::Command::new(self.programs.join("psql"));
-        psql.args(["--no-psqlrc", "--quiet", "--username", "postgres", "--host", "127.0.0.1"]);
+        psql.args([
+            "--no-psqlrc",
+            "--quiet",
+            "--username",
+            "postgres",
+            "--host",
+            "127.0.0.1",
+        ]);
         psql.args(["--port", &self.port.to_string(), "--dbname", "postgres"]);
         psql.args(["--command", &format!("CREATE DATABASE {name}")]);
         let output = psql.stdin(Stdio::null()).output().await?;
-        ensure!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "psql: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(format!("postgres://postgres@127.0.0.1:{}/{name}", self.port))
     }
 
@@ -105,7 +125,10 @@ impl Postgres {
         let data = self.folder.path().join("data");
         // A killed server leaves it behind; its process is gone.
         let _ = fs::remove_file(data.join("postmaster.pid"));
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.log())?;
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log())?;
         let mut server = unprivileged(&self.programs.join("postgres"));
         server.arg("-D").arg(&data).arg("-k").arg(self.folder.path());
         server.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
@@ -156,13 +179,19 @@ impl Postgres {
         let pid = self.pid().context("postgres is not running")?;
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
         let mut kill = Command::new("kill");
-        kill.arg(format!("-{signal}")).arg(pid.to_string()).args(children.split_whitespace());
+        kill.arg(format!("-{signal}"))
+            .arg(pid.to_string())
+            .args(children.split_whitespace());
         run(&mut kill)
     }
 
     fn end(&self, signal: &str) -> Result<()> {
-        let Some(mut child) = self.child.lock().unwrap().take() else { return Ok(()) };
-        run(Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()))?;
+        let Some(mut child) = self.child.lock().unwrap().take() else {
+            return Ok(());
+        };
+        run(Command::new("kill")
+            .arg(format!("-{signal}"))
+            .arg(child.id().to_string()))?;
         child.wait()?;
         Ok(())
     }
@@ -191,7 +220,9 @@ fn programs() -> Result<PathBuf> {
         .collect();
     versions.sort();
     let Some(newest) = versions.pop() else {
-        bail!("no Postgres server: initdb is neither on PATH nor below {DEBIAN} (apt-get install postgresql)");
+        bail!(
+            "no Postgres server: initdb is neither on PATH nor below {DEBIAN} (apt-get install postgresql)"
+        );
     };
     Ok(newest)
 }
@@ -200,7 +231,11 @@ fn programs() -> Result<PathBuf> {
 fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     if is_root() {
-        command.args([&format!("--reuid={ACCOUNT}"), &format!("--regid={ACCOUNT}"), "--clear-groups"]);
+        command.args([
+            &format!("--reuid={ACCOUNT}"),
+            &format!("--regid={ACCOUNT}"),
+            "--clear-groups",
+        ]);
         // The working folder may be closed to the account.
         command.current_dir("/");
     }
@@ -226,7 +261,14 @@ fn is_root() -> bool {
 }
 
 fn run(command: &mut Command) -> Result<()> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))?;
-    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }

@@ -37,14 +37,23 @@ impl Up {
     /// Starts the system in `folder` and waits until it says that it is ready.
     pub fn start(halcyon: &Path, folder: &Path) -> Self {
         let mut child = Command::new(halcyon)
-            .args(["up", "--output", "json", "--listen", &ports::free_address(), "--data-dir"])
+            .args([
+                "up",
+                "--output",
+                "json",
+                "--listen",
+                &ports::free_address(),
+                "--data-dir",
+            ])
             .arg(folder)
             .stdout(Stdio::piped())
             .stderr(log_file(folder, "up"))
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let ready = serde_json::from_str(&line).unwrap_or_else(|error| {
             let log = std::fs::read_to_string(folder.join("../up.log")).unwrap_or_default();
             panic!("`halcyon up` printed {line:?} ({error}); its log:\n{log}")
@@ -95,15 +104,27 @@ impl Studio {
     pub async fn start(halcyon: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let up = Up::start(halcyon, &folder.path().join("data"));
-        let password = up.ready.admin_password.clone().expect("the first start tells the password");
+        let password = up
+            .ready
+            .admin_password
+            .clone()
+            .expect("the first start tells the password");
         let client = Client::login(&up.ready.url, &up.ready.admin_email, &password).await;
-        Self { up, client, password, folder }
+        Self {
+            up,
+            client,
+            password,
+            folder,
+        }
     }
 }
 
 /// Sends a signal by name.
 pub fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status()
+        .unwrap();
     assert!(status.success(), "kill -{name} {pid}");
 }
 
@@ -114,7 +135,11 @@ pub fn wait_exit(child: &mut Child, within: Duration) -> ExitStatus {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
         }
-        assert!(Instant::now() < deadline, "process {} did not end within {within:?}", child.id());
+        assert!(
+            Instant::now() < deadline,
+            "process {} did not end within {within:?}",
+            child.id()
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -122,6 +147,9 @@ pub fn wait_exit(child: &mut Child, within: Duration) -> ExitStatus {
 /// Where a process's log goes: beside its data folder, so that it can be read after a failure.
 pub fn log_file(folder: &Path, name: &str) -> std::fs::File {
     let parent = folder.parent().unwrap();
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(parent.join(format!("{name}.log")));
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(parent.join(format!("{name}.log")));
     file.unwrap()
 }

@@ -15,10 +15,16 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// It does not within `deadline`.
-pub async fn eventually<F: Future<Output = bool>>(deadline: Duration, condition: impl Fn() -> F) -> Result<()> {
+pub async fn eventually<F: Future<Output = bool>>(
+    deadline: Duration,
+    condition: impl Fn() -> F,
+) -> Result<()> {
     let end = Instant::now() + deadline;
     while !condition().await {
-        ensure!(Instant::now() < end, "the condition did not come true within {deadline:?}");
+        ensure!(
+            Instant::now() < end,
+            "the condition did not come true within {deadline:?}"
+        );
         tokio::time::sleep(PAUSE).await;
     }
     Ok(())
@@ -29,7 +35,10 @@ pub async fn eventually<F: Future<Output = bool>>(deadline: Duration, condition:
 /// # Errors
 /// Nothing does.
 pub async fn port(address: &str) -> Result<()> {
-    eventually(Duration::from_secs(10), || async { TcpStream::connect(address).await.is_ok() }).await
+    eventually(Duration::from_secs(10), || async {
+        TcpStream::connect(address).await.is_ok()
+    })
+    .await
 }
 
 /// Whether a GET of `path` at `host:port` is answered with 200.

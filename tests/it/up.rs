@@ -96,7 +96,8 @@ fn a_busy_port_is_named() {
 async fn published_objects_reach_a_subscriber_of_the_subject() {
     let studio = Studio::start(crate::halcyon()).await;
     let id = studio.client.publish_webhook("watched", sequence_mapping("t")).await;
-    let nats = async_nats::connect(&studio.up.ready.nats_url).await.unwrap();
+    let options = async_nats::ConnectOptions::new().custom_inbox_prefix("_INBOX_subscriber");
+    let nats = options.connect(&studio.up.ready.nats_url).await.unwrap();
     let mut alerts = nats.subscribe("halcyon.*.*.alert").await.unwrap();
     nats.flush().await.unwrap();
     let body = json!({"seq": 1, "host": "h", "at": "2026-01-02T03:04:05Z"}).to_string();

@@ -59,7 +59,11 @@ enum SyncArg {
 async fn main() -> Result<()> {
     let args = Args::parse();
     match args.command {
-        What::Ingest { sync, senders, seconds } => {
+        What::Ingest {
+            sync,
+            senders,
+            seconds,
+        } => {
             let sync = match sync {
                 SyncArg::Always => Sync::Always,
                 SyncArg::Default => Sync::Default,
@@ -73,8 +77,14 @@ async fn main() -> Result<()> {
 #[expect(clippy::print_stdout, reason = "the table is what the command is for")]
 async fn ingest(halcyon: &std::path::Path, sync: Sync, senders: &[usize], time: Duration) -> Result<()> {
     let setup = setup::start(halcyon, sync).await?;
-    println!("nats sync: {sync:?}; {} s each; events per second", time.as_secs());
-    println!("{:>8} {:>12} {:>12} {:>8}", "senders", "halcyon", "yardstick", "ratio");
+    println!(
+        "nats sync: {sync:?}; {} s each; events per second",
+        time.as_secs()
+    );
+    println!(
+        "{:>8} {:>12} {:>12} {:>8}",
+        "senders", "halcyon", "yardstick", "ratio"
+    );
     for &count in senders {
         let ours = sender::run(&setup.ours, count, time).await?.per_second;
         let bare = sender::run(&setup.yardstick, count, time).await?.per_second;

@@ -18,26 +18,26 @@ use tokio::{net::TcpStream, task::JoinSet};
 
 /// What every request carries.
 #[derive(Clone)]
-pub struct Payload {
+pub(crate) struct Payload {
     /// Where to send it.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// The path.
-    pub path: String,
+    pub(crate) path: String,
     /// The body.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
     /// The value of `x-hub-signature-256`.
-    pub signature: String,
+    pub(crate) signature: String,
 }
 
 /// What a run measured.
 #[derive(Clone, Copy, Debug)]
-pub struct Rate {
+pub(crate) struct Rate {
     /// Requests answered with 202, per second.
-    pub per_second: f64,
+    pub(crate) per_second: f64,
 }
 
 /// Runs `senders` for `time` (after a fifth of it to warm up) and counts the answers.
-pub async fn run(payload: &Payload, senders: usize, time: Duration) -> Result<Rate> {
+pub(crate) async fn run(payload: &Payload, senders: usize, time: Duration) -> Result<Rate> {
     let stop = Arc::new(AtomicBool::new(false));
     let count = Arc::new(AtomicU64::new(0));
     let mut tasks = JoinSet::new();

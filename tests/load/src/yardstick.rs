@@ -19,7 +19,7 @@ struct State {
 }
 
 /// Starts the server on a free port of loopback.
-pub async fn start(nats_url: &str, secret: &str) -> Result<SocketAddr> {
+pub(crate) async fn start(nats_url: &str, secret: &str) -> Result<SocketAddr> {
     let context = jetstream::new(async_nats::connect(nats_url).await?);
     let stream = jetstream::stream::Config {
         name: "YARDSTICK".into(),
@@ -37,7 +37,9 @@ pub async fn start(nats_url: &str, secret: &str) -> Result<SocketAddr> {
             let state = state.clone();
             tokio::spawn(async move {
                 let service = service_fn(move |request| handle(state.clone(), request));
-                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                let _ = http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
             });
         }
     });
@@ -45,7 +47,9 @@ pub async fn start(nats_url: &str, secret: &str) -> Result<SocketAddr> {
 }
 
 async fn handle(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let status = accept(&state, request).await.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let status = accept(&state, request)
+        .await
+        .unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     let mut response = Response::new(Full::new(Bytes::from_static(b"{}")));
     *response.status_mut() = status;
     Ok(response)
@@ -56,7 +60,12 @@ async fn accept(state: &State, request: Request<Incoming>) -> Result<StatusCode>
     let body = request.into_body().collect().await?.to_bytes();
     let mut mac = state.mac.clone();
     mac.update(&body);
-    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = mac
+        .finalize()
+        .into_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let sent = signature.as_ref().map(|value| value.as_bytes());
     if sent.and_then(|value| value.strip_prefix(b"sha256=")) != Some(hex.as_bytes()) {
         return Ok(StatusCode::UNAUTHORIZED);
