@@ -1,0 +1,236 @@
+//! Who may do what here, and what every change leaves behind: a notice to the registry and an audit entry, as
+//! outbox rows in the change's own transaction.
+
+use halcyon_domain::{
+    access::{Permission, Target},
+    assignment::{ChangeCause, ConfigChange},
+    audit::{Actor, AuditEntry, AuditOutcome, Resource},
+    datasource::{Datasource, DatasourceEventKind},
+    id::{AuditEntryId, DatasourceId, OrganizationId, OutboxId},
+};
+use halcyon_store::{NewMessage, Tenant, Topic, WriteTx};
+use serde_json::Value;
+
+use super::{App, Error, RequestContext, Result};
+use crate::context::RequestInfo;
+
+/// Something that is done here: its name in the audit trail, and the permission it takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Action {
+    pub(crate) name: &'static str,
+    pub(crate) permission: Permission,
+}
+
+macro_rules! actions {
+    ($($name:ident = $text:literal: $permission:ident;)*) => {
+        impl Action {
+            $(pub(crate) const $name: Self = Self { name: $text, permission: Permission::$permission };)*
+        }
+    };
+}
+
+actions! {
+    READ = "datasource.read": DatasourceRead;
+    CREATE = "datasource.create": DatasourceCreate;
+    CLONE = "datasource.clone": DatasourceCreate;
+    UPDATE = "datasource.update": DatasourceUpdate;
+    DELETE = "datasource.delete": DatasourceDelete;
+    CREATE_VERSION = "version.create": DatasourceUpdate;
+    EDIT_VERSION = "version.update": DatasourceUpdate;
+    PUBLISH = "datasource.publish": DatasourcePublish;
+    ROLL_BACK = "datasource.rollback": DatasourceRollback;
+    START = "datasource.start": DatasourceOperate;
+    STOP = "datasource.stop": DatasourceOperate;
+    RESTART = "datasource.restart": DatasourceOperate;
+    RELOAD = "datasource.reload": DatasourceOperate;
+    ENABLE = "datasource.enable": DatasourceOperate;
+    DISABLE = "datasource.disable": DatasourceOperate;
+    TEST = "datasource.test": DatasourceTest;
+    READ_SECRETS = "secret.read": SecretRead;
+    WRITE_SECRET = "secret.write": SecretWrite;
+    DELETE_SECRET = "secret.delete": SecretWrite;
+    READ_ONTOLOGY = "ontology.read": OntologyRead;
+    READ_CATALOG = "connector.read": ConnectorRead;
+    READ_AUDIT = "audit.read": AuditRead;
+}
+
+/// What was done, for the trail and for the datasource's history.
+pub(crate) struct Change<'a> {
+    /// What.
+    pub(crate) action: Action,
+    /// What the history calls it.
+    pub(crate) kind: DatasourceEventKind,
+    /// To which datasource, as it is now.
+    pub(crate) datasource: &'a Datasource,
+    /// The version concerned.
+    pub(crate) version: Option<u32>,
+    /// What changed: a JSON Patch.
+    pub(crate) diff: Option<Value>,
+    /// One line for people.
+    pub(crate) message: String,
+}
+
+/// The tenant of a caller, as the store wants it.
+pub(crate) fn tenant(context: &RequestContext) -> Tenant {
+    Tenant(context.organization())
+}
+
+/// What is asked for permissions at when a datasource is meant.
+pub(crate) fn target_of(datasource: &Datasource) -> Target {
+    Target {
+        organization: datasource.organization,
+        project: datasource.project,
+        datasource: Some(datasource.id),
+    }
+}
+
+fn resource_of(datasource: &Datasource) -> Resource {
+    Resource {
+        kind: "datasource".to_owned(),
+        id: Some(datasource.id.to_string()),
+        name: Some(datasource.name.clone()),
+    }
+}
+
+/// What an audit entry says of who asked, and how.
+pub(crate) struct Asker<'a> {
+    pub(crate) organization: OrganizationId,
+    pub(crate) actor: Actor,
+    pub(crate) info: &'a RequestInfo,
+}
+
+impl<'a> Asker<'a> {
+    pub(crate) fn of(context: &'a RequestContext) -> Self {
+        Self { organization: context.organization(), actor: context.actor(), info: &context.info }
+    }
+}
+
+impl App {
+    /// An audit entry of now.
+    pub(crate) fn entry(
+        &self,
+        asker: Asker<'_>,
+        action: &str,
+        resource: Resource,
+        outcome: AuditOutcome,
+        summary: String,
+    ) -> AuditEntry {
+        AuditEntry {
+            id: AuditEntryId::generate(),
+            organization: asker.organization,
+            at: self.clock.now(),
+            actor: asker.actor,
+            action: action.to_owned(),
+            resource,
+            version: None,
+            outcome,
+            diff: None,
+            summary: Some(summary),
+            request_id: Some(asker.info.request_id.clone()),
+            remote_ip: asker.info.remote_ip.map(|ip| ip.to_string()),
+        }
+    }
+
+    /// Checks that the caller may do something to the organisation as a whole, or to a part of it that is
+    /// named in the request itself.
+    pub(crate) async fn authorize(
+        &self,
+        context: &RequestContext,
+        action: Action,
+        target: &Target,
+        resource: Resource,
+    ) -> Result<()> {
+        if context.principal.may(action.permission, target) {
+            return Ok(());
+        }
+        let permission = action.permission.as_str();
+        let summary = format!("refused: `{permission}` is needed");
+        let entry = self.entry(Asker::of(context), action.name, resource, AuditOutcome::Refused, summary);
+        self.services.publish_audit(&entry).await?;
+        Err(Error::Forbidden { permission })
+    }
+
+    /// Checks that the caller may do something to the organisation as a whole.
+    pub(crate) async fn authorize_tenant(&self, context: &RequestContext, action: Action) -> Result<()> {
+        let kind = action.name.split('.').next().unwrap_or(action.name).to_owned();
+        let resource = Resource { kind, id: None, name: None };
+        self.authorize(context, action, &context.tenant(), resource).await
+    }
+
+    /// A datasource that the caller may do something to. One that they may not even see does not exist.
+    pub(crate) async fn datasource(
+        &self,
+        context: &RequestContext,
+        id: DatasourceId,
+        action: Action,
+    ) -> Result<Datasource> {
+        let found = self.store.read().datasources().find(tenant(context), id).await?;
+        let datasource = found.ok_or(Error::NotFound("datasource"))?;
+        let target = target_of(&datasource);
+        if !context.principal.may(Permission::DatasourceRead, &target) {
+            return Err(Error::NotFound("datasource"));
+        }
+        self.authorize(context, action, &target, resource_of(&datasource)).await?;
+        Ok(datasource)
+    }
+
+    /// Writes what a change leaves behind into the change's transaction.
+    pub(crate) async fn record(
+        &self,
+        tx: &WriteTx,
+        context: &RequestContext,
+        change: Change<'_>,
+    ) -> Result<()> {
+        let datasource = change.datasource;
+        let mut entry = self.entry(
+            Asker::of(context),
+            change.action.name,
+            resource_of(datasource),
+            AuditOutcome::Succeeded,
+            change.message.clone(),
+        );
+        entry.version = change.version;
+        entry.diff = change.diff;
+        let notice = ConfigChange {
+            datasource: datasource.id,
+            organization: datasource.organization,
+            generation: datasource.generation,
+            cause: Some(ChangeCause {
+                kind: change.kind,
+                at: entry.at,
+                actor: Some(context.principal.name.clone()),
+                version: change.version,
+                message: change.message,
+            }),
+        };
+        self.append_notice(tx, &notice).await?;
+        self.append_audit(tx, &entry, Some(datasource.id)).await
+    }
+
+    /// Adds an audit entry to the outbox.
+    pub(crate) async fn append_audit(
+        &self,
+        tx: &WriteTx,
+        entry: &AuditEntry,
+        datasource: Option<DatasourceId>,
+    ) -> Result<()> {
+        let aggregate = entry.resource.id.clone().unwrap_or_else(|| entry.organization.to_string());
+        let mut message = NewMessage::new(Topic::Audit, aggregate, datasource, entry, entry.at)?;
+        // The entry's own identifier: it counts once, whichever way it comes.
+        message.id = OutboxId(entry.id.0);
+        Ok(tx.outbox().append(Tenant(entry.organization), &[message]).await?)
+    }
+
+    async fn append_notice(&self, tx: &WriteTx, notice: &ConfigChange) -> Result<()> {
+        let id = notice.datasource;
+        let message = NewMessage::new(Topic::Config, id.to_string(), Some(id), notice, self.clock.now())?;
+        Ok(tx.outbox().append(Tenant(notice.organization), &[message]).await?)
+    }
+
+    /// Commits a change and wakes the relay.
+    pub(crate) async fn commit(&self, tx: WriteTx) -> Result<()> {
+        tx.commit().await?;
+        self.services.poke_relay();
+        Ok(())
+    }
+}

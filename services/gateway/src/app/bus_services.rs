@@ -1,0 +1,200 @@
+//! The other services, over the bus.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use halcyon_bus::{
+    Bus, Error as BusError, InstanceKey,
+    requests::{
+        DeleteSecret, Empty, IssueTicket, ListSecrets, OnBehalf, PublicKey, PutSecret, RunTest, SecretDelete,
+        SecretInfo, SecretList, SecretPut, TicketIssue,
+    },
+};
+use halcyon_domain::{
+    assignment::LogLine,
+    audit::AuditEntry,
+    id::{DatasourceId, OrganizationId},
+    test_run::{TestJob, TestReport},
+};
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    Error, Result,
+    services::{LogStream, SecretWrite, Services, StoredDeadLetter},
+};
+
+/// How long the registry may take.
+const REGISTRY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a service that is just starting is waited for.
+const NO_RESPONDERS: Duration = Duration::from_secs(2);
+/// How often a value is sealed anew because another registry answered than the one it was sealed for.
+const SEAL_ATTEMPTS: usize = 5;
+
+/// The other services, over the bus.
+pub struct BusServices {
+    bus: Bus,
+    key: Arc<InstanceKey>,
+    poke: Arc<Notify>,
+}
+
+impl BusServices {
+    /// The services behind `bus`. Values are sealed with `key`; `poke` wakes this process's relay.
+    #[must_use]
+    pub const fn new(bus: Bus, key: Arc<InstanceKey>, poke: Arc<Notify>) -> Self {
+        Self { bus, key, poke }
+    }
+}
+
+/// Asks again for a while when nobody serves the subject: the service may be starting.
+async fn patiently<T, F>(ask: impl Fn() -> F + Send) -> std::result::Result<T, BusError>
+where
+    F: Future<Output = std::result::Result<T, BusError>> + Send,
+{
+    let deadline = Instant::now() + NO_RESPONDERS;
+    loop {
+        match ask().await {
+            Err(BusError::NoResponders(_)) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// What the registry says: what it does not know is 404, the rest is as the bus sees it.
+fn registry_error(error: BusError, what: &'static str) -> Error {
+    match error {
+        BusError::Remote(remote) if remote.code == "not_found" => Error::NotFound(what),
+        BusError::Remote(remote) if remote.code == "invalid" => Error::field("/value", "invalid", remote.message),
+        other if other.is_unavailable() => {
+            tracing::warn!(error = %other, "the registry cannot be reached");
+            Error::Unavailable { detail: "secrets cannot be reached now: no registry answers" }
+        }
+        other => other.into(),
+    }
+}
+
+#[async_trait]
+impl Services for BusServices {
+    async fn publish_audit(&self, entry: &AuditEntry) -> Result<()> {
+        self.bus.publish_audit(entry).await.map_err(|error| {
+            tracing::warn!(error = %error, "an audit entry could not be published");
+            Error::Unavailable { detail: "the audit trail cannot be reached now" }
+        })
+    }
+
+    fn poke_relay(&self) {
+        self.poke.notify_one();
+        let bus = self.bus.clone();
+        // The relay may be another process's: it is told, too, and looks by itself if this gets lost.
+        tokio::spawn(async move { bus.poke_outbox().await });
+    }
+
+    async fn put_secret(&self, secret: SecretWrite<'_>) -> Result<SecretInfo> {
+        let failed = |error| registry_error(error, "datasource");
+        for _ in 0..SEAL_ATTEMPTS {
+            let key = patiently(|| self.bus.call::<PublicKey>(&Empty {}, REGISTRY_TIMEOUT)).await;
+            let to = key.map_err(failed)?.public_key;
+            let request = PutSecret {
+                organization: secret.organization,
+                datasource: secret.datasource,
+                name: secret.name.to_owned(),
+                from: self.key.public_key().to_owned(),
+                value: self.key.seal(&to, secret.value)?,
+                to,
+                expires_at: secret.expires_at,
+                overlap_until: None,
+                by: secret.by.clone(),
+            };
+            match self.bus.call::<SecretPut>(&request, REGISTRY_TIMEOUT).await {
+                // With several registries another one than the addressee may have got it.
+                Err(BusError::Remote(remote)) if remote.code == "unknown_key" => {}
+                other => return other.map_err(failed),
+            }
+        }
+        Err(Error::Unavailable { detail: "no registry took the secret" })
+    }
+
+    async fn delete_secret(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+        name: &str,
+        by: OnBehalf,
+    ) -> Result<()> {
+        let request = DeleteSecret { organization, datasource, name: Some(name.to_owned()), by };
+        let deleted = patiently(|| self.bus.call::<SecretDelete>(&request, REGISTRY_TIMEOUT)).await;
+        deleted.map(|_| ()).map_err(|error| registry_error(error, "secret"))
+    }
+
+    async fn list_secrets(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+    ) -> Result<Vec<SecretInfo>> {
+        let request = ListSecrets { organization, datasource };
+        let listed = patiently(|| self.bus.call::<SecretList>(&request, REGISTRY_TIMEOUT)).await;
+        listed.map_err(|error| registry_error(error, "datasource"))
+    }
+
+    async fn issue_ticket(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+        names: Vec<String>,
+        by: OnBehalf,
+    ) -> Result<String> {
+        let request = IssueTicket { organization, datasource, names, by };
+        let issued = patiently(|| self.bus.call::<TicketIssue>(&request, REGISTRY_TIMEOUT)).await;
+        issued.map(|ticket| ticket.ticket).map_err(|error| registry_error(error, "secret"))
+    }
+
+    async fn run_test(&self, job: &TestJob, timeout: Duration) -> Result<TestReport> {
+        patiently(|| self.bus.call::<RunTest>(job, timeout)).await.map_err(|error| match error {
+            error if error.is_unavailable() => {
+                tracing::warn!(error = %error, "no test-runner answered");
+                Error::Unavailable { detail: "no test-runner answers now" }
+            }
+            other => other.into(),
+        })
+    }
+
+    async fn dead_letters(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredDeadLetter>> {
+        let letters = self.bus.dead_letters(organization, datasource, from.max(1), limit).await?;
+        let stored = letters.into_iter().map(|stored| StoredDeadLetter {
+            sequence: stored.sequence,
+            letter: stored.dead_letter,
+        });
+        Ok(stored.collect())
+    }
+
+    async fn log_tail(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+        limit: usize,
+    ) -> Result<Vec<LogLine>> {
+        Ok(self.bus.recent_logs(organization, datasource, limit).await?)
+    }
+
+    async fn follow_log(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+        kept: usize,
+    ) -> Result<LogStream> {
+        let tail = self.bus.tail_logs(organization, datasource, kept).await?;
+        let lines = futures::stream::unfold(tail, |mut tail| async move {
+            let line = tail.next().await?;
+            Some((line, tail))
+        });
+        Ok(lines.boxed())
+    }
+}

@@ -1,0 +1,113 @@
+//! The use cases: authorise, validate, then write what changed, its notice and its audit entry in one
+//! transaction. REST (and later GraphQL) only shape requests and answers around them.
+
+mod access;
+mod audit;
+mod bus_services;
+mod catalog;
+mod datasource_input;
+mod datasources;
+mod diff;
+mod error;
+mod lifecycle;
+mod observe;
+mod ontology;
+mod publish;
+mod request;
+mod secrets;
+mod services;
+mod session;
+mod test_runs;
+mod validation;
+mod versions;
+pub mod views;
+
+use std::{sync::Arc, time::Duration};
+
+use halcyon_domain::clock::Clock;
+use halcyon_store::Store;
+
+use crate::auth::{LoginThrottle, Passwords, Tokens};
+
+pub use audit::ListAudit;
+pub use bus_services::BusServices;
+pub use datasource_input::{CloneDatasource, CreateDatasource, ListDatasources, UpdateDatasource};
+pub use error::{Error, Result};
+pub use lifecycle::Operation;
+pub use observe::{ListDeadLetters, ListEvents, ListLogs};
+pub use ontology::{AlertView, EntityView, ListAlerts, ListEntities, ListRelationships, RelationshipView};
+pub use publish::{PublishVersion, RollBack};
+pub use request::{IfMatch, RequestContext, etag};
+pub use secrets::WriteSecret;
+pub use services::{SecretWrite, Services};
+pub use session::Login;
+pub use test_runs::RunTest;
+pub use versions::{CreateVersion, EditVersion, ListVersions};
+
+/// The use cases and what they need.
+pub struct App {
+    pub(crate) store: Store,
+    pub(crate) services: Arc<dyn Services>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) passwords: Passwords,
+    pub(crate) throttle: LoginThrottle,
+    pub(crate) options: Options,
+}
+
+/// What can be set about the use cases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How long a test run may take.
+    pub test_timeout: Duration,
+    /// Whether session cookies are for HTTPS only.
+    pub secure_cookies: bool,
+}
+
+impl App {
+    /// Puts the use cases together.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        services: Arc<dyn Services>,
+        clock: Arc<dyn Clock>,
+        tokens: Arc<Tokens>,
+        passwords: Passwords,
+        throttle: LoginThrottle,
+        options: Options,
+    ) -> Self {
+        Self { store, services, clock, tokens, passwords, throttle, options }
+    }
+}
+
+/// Which page of a list, as queries name it: `limit`, `cursor`, `sort`.
+macro_rules! paged {
+    ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $kind:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name {
+            $($(#[$fdoc])* pub $field: $kind,)*
+            /// The most objects to give: 1 to 200, 50 if absent.
+            pub limit: Option<u32>,
+            /// The `next_cursor` of the page before.
+            pub cursor: Option<String>,
+            /// The field to sort by, with `-` before it for descending order.
+            pub sort: Option<String>,
+        }
+
+        impl $name {
+            fn page(&self) -> halcyon_store::PageRequest {
+                halcyon_store::PageRequest {
+                    limit: self.limit.unwrap_or(50),
+                    cursor: self.cursor.clone(),
+                    sort: self.sort.clone(),
+                }
+            }
+        }
+    };
+}
+pub(crate) use paged;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! What a datasource does: its history, its numbers, its log and what it could not map.
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use halcyon_domain::{
+    assignment::{LogLevel, LogLine},
+    clock::Timestamp,
+    datasource::{DatasourceEvent, DatasourceEventKind, DatasourceMetrics},
+    error::InputError,
+    event::RecordId,
+    id::DatasourceId,
+};
+use halcyon_store::EventFilter;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    App, Error, RequestContext, Result,
+    access::{Action, tenant},
+    paged,
+    services::{LogStream, StoredDeadLetter},
+    views::{DeadLetterView, List},
+};
+
+/// Log lines that are looked through for a filter.
+const LOG_WINDOW: usize = 5_000;
+
+paged! {
+    /// Which rows of the history to list.
+    ListEvents {
+        /// Those of this kind.
+        kind: Option<DatasourceEventKind>,
+        /// Those at or after this time.
+        from: Option<Timestamp>,
+        /// Those before this time.
+        to: Option<Timestamp>,
+    }
+}
+
+/// Which log lines to show.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListLogs {
+    /// Lines of this level and above.
+    pub level: Option<LogLevel>,
+    /// Lines of this component, such as `worker.mapping`.
+    pub component: Option<String>,
+    /// Lines of this event or trace.
+    pub correlation_id: Option<String>,
+    /// Lines with this text in their message.
+    pub q: Option<String>,
+    /// The most lines to give: 1 to 1,000, 200 if absent.
+    pub limit: Option<u32>,
+}
+
+impl ListLogs {
+    /// Whether the line is one of those asked for.
+    #[must_use]
+    pub fn matches(&self, line: &LogLine) -> bool {
+        self.level.is_none_or(|level| line.level >= level)
+            && self.component.as_ref().is_none_or(|component| line.component == *component)
+            && self.correlation_id.as_ref().is_none_or(|id| line.correlation_id.as_ref() == Some(id))
+            && self.q.as_ref().is_none_or(|q| line.message.to_lowercase().contains(&q.to_lowercase()))
+    }
+
+    fn limit(&self) -> Result<usize> {
+        match self.limit.unwrap_or(200) {
+            limit @ 1..=1_000 => Ok(limit as usize),
+            _ => Err(Error::Query(InputError::new("/limit", "out_of_range", "1 to 1,000 lines"))),
+        }
+    }
+}
+
+/// Which dead letters to list, the oldest first.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListDeadLetters {
+    /// The most objects to give: 1 to 200, 50 if absent.
+    pub limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    pub cursor: Option<String>,
+}
+
+impl ListDeadLetters {
+    fn limit(&self) -> Result<usize> {
+        match self.limit.unwrap_or(50) {
+            limit @ 1..=200 => Ok(limit as usize),
+            _ => Err(Error::Query(InputError::new("/limit", "out_of_range", "1 to 200 objects"))),
+        }
+    }
+
+    fn from(&self) -> Result<u64> {
+        let invalid = || Error::Query(InputError::new("/cursor", "invalid", "not one of ours"));
+        self.cursor.as_ref().map_or(Ok(1), |cursor| cursor.parse().map_err(|_| invalid()))
+    }
+}
+
+impl App {
+    /// A datasource's history.
+    ///
+    /// # Errors
+    /// There is no such datasource, or the page cannot be had.
+    pub async fn list_events(
+        &self,
+        context: &RequestContext,
+        id: DatasourceId,
+        query: ListEvents,
+    ) -> Result<List<DatasourceEvent>> {
+        self.datasource(context, id, Action::READ).await?;
+        let filter = EventFilter { kind: query.kind, from: query.from, to: query.to };
+        let read = self.store.read();
+        let page = read.datasource_events().list(tenant(context), id, &filter, &query.page()).await?;
+        Ok(List { items: page.items, next_cursor: page.next_cursor })
+    }
+
+    /// A snapshot of a datasource's numbers.
+    ///
+    /// # Errors
+    /// There is no such datasource.
+    pub async fn metrics(&self, context: &RequestContext, id: DatasourceId) -> Result<DatasourceMetrics> {
+        self.datasource(context, id, Action::READ).await?;
+        let state = self.store.read().states().find(tenant(context), id).await?;
+        Ok(state.map(|state| state.metrics).unwrap_or_default())
+    }
+
+    /// The newest lines of a datasource's log, the oldest of them first.
+    ///
+    /// # Errors
+    /// There is no such datasource.
+    pub async fn list_logs(
+        &self,
+        context: &RequestContext,
+        id: DatasourceId,
+        query: ListLogs,
+    ) -> Result<List<LogLine>> {
+        let datasource = self.datasource(context, id, Action::READ).await?;
+        let limit = query.limit()?;
+        let lines = self.services.log_tail(datasource.organization, id, LOG_WINDOW).await?;
+        let mut items: Vec<LogLine> = lines.into_iter().filter(|line| query.matches(line)).collect();
+        items.drain(..items.len().saturating_sub(limit));
+        Ok(List::whole(items))
+    }
+
+    /// A datasource's log as it is written, beginning with its newest lines.
+    ///
+    /// # Errors
+    /// There is no such datasource.
+    pub async fn follow_logs(
+        &self,
+        context: &RequestContext,
+        id: DatasourceId,
+        query: &ListLogs,
+    ) -> Result<LogStream> {
+        let datasource = self.datasource(context, id, Action::READ).await?;
+        self.services.follow_log(datasource.organization, id, query.limit()?).await
+    }
+
+    /// The records of a datasource that could not be mapped.
+    ///
+    /// # Errors
+    /// There is no such datasource, or the page cannot be had.
+    pub async fn list_dead_letters(
+        &self,
+        context: &RequestContext,
+        id: DatasourceId,
+        query: ListDeadLetters,
+    ) -> Result<List<DeadLetterView>> {
+        let datasource = self.datasource(context, id, Action::READ).await?;
+        let (from, limit) = (query.from()?, query.limit()?);
+        let letters = self.services.dead_letters(datasource.organization, id, from, limit).await?;
+        let last = letters.last().filter(|_| letters.len() == limit);
+        let next_cursor = last.map(|last| (last.sequence + 1).to_string());
+        Ok(List { items: letters.into_iter().map(view).collect(), next_cursor })
+    }
+}
+
+fn view(stored: StoredDeadLetter) -> DeadLetterView {
+    let letter = stored.letter;
+    let event = letter.event;
+    let (payload, payload_base64) = match std::str::from_utf8(&event.payload) {
+        Ok(text) => (Some(text.to_owned()), None),
+        Err(_) => (None, Some(BASE64.encode(&event.payload))),
+    };
+    DeadLetterView {
+        id: stored.sequence.to_string(),
+        record: RecordId { event: event.id.clone(), index: letter.index }.to_string(),
+        event_id: event.id.to_string(),
+        attempt: event.attempt,
+        version: letter.version,
+        reason: letter.failure,
+        received_at: event.received_at,
+        failed_at: letter.failed_at,
+        content_type: event.content_type,
+        headers: event.headers,
+        payload,
+        payload_base64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use halcyon_domain::id::OrganizationId;
+
+    use super::*;
+
+    #[test]
+    fn a_line_is_filtered_by_level_component_event_and_text() {
+        let line = LogLine {
+            organization: OrganizationId::generate(),
+            datasource: DatasourceId::generate(),
+            at: Timestamp::default(),
+            level: LogLevel::Warn,
+            component: "worker.mapping".into(),
+            message: "A field is Missing".into(),
+            correlation_id: Some("e1".into()),
+        };
+        let fits = |query: ListLogs| query.matches(&line);
+        assert!(fits(ListLogs::default()));
+        assert!(fits(ListLogs { level: Some(LogLevel::Info), ..ListLogs::default() }));
+        assert!(!fits(ListLogs { level: Some(LogLevel::Error), ..ListLogs::default() }));
+        assert!(!fits(ListLogs { component: Some("worker".into()), ..ListLogs::default() }));
+        assert!(fits(ListLogs { correlation_id: Some("e1".into()), ..ListLogs::default() }));
+        assert!(fits(ListLogs { q: Some("missing".into()), ..ListLogs::default() }));
+    }
+}

@@ -1,0 +1,107 @@
+//! What the use cases ask of other services. Everything of it goes over the bus; tests bring their own.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use halcyon_bus::requests::{OnBehalf, SecretInfo};
+use halcyon_domain::{
+    audit::AuditEntry,
+    clock::Timestamp,
+    id::{DatasourceId, OrganizationId},
+    assignment::LogLine,
+    event::DeadLetter,
+    test_run::{TestJob, TestReport},
+};
+
+use super::Result;
+
+/// A secret's new value, on its way to the registry.
+pub struct SecretWrite<'a> {
+    /// The tenant.
+    pub organization: OrganizationId,
+    /// The datasource.
+    pub datasource: DatasourceId,
+    /// The secret's name.
+    pub name: &'a str,
+    /// The value: sealed before it leaves the process.
+    pub value: &'a [u8],
+    /// From when on it is no longer used.
+    pub expires_at: Option<Timestamp>,
+    /// Who writes it.
+    pub by: OnBehalf,
+}
+
+/// A dead letter and its place in the stream.
+pub struct StoredDeadLetter {
+    /// Its stream sequence, which is its identifier.
+    pub sequence: u64,
+    /// The letter.
+    pub letter: DeadLetter,
+}
+
+/// Log lines as they come.
+pub type LogStream = BoxStream<'static, LogLine>;
+
+/// The other services, as the use cases see them.
+#[async_trait]
+pub trait Services: Send + Sync {
+    /// Publishes an audit entry and waits until it is kept.
+    async fn publish_audit(&self, entry: &AuditEntry) -> Result<()>;
+
+    /// Tells the relay that the outbox has rows.
+    fn poke_relay(&self);
+
+    /// Writes a secret.
+    async fn put_secret(&self, secret: SecretWrite<'_>) -> Result<SecretInfo>;
+
+    /// Deletes a secret.
+    async fn delete_secret(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+        name: &str,
+        by: OnBehalf,
+    ) -> Result<()>;
+
+    /// The names, versions and ages of a datasource's secrets.
+    async fn list_secrets(&self, organization: OrganizationId, datasource: DatasourceId)
+    -> Result<Vec<SecretInfo>>;
+
+    /// A ticket with which the test-runner may have the named secrets, once.
+    async fn issue_ticket(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+        names: Vec<String>,
+        by: OnBehalf,
+    ) -> Result<String>;
+
+    /// Runs a test.
+    async fn run_test(&self, job: &TestJob, timeout: Duration) -> Result<TestReport>;
+
+    /// A datasource's dead letters from a stream sequence on, the oldest first.
+    async fn dead_letters(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredDeadLetter>>;
+
+    /// The newest lines of a datasource's log, the oldest of them first.
+    async fn log_tail(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+        limit: usize,
+    ) -> Result<Vec<LogLine>>;
+
+    /// The newest `kept` lines of a datasource's log, then those that come.
+    async fn follow_log(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+        kept: usize,
+    ) -> Result<LogStream>;
+}

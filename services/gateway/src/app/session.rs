@@ -1,0 +1,145 @@
+//! Signing in, and who is signed in.
+
+use halcyon_domain::{
+    access::Principal,
+    audit::{Actor, ActorKind, AuditOutcome, Resource},
+};
+use halcyon_store::{AllTenants, Tenant, User};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    App, Error, RequestContext, Result,
+    access::Asker,
+    views::{Me, Session, UserView},
+};
+use crate::{auth::TokenError, context::RequestInfo};
+
+/// Who signs in.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// The e-mail address.
+    pub email: String,
+    /// The password.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Login({}, [REDACTED])", self.email)
+    }
+}
+
+/// The same whether the e-mail or the password is wrong.
+const WRONG: Error = Error::Unauthenticated("the e-mail address or the password is wrong");
+
+fn view(user: &User) -> UserView {
+    UserView {
+        id: user.id,
+        email: user.email.clone(),
+        name: user.name.clone(),
+        organization: user.organization,
+    }
+}
+
+impl App {
+    /// Signs in.
+    ///
+    /// # Errors
+    /// The e-mail or password is wrong, there were too many attempts, or there are no signing keys yet.
+    pub async fn login(&self, input: Login, info: &RequestInfo) -> Result<Session> {
+        let taken = self.throttle.take(&input.email, info.remote_ip);
+        taken.map_err(|retry_after| Error::TooMany { retry_after })?;
+        let read = self.store.read();
+        let reason = AllTenants::because("nobody is signed in yet: a login has no organisation");
+        let found = read.users().by_email(reason, &input.email).await?;
+        let (user, hash) = match found {
+            Some(found) if !found.user.disabled => (Some(found.user), found.password_hash),
+            Some(found) => (Some(found.user), None),
+            None => (None, None),
+        };
+        let right = self.passwords.check(input.password, hash).await.map_err(Error::internal)?;
+        let Some(user) = user else {
+            tracing::info!("a login with an unknown e-mail address was refused");
+            return Err(WRONG);
+        };
+        if !right {
+            self.record_login(&user, info, AuditOutcome::Refused, "a login was refused").await?;
+            return Err(WRONG);
+        }
+        let issued = self.tokens.issue(user.id, user.organization).map_err(|error| match error {
+            TokenError::NoKeys => NO_KEYS,
+            other => Error::internal(other),
+        })?;
+        self.record_login(&user, info, AuditOutcome::Succeeded, "signed in").await?;
+        self.throttle.give_back(&input.email, info.remote_ip);
+        Ok(Session {
+            access_token: issued.token,
+            token_type: "Bearer",
+            expires_at: issued.expires_at,
+            user: view(&user),
+        })
+    }
+
+    async fn record_login(
+        &self,
+        user: &User,
+        info: &RequestInfo,
+        outcome: AuditOutcome,
+        summary: &str,
+    ) -> Result<()> {
+        let known = outcome == AuditOutcome::Succeeded;
+        let actor = Actor {
+            kind: if known { ActorKind::User } else { ActorKind::Anonymous },
+            id: known.then_some(user.id.0),
+            name: user.email.clone(),
+        };
+        let resource =
+            Resource { kind: "session".to_owned(), id: Some(user.id.to_string()), name: Some(user.email.clone()) };
+        let asker = Asker { organization: user.organization, actor, info };
+        let entry = self.entry(asker, "session.login", resource, outcome, summary.to_owned());
+        let tx = self.store.begin().await?;
+        self.append_audit(&tx, &entry, None).await?;
+        self.commit(tx).await
+    }
+
+    /// Who holds a token, and what they are granted now: a role that was taken back counts no more at once.
+    ///
+    /// # Errors
+    /// The token does not hold, or its user is gone or disabled.
+    pub async fn authenticate(&self, token: &str) -> Result<Principal> {
+        let refused = Error::Unauthenticated("the access token does not hold; sign in again");
+        let claims = match self.tokens.verify(token) {
+            Ok(claims) => claims,
+            Err(TokenError::NoKeys) => return Err(NO_KEYS),
+            Err(error) => {
+                tracing::debug!(error = %error, "an access token was refused");
+                return Err(refused);
+            }
+        };
+        let read = self.store.read();
+        let found = read.users().find(Tenant(claims.org), claims.sub).await?;
+        let Some(user) = found.filter(|user| !user.disabled) else {
+            return Err(refused);
+        };
+        let reason = AllTenants::because("a user's grants may be global");
+        let grants = read.users().grants(reason, user.id).await?;
+        Ok(Principal { user: user.id, name: user.email, organization: claims.org, grants })
+    }
+
+    /// The caller.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn me(&self, context: &RequestContext) -> Result<Me> {
+        let principal = &context.principal;
+        let tenant = Tenant(principal.organization);
+        let found = self.store.read().users().find(tenant, principal.user).await?;
+        let user = found.ok_or(Error::NotFound("user"))?;
+        Ok(Me { user: view(&user), roles: principal.grants.clone() })
+    }
+}
+
+/// Before the registry handed the keys over, nobody can be signed in.
+const NO_KEYS: Error = Error::Unavailable { detail: "the signing keys are not there yet" };

@@ -1,0 +1,271 @@
+//! What the API says of things: the shapes of its answers.
+
+use halcyon_bus::requests::SecretInfo;
+use halcyon_domain::{
+    access::Grant,
+    clock::Timestamp,
+    datasource::{Datasource, DatasourceMetrics, DatasourceState},
+    error::InputError,
+    id::{DatasourceId, OrganizationId, ProjectId, UserId, VersionId},
+    lifecycle::{DatasourceStatus, DesiredState},
+    version::{VersionRecord, VersionState},
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+/// A page of a list.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct List<T> {
+    /// The objects.
+    pub items: Vec<T>,
+    /// Give it as `cursor` to get the next page; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> List<T> {
+    /// A list that is all on one page.
+    #[must_use]
+    pub const fn whole(items: Vec<T>) -> Self {
+        Self { items, next_cursor: None }
+    }
+}
+
+/// A datasource.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Datasource")]
+pub struct DatasourceView {
+    /// Its identifier.
+    pub id: DatasourceId,
+    /// Its name, unique in the organisation and environment.
+    pub name: String,
+    /// The connector's type.
+    pub r#type: String,
+    /// The project it belongs to.
+    pub project: Option<ProjectId>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Words to find it by.
+    pub tags: Vec<String>,
+    /// The environment.
+    pub env: String,
+    /// What it is to its admins.
+    pub status: DatasourceStatus,
+    /// What it is to do.
+    pub desired_state: DesiredState,
+    /// The number of the published version.
+    pub current_version: Option<u32>,
+    /// The number of the newest draft that is newer than the published version.
+    pub draft_version: Option<u32>,
+    /// Grows with every change that matters to a worker.
+    pub generation: i64,
+    /// Grows with every change; the `ETag`.
+    pub revision: i64,
+    /// What a worker reached.
+    pub state: DatasourceState,
+    /// Its numbers.
+    pub metrics: DatasourceMetrics,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Who made it.
+    pub created_by: Option<UserId>,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Who changed it last.
+    pub updated_by: Option<UserId>,
+}
+
+impl DatasourceView {
+    /// A datasource with its state and numbers.
+    #[must_use]
+    pub fn new(datasource: Datasource, state: DatasourceState, metrics: DatasourceMetrics) -> Self {
+        Self {
+            id: datasource.id,
+            name: datasource.name,
+            r#type: datasource.connector,
+            project: datasource.project,
+            owner: datasource.owner,
+            description: datasource.description,
+            tags: datasource.tags,
+            env: datasource.env,
+            status: datasource.status,
+            desired_state: datasource.desired_state,
+            current_version: datasource.current_version,
+            draft_version: datasource.draft_version,
+            generation: datasource.generation,
+            revision: datasource.revision,
+            state,
+            metrics,
+            created_at: datasource.created_at,
+            created_by: datasource.created_by,
+            updated_at: datasource.updated_at,
+            updated_by: datasource.updated_by,
+        }
+    }
+}
+
+/// A version of a datasource's configuration.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Version")]
+pub struct VersionView {
+    /// Its identifier.
+    pub id: VersionId,
+    /// The datasource.
+    pub datasource: DatasourceId,
+    /// Its number within the datasource, from 1.
+    pub number: u32,
+    /// Its state.
+    pub state: VersionState,
+    /// The configuration as it was written. Secrets are references.
+    pub config: Value,
+    /// Why it was made or published.
+    pub comment: Option<String>,
+    /// Who made it.
+    pub created_by: Option<UserId>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last edited or changed state.
+    pub updated_at: Timestamp,
+    /// Who published it.
+    pub published_by: Option<UserId>,
+    /// When it was published.
+    pub published_at: Option<Timestamp>,
+    /// Grows with every change; the `ETag`.
+    pub revision: i64,
+}
+
+impl From<VersionRecord> for VersionView {
+    fn from(version: VersionRecord) -> Self {
+        Self {
+            id: version.id,
+            datasource: version.datasource,
+            number: version.number,
+            state: version.state,
+            config: version.config,
+            comment: version.comment,
+            created_by: version.created_by,
+            created_at: version.created_at,
+            updated_at: version.updated_at,
+            published_by: version.published_by,
+            published_at: version.published_at,
+            revision: version.revision,
+        }
+    }
+}
+
+/// What changed between two versions.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct VersionDiff {
+    /// The version to start from.
+    pub from: u32,
+    /// The version to arrive at.
+    pub to: u32,
+    /// A JSON Patch (RFC 6902) from the one configuration to the other.
+    pub patch: Value,
+    /// The same for people, one line for each change.
+    pub summary: Vec<String>,
+}
+
+/// What is known of a secret. Its value goes in and never comes out.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Secret")]
+pub struct SecretView {
+    /// Its name.
+    pub name: String,
+    /// How often it was written.
+    pub version: u32,
+    /// When it was first written.
+    pub created_at: Timestamp,
+    /// When this version was written.
+    pub updated_at: Timestamp,
+    /// The age of this version in seconds.
+    pub age_seconds: i64,
+    /// From when on it is no longer used.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl SecretView {
+    /// What is known of a secret at `now`.
+    #[must_use]
+    pub fn new(secret: SecretInfo, now: Timestamp) -> Self {
+        Self {
+            age_seconds: (now - secret.created_at).num_seconds().max(0),
+            name: secret.name,
+            version: secret.version,
+            created_at: secret.first_created_at,
+            updated_at: secret.created_at,
+            expires_at: secret.expires_at,
+        }
+    }
+}
+
+/// A user.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "User")]
+pub struct UserView {
+    /// Their identifier.
+    pub id: UserId,
+    /// Their e-mail address.
+    pub email: String,
+    /// Their name.
+    pub name: String,
+    /// The organisation they act in.
+    pub organization: OrganizationId,
+}
+
+/// The caller, and what they were granted.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Me {
+    /// Who.
+    #[serde(flatten)]
+    pub user: UserView,
+    /// Their roles and where they hold.
+    pub roles: Vec<Grant>,
+}
+
+/// A login.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Session {
+    /// The token to send as `Authorization: Bearer`.
+    pub access_token: String,
+    /// How to send it: `Bearer`.
+    pub token_type: &'static str,
+    /// Until when it is good.
+    pub expires_at: Timestamp,
+    /// Who signed in.
+    pub user: UserView,
+}
+
+/// A record that could not be mapped.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetter")]
+pub struct DeadLetterView {
+    /// Its identifier: its place in the stream.
+    pub id: String,
+    /// The record: `event/index`.
+    pub record: String,
+    /// The event.
+    pub event_id: String,
+    /// 0 for a live event; a replay raises it.
+    pub attempt: u32,
+    /// The version that failed on it.
+    pub version: u32,
+    /// What was wrong: a pointer into the record, a code and a sentence.
+    pub reason: InputError,
+    /// When the event was accepted.
+    pub received_at: Timestamp,
+    /// When it failed.
+    pub failed_at: Timestamp,
+    /// The body's media type, as sent.
+    pub content_type: Option<String>,
+    /// The headers that were kept.
+    pub headers: std::collections::BTreeMap<String, String>,
+    /// The event's body, when it is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
+    /// The event's body in base64, when it is no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload_base64: Option<String>,
+}

@@ -1,0 +1,29 @@
+//! The gateway: REST API, webhook ingest, access, and the outbox relay.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`app`] | the use cases: authorise, validate, store and outbox in one transaction |
+//! | `rest`, `routes`, `openapi`, `docs` | the shape of requests and answers, the route table, its description |
+//! | [`auth`] | passwords, access tokens, the brake on guessing |
+//! | [`problem`] | every error that leaves the gateway |
+//! | `relay` | publishes the outbox |
+//! | `run`, `server`, [`settings`] | the process |
+
+pub mod app;
+pub mod auth;
+pub mod context;
+pub mod problem;
+pub mod settings;
+
+mod docs;
+mod openapi;
+mod relay;
+mod rest;
+mod routes;
+mod run;
+mod server;
+
+pub use auth::hash_password;
+pub use openapi::openapi_json;
+pub use run::{Context, run};
+pub use settings::Settings;

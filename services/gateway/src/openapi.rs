@@ -1,0 +1,236 @@
+//! The OpenAPI description. The framework collects operations from the route table; schemas come from the
+//! types' own `JsonSchema`, so that one description serves the API, the settings and the messages.
+//!
+//! Schemas travel to the finished document as extensions (`x-schema...`) and are moved to their places at the
+//! end, because the framework's own schema type cannot carry all of JSON Schema 2020-12.
+
+use salvo::{
+    Router,
+    oapi::{
+        Components, Content, Info, OpenApi, OpenApiVersion, Operation, Ref, Response, SecurityRequirement,
+        SecurityScheme, Tag,
+        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme},
+    },
+};
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::{Map, Value};
+
+use crate::{auth::SESSION_COOKIE, problem};
+
+/// The extension that carries one named schema.
+const NAMED: &str = "x-schema:";
+/// The extension that carries a parameter's schema.
+const INLINE: &str = "x-schema";
+
+/// The groups of operations, in the order of the documentation.
+const TAGS: &[(&str, &str)] = &[
+    ("session", "Who is signed in."),
+    ("connectors", "The kinds of feed there are, their forms and ready-made presets."),
+    ("datasources", "Configured feeds."),
+    ("versions", "Configurations of a datasource: drafts, published and archived ones."),
+    ("lifecycle", "Publishing, rolling back, starting and stopping."),
+    ("tests", "Trying a configuration on a payload, with no effect on production."),
+    ("secrets", "Names and ages of secrets; values go in and never come out."),
+    ("observation", "History, numbers, log lines and dead letters of a datasource."),
+    ("ontology", "Alerts, entities and relationships."),
+    ("audit", "Who did what."),
+];
+
+/// A reference to the schema of `T`, which is put among `components`.
+pub(crate) fn schema_of<T: JsonSchema>(components: &mut Components) -> Ref {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    let mut generator = settings.into_generator();
+    let schema = generator.subschema_for::<T>();
+    for (name, definition) in generator.take_definitions(true) {
+        components.extensions.insert(format!("{NAMED}{name}"), definition);
+    }
+    if let Some(location) = schema.get("$ref").and_then(Value::as_str) {
+        return Ref::new(location);
+    }
+    let name = T::schema_name();
+    components
+        .extensions
+        .insert(format!("{NAMED}{name}"), schema.to_value());
+    Ref::from_schema_name(name)
+}
+
+/// The properties of `T` with their schemas, and whether each is required: the query parameters it reads.
+pub(crate) fn properties_of<T: JsonSchema>() -> Vec<(String, Value, bool)> {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let schema = settings.into_generator().into_root_schema_for::<T>();
+    let required = schema.get("required").and_then(Value::as_array);
+    let is_required = |name: &str| required.is_some_and(|names| names.iter().any(|n| n == name));
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+        return Vec::new();
+    };
+    properties
+        .iter()
+        .map(|(name, schema)| (name.clone(), schema.clone(), is_required(name)))
+        .collect()
+}
+
+/// The extension that gives a parameter its schema.
+pub(crate) fn parameter_schema(schema: Value) -> (String, Value) {
+    (INLINE.to_owned(), schema)
+}
+
+/// Says that the operation may answer with a problem of this status.
+pub(crate) fn add_problem(components: &mut Components, operation: &mut Operation, status: &str, text: &str) {
+    let schema = schema_of::<problem::ProblemDocument<'_>>(components);
+    let response = Response::new(text).add_content(problem::MEDIA_TYPE, Content::new(schema));
+    operation.responses.insert(status, response);
+}
+
+/// Says that the operation needs a signed-in caller.
+pub(crate) fn add_security(components: &mut Components, operation: &mut Operation) {
+    let none: [&str; 0] = [];
+    operation.securities = Some(vec![
+        SecurityRequirement::new("bearer", none),
+        SecurityRequirement::new("session", none),
+    ]);
+    add_problem(components, operation, "401", "No credentials, or none that hold.");
+    add_problem(components, operation, "403", "Known, and not allowed.");
+}
+
+/// The description of the operations of `router`, complete and in its final form.
+pub(crate) fn document(router: &Router) -> Value {
+    let info = Info::new("HALCYON Datasource Studio", env!("CARGO_PKG_VERSION")).description(
+        "Create, configure, test, publish, run, watch and audit external data feeds. Errors are problem \
+         details (RFC 9457). Lists are paged by opaque cursors. Every object has a revision, sent as `ETag`.",
+    );
+    let bearer = Http::new(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description("The `access_token` of a login.");
+    let session = ApiKey::Cookie(ApiKeyValue::with_description(
+        SESSION_COOKIE,
+        "The cookie that a login sets.",
+    ));
+    let tags = TAGS.iter().map(|(name, text)| Tag::new(*name).description(*text));
+    let document = OpenApi::with_info(info)
+        .openapi_version(OpenApiVersion::Version3_1)
+        .tags(tags)
+        .add_security_scheme("bearer", SecurityScheme::from(bearer))
+        .add_security_scheme("session", SecurityScheme::from(session))
+        .merge_router(router);
+    // A document that the framework built always has a JSON form; an empty one would fail the tests.
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    settle(&mut document);
+    document
+}
+
+/// Moves the schemas that travelled as extensions to their places.
+fn settle(document: &mut Value) {
+    if let Some(components) = document.get_mut("components").and_then(Value::as_object_mut) {
+        let (named, rest): (Map<_, _>, Map<_, _>) = std::mem::take(components)
+            .into_iter()
+            .partition(|(name, _)| name.starts_with(NAMED));
+        *components = rest;
+        let schemas = components
+            .entry("schemas")
+            .or_insert_with(|| Value::Object(Map::new()));
+        if let Some(schemas) = schemas.as_object_mut() {
+            for (name, mut schema) in named {
+                if let Some(schema) = schema.as_object_mut() {
+                    schema.remove("$schema");
+                }
+                schemas.insert(name[NAMED.len()..].to_owned(), schema);
+            }
+        }
+    }
+    let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let operations = paths.values_mut().filter_map(Value::as_object_mut);
+    for operation in operations.flat_map(|item| item.values_mut()) {
+        let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+        for parameter in parameters.into_iter().flatten().filter_map(Value::as_object_mut) {
+            if let Some(schema) = parameter.remove(INLINE) {
+                parameter.insert("schema".to_owned(), schema);
+            }
+        }
+    }
+}
+
+/// The committed description, as `docs/reference/openapi.json` keeps it.
+#[must_use]
+pub fn openapi_json() -> String {
+    let document = document(&crate::routes::api());
+    let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_committed_description_is_up_to_date() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/openapi.json");
+        let current = openapi_json();
+        if std::env::var_os("UPDATE_REFERENCE").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &current).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == current,
+            "docs/reference/openapi.json is out of date: run the tests with UPDATE_REFERENCE=1"
+        );
+    }
+
+    #[test]
+    fn every_operation_is_described_in_full() {
+        let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+        assert_eq!(document["openapi"], "3.1.0");
+        let paths = document["paths"].as_object().unwrap();
+        assert!(paths.len() > 30, "{} paths", paths.len());
+        let mut ids = std::collections::BTreeSet::new();
+        for (path, item) in paths {
+            for (method, operation) in item.as_object().unwrap() {
+                let name = format!("{method} {path}");
+                assert!(!operation["tags"].as_array().unwrap().is_empty(), "{name} has no tag");
+                assert!(operation["summary"].is_string(), "{name} has no summary");
+                let id = operation["operationId"].as_str().unwrap().to_owned();
+                assert!(!id.contains('.') && ids.insert(id), "{name} has no identifier of its own");
+                let responses = operation["responses"].as_object().unwrap();
+                assert!(responses.keys().any(|status| status.starts_with('2')), "{name} never succeeds");
+                assert!(responses.contains_key("500"), "{name} never fails");
+                let open = path.ends_with("/auth/login") || path.ends_with("/auth/logout");
+                assert_eq!(operation["security"].is_array(), !open, "{name}: security");
+                for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                    assert!(parameter["schema"].is_object(), "{name}: {parameter}");
+                    assert!(parameter["description"].is_string(), "{name}: {parameter}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+        let mut pending = vec![&document];
+        while let Some(value) = pending.pop() {
+            match value {
+                Value::Object(object) => {
+                    if let Some(location) = object.get("$ref").and_then(Value::as_str) {
+                        let pointer = location.trim_start_matches('#');
+                        assert!(document.pointer(pointer).is_some(), "{location}");
+                    }
+                    pending.extend(object.values());
+                }
+                Value::Array(items) => pending.extend(items),
+                _ => {}
+            }
+        }
+        assert!(!document.to_string().contains("\"x-schema"));
+    }
+}

@@ -1,0 +1,16 @@
+//! `/audit`.
+
+use halcyon_domain::audit::AuditEntry;
+use salvo::{Writer, oapi::endpoint};
+
+use super::{
+    answer::{Found, Outcome},
+    extract::{Caller, Query},
+};
+use crate::app::{ListAudit, views::List};
+
+/// Lists the audit trail, the newest entries first.
+#[endpoint(operation_id = "listAudit", tags("audit"))]
+pub(crate) async fn list(caller: Caller, query: Query<ListAudit>) -> Outcome<Found<List<AuditEntry>>> {
+    Ok(Found::new(caller.app.list_audit(&caller.context, query.0).await?))
+}

@@ -1,0 +1,15 @@
+//! REST: the shape of requests and answers around the use cases, one file for each group.
+
+mod answer;
+mod extract;
+
+pub(crate) mod audit;
+pub(crate) mod catalog;
+pub(crate) mod datasources;
+pub(crate) mod lifecycle;
+pub(crate) mod observe;
+pub(crate) mod ontology;
+pub(crate) mod secrets;
+pub(crate) mod session;
+pub(crate) mod tests;
+pub(crate) mod versions;

@@ -1,0 +1,81 @@
+//! The route table: every path of the gateway and what answers it.
+
+use std::sync::Arc;
+
+use halcyon_infra::{Health, Metrics};
+use salvo::{Router, Service, affix_state, catcher::Catcher, catch_panic::CatchPanic};
+
+use crate::{
+    app::App,
+    context::Context,
+    docs::Docs,
+    openapi,
+    rest::{audit, catalog, datasources, lifecycle, observe, ontology, secrets, session, tests, versions},
+    server::{Description, Measured, Probes, Problems, ToDocs},
+};
+
+/// The REST API.
+pub(crate) fn api() -> Router {
+    Router::with_path("api/v1")
+        .push(Router::with_path("auth/login").post(session::login))
+        .push(Router::with_path("auth/logout").post(session::logout))
+        .push(Router::with_path("me").get(session::me))
+        .push(Router::with_path("connectors").get(catalog::list))
+        .push(Router::with_path("connectors/{connector}").get(catalog::get))
+        .push(Router::with_path("datasources").get(datasources::list).post(datasources::create))
+        .push(datasource())
+        .push(Router::with_path("alerts").get(ontology::alerts))
+        .push(Router::with_path("alerts/{id}").get(ontology::alert))
+        .push(Router::with_path("entities").get(ontology::entities))
+        .push(Router::with_path("entities/{id}").get(ontology::entity))
+        .push(Router::with_path("relationships").get(ontology::relationships))
+        .push(Router::with_path("relationships/{id}").get(ontology::relationship))
+        .push(Router::with_path("audit").get(audit::list))
+}
+
+/// What there is of one datasource.
+fn datasource() -> Router {
+    Router::with_path("datasources/{id}")
+        .get(datasources::get)
+        .put(datasources::update)
+        .delete(datasources::delete)
+        .push(Router::with_path("versions").get(versions::list).post(versions::create))
+        .push(Router::with_path("versions/{number}").get(versions::get).put(versions::edit))
+        .push(Router::with_path("versions/{from}/diff/{to}").get(versions::diff))
+        .push(Router::with_path("publish").post(lifecycle::publish))
+        .push(Router::with_path("rollback").post(lifecycle::roll_back))
+        .push(Router::with_path("clone").post(datasources::clone))
+        .push(Router::with_path("start").post(lifecycle::start))
+        .push(Router::with_path("stop").post(lifecycle::stop))
+        .push(Router::with_path("restart").post(lifecycle::restart))
+        .push(Router::with_path("reload").post(lifecycle::reload))
+        .push(Router::with_path("enable").post(lifecycle::enable))
+        .push(Router::with_path("disable").post(lifecycle::disable))
+        .push(Router::with_path("test").post(tests::run))
+        .push(Router::with_path("secrets").get(secrets::list))
+        .push(Router::with_path("secrets/{name}").put(secrets::put).delete(secrets::delete))
+        .push(Router::with_path("events").get(observe::events))
+        .push(Router::with_path("metrics").get(observe::metrics))
+        .push(Router::with_path("logs").get(observe::logs))
+        .push(Router::with_path("dead-letters").get(observe::dead_letters))
+}
+
+/// All that the gateway answers. `ingest` is the router of accepted events.
+pub(crate) fn service(app: Arc<App>, ingest: Option<Router>, health: Health, metrics: Metrics) -> Service {
+    let api = api();
+    let description = Description::new(openapi::document(&api));
+    let probes = Probes { health, metrics: metrics.clone() };
+    let mut root = Router::new()
+        .push(Router::with_path("/").get(ToDocs))
+        .push(Router::with_path("api/openapi.json").get(description))
+        .push(Router::with_path("api/docs").get(Docs))
+        .push(Router::with_path("api/docs/{file}").get(Docs))
+        .push(api.hoop(Measured(metrics)).hoop(affix_state::inject(app)));
+    for path in ["livez", "readyz", "healthz", "metrics"] {
+        root = root.push(Router::with_path(path).get(probes.clone()));
+    }
+    if let Some(ingest) = ingest {
+        root = root.push(ingest);
+    }
+    Service::new(root).hoop(Context).hoop(CatchPanic::new()).catcher(Catcher::new(Problems))
+}

@@ -1,0 +1,149 @@
+//! A gateway from its start to its end.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use halcyon_bus::{Bus, Durability, InstanceKey};
+use halcyon_domain::{clock::Clock, id::InstanceId};
+use halcyon_infra::{Check, Health, Metrics, Shutdown};
+use halcyon_store::Store;
+use tokio::sync::{Notify, oneshot};
+
+use crate::{
+    Settings,
+    app::{App, BusServices, Options},
+    auth::{LoginThrottle, Passwords, Tokens, keep_token_keys},
+    relay::Relay,
+    routes, server,
+};
+
+/// How often readiness is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What a gateway works with.
+pub struct Context {
+    /// Its own connection to the bus.
+    pub bus: Bus,
+    /// The database.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where its checks are shown.
+    pub health: Health,
+    /// Where its metrics are counted.
+    pub metrics: Metrics,
+    /// Told where the gateway listens, once it does.
+    pub listening: Option<oneshot::Sender<SocketAddr>>,
+}
+
+/// Runs a gateway until `shutdown` is triggered and the requests under way are answered.
+///
+/// # Errors
+/// The address is taken, or the bus refuses the instance's key.
+pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow::Result<()> {
+    let listening = server::listen(settings.listen).await?;
+    let address = listening.address;
+    let instance = InstanceId::generate();
+    let key = Arc::new(InstanceKey::generate());
+    let registering = shutdown.unless_triggered(registered(&ctx.bus, instance, &key)).await;
+    let Some(registration) = registering else { return Ok(()) };
+
+    let tokens = Arc::new(Tokens::new(settings.tokens.clone(), ctx.clock.clone()));
+    let poke = Arc::new(Notify::new());
+    let background = Shutdown::new();
+    let keys = ctx.health.check("token_keys");
+    background.spawn(keep_token_keys(
+        ctx.bus.clone(),
+        instance,
+        key.clone(),
+        tokens.clone(),
+        background.clone(),
+        keys,
+    ));
+    let relay = Relay {
+        bus: ctx.bus.clone(),
+        store: ctx.store.clone(),
+        metrics: ctx.metrics.clone(),
+        poke: poke.clone(),
+    };
+    background.spawn(relay.run(instance, settings.relay_lease.get(), background.clone()));
+    let checks = [ctx.health.check("bus"), ctx.health.check("database")];
+    background.spawn(keep_checks(ctx.bus.clone(), ctx.store.clone(), checks, background.clone()));
+
+    let services = BusServices::new(ctx.bus.clone(), key, poke);
+    let options =
+        Options { test_timeout: settings.test_timeout.get(), secure_cookies: settings.secure_cookies };
+    let app = App::new(
+        ctx.store,
+        Arc::new(services),
+        ctx.clock.clone(),
+        tokens,
+        Passwords::new()?,
+        LoginThrottle::new(settings.login.clone(), ctx.clock),
+        options,
+    );
+    let service = routes::service(Arc::new(app), None, ctx.health, ctx.metrics);
+    tracing::info!(gateway.address = %address, gateway.instance = %instance, "the gateway listens");
+    if let Some(listening) = ctx.listening {
+        let _ = listening.send(address);
+    }
+    let served = server::serve(listening, service, &shutdown, settings.drain_timeout.get()).await;
+    // The relay stops last, so that what the last requests changed goes out.
+    background.trigger();
+    background.drain(Duration::from_secs(5)).await;
+    drop(registration);
+    served
+}
+
+/// Puts the instance's key where the registry finds it, as soon as there is a bucket for it.
+async fn registered(bus: &Bus, instance: InstanceId, key: &InstanceKey) -> halcyon_bus::instances::InstanceRegistration {
+    let mut warned = false;
+    loop {
+        match bus.register_instance(instance, key).await {
+            Ok(registration) => return registration,
+            Err(error) if warned => tracing::debug!(error = %error, "the instance is not registered yet"),
+            Err(error) => {
+                warned = true;
+                tracing::warn!(error = %error, "the instance cannot be registered yet; trying on");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// Keeps the checks of bus and database up to date.
+///
+/// Without the bus nothing can be accepted: not ready. The database is needed at start; later ingest goes on
+/// without it, so its loss is told and does not take the process out of service.
+async fn keep_checks(bus: Bus, store: Store, [on_bus, on_database]: [Check; 2], shutdown: Shutdown) {
+    let mut seen = false;
+    while !shutdown.is_triggered() {
+        match bus.rtt().await {
+            Ok(_) => on_bus.ready_with(durability(&bus).await),
+            Err(error) => on_bus.failing(error.to_string()),
+        }
+        let usable = if seen { store.ping().await.map(|()| true) } else { store.is_migrated().await };
+        match usable {
+            Ok(true) => {
+                seen = true;
+                on_database.ready();
+            }
+            Ok(false) => on_database.failing("the schema is not up to date: `halcyon migrate up`"),
+            Err(_) if seen => on_database.ready_with("cannot be reached now; ingest goes on"),
+            Err(_) => on_database.failing("cannot be reached"),
+        }
+        let pause = if seen { LOOK } else { Duration::from_millis(200) };
+        shutdown.unless_triggered(tokio::time::sleep(pause)).await;
+    }
+}
+
+async fn durability(bus: &Bus) -> String {
+    match bus.durability().await {
+        Ok(Durability::SyncAlways) => "ok".to_owned(),
+        Ok(Durability::Replicated(copies)) => format!("ok: {copies} copies"),
+        Ok(Durability::Unsafe) => {
+            "accepted events may be lost in a power cut: set `sync_interval: always` or 3 replicas".to_owned()
+        }
+        Ok(Durability::Unknown(why)) => format!("whether accepted events survive a power cut is not known: {why}"),
+        Err(error) => format!("the ingest stream cannot be looked at: {error}"),
+    }
+}

@@ -1,0 +1,139 @@
+//! The HTTP server and what it answers besides the API: probes, the description, problems for what no route takes.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use anyhow::Context as _;
+use halcyon_infra::{Health, Metric, Metrics, Shutdown, probes};
+use salvo::{
+    Depot, FlowCtrl, Handler, Listener, Request, Response, Server, Service, async_trait,
+    conn::{Acceptor, TcpListener},
+    http::{
+        HeaderValue, ResBody, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION},
+    },
+};
+use serde_json::Value;
+
+use crate::problem::Problem;
+
+/// A server that listens, and does not answer yet.
+pub(crate) struct Listening {
+    acceptor: salvo::conn::tcp::TcpAcceptor,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+}
+
+/// Listens at `address`; port 0 is any free one.
+pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<Listening> {
+    let listener = TcpListener::new(address).try_bind().await;
+    let acceptor = listener.with_context(|| format!("cannot listen at {address} (`gateway.listen`)"))?;
+    let bound = acceptor.holdings().iter().find_map(|holding| match &holding.local_addr {
+        salvo::conn::SocketAddr::IPv4(address) => Some(SocketAddr::V4(*address)),
+        salvo::conn::SocketAddr::IPv6(address) => Some(SocketAddr::V6(*address)),
+        _ => None,
+    });
+    Ok(Listening { acceptor, address: bound.unwrap_or(address) })
+}
+
+/// Answers until `shutdown` is triggered, then finishes the requests under way.
+pub(crate) async fn serve(
+    listening: Listening,
+    service: Service,
+    shutdown: &Shutdown,
+    drain: std::time::Duration,
+) -> anyhow::Result<()> {
+    let server = Server::new(listening.acceptor);
+    let handle = server.handle();
+    let stop = shutdown.clone();
+    let stopper = tokio::spawn(async move {
+        stop.triggered().await;
+        handle.stop_graceful(Some(drain));
+    });
+    let served = server.try_serve(service).await;
+    stopper.abort();
+    served.context("the HTTP server ended")
+}
+
+/// Leads from `/` to the documentation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ToDocs;
+
+#[async_trait]
+impl Handler for ToDocs {
+    async fn handle(&self, _: &mut Request, _: &mut Depot, res: &mut Response, _: &mut FlowCtrl) {
+        res.status_code(StatusCode::TEMPORARY_REDIRECT);
+        res.headers_mut().insert(LOCATION, HeaderValue::from_static("/api/docs"));
+    }
+}
+
+/// Answers the API's description.
+#[derive(Clone, Debug)]
+pub(crate) struct Description(Arc<str>);
+
+impl Description {
+    /// The description as text, once.
+    pub(crate) fn new(document: Value) -> Self {
+        Self(document.to_string().into())
+    }
+}
+
+#[async_trait]
+impl Handler for Description {
+    async fn handle(&self, _: &mut Request, _: &mut Depot, res: &mut Response, _: &mut FlowCtrl) {
+        res.status_code(StatusCode::OK);
+        let headers = res.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        res.replace_body(self.0.as_bytes().to_vec().into());
+    }
+}
+
+/// Answers `/livez`, `/readyz`, `/healthz` and `/metrics`.
+#[derive(Clone)]
+pub(crate) struct Probes {
+    /// The process's checks.
+    pub(crate) health: Health,
+    /// The process's metrics.
+    pub(crate) metrics: Metrics,
+}
+
+#[async_trait]
+impl Handler for Probes {
+    async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, _: &mut FlowCtrl) {
+        let Some(answer) = probes::answer(req.uri().path(), &self.health, &self.metrics) else {
+            return Problem::not_found("path").render(req, depot, res);
+        };
+        res.status_code(StatusCode::from_u16(answer.status).unwrap_or_default());
+        res.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+        res.replace_body(answer.body.into_bytes().into());
+    }
+}
+
+/// Counts the API's requests and their times.
+pub(crate) struct Measured(pub(crate) Metrics);
+
+#[async_trait]
+impl Handler for Measured {
+    async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
+        let started = Instant::now();
+        let method = req.method().clone();
+        ctrl.call_next(req, depot, res).await;
+        let status = res.status_code.unwrap_or(StatusCode::OK);
+        let labels = [("method", method.as_str()), ("status", status.as_str())];
+        self.0.add(Metric::HttpRequests, 1, &labels);
+        self.0.observe(Metric::HttpSeconds, started.elapsed().as_secs_f64(), &[("method", method.as_str())]);
+    }
+}
+
+/// Gives what no route takes, and a handler that panicked, a problem as its answer.
+pub(crate) struct Problems;
+
+#[async_trait]
+impl Handler for Problems {
+    async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, _: &mut FlowCtrl) {
+        if matches!(res.body, ResBody::None | ResBody::Error(_)) {
+            let status = res.status_code.unwrap_or(StatusCode::NOT_FOUND);
+            Problem::of_status(status).render(req, depot, res);
+        }
+    }
+}
