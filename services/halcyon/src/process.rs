@@ -38,3 +38,115 @@ pub(crate) async fn run(service: Service, settings: Settings) -> Result<()> {
     probes.drain(Duration::from_secs(1)).await;
     outcome
 }
+
+/// Runs one service on a bus connection of its own until `shutdown`, and closes the connection after its drain.
+pub(crate) async fn service(
+    service: Service,
+    settings: Settings,
+    parts: Parts,
+    shutdown: Shutdown,
+) -> Result<()> {
+    let bus = Bus::connect(&settings.bus, &settings.identity(service)?).await.context("bus")?;
+    let outcome = run_service(service, bus.clone(), settings, parts, shutdown).await;
+    // What was to be sent has been acked by now; a connection that is gone already is no failure.
+    if let Err(error) = bus.close().await {
+        tracing::debug!(service = %service, error = %error, "the connection to the bus was gone already");
+    }
+    outcome
+}
+
+/// `Context` of a service that uses the database.
+macro_rules! with_store {
+    ($service:ident, $bus:ident, $parts:ident, $clock:ident) => {{
+        let store = $parts.store.context("a database is needed")?;
+        $service::Context { bus: $bus, store, clock: $clock, health: $parts.health, metrics: $parts.metrics }
+    }};
+}
+
+/// `Context` of a service that must not touch the database.
+macro_rules! without_store {
+    ($service:ident, $bus:ident, $parts:ident, $clock:ident) => {
+        $service::Context { bus: $bus, clock: $clock, health: $parts.health, metrics: $parts.metrics }
+    };
+}
+
+async fn run_service(
+    service: Service,
+    bus: Bus,
+    settings: Settings,
+    parts: Parts,
+    shutdown: Shutdown,
+) -> Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    match service {
+        Service::Gateway => {
+            let context = with_store!(halcyon_gateway, bus, parts, clock);
+            halcyon_gateway::run(context, settings.gateway, shutdown).await
+        }
+        Service::Registry => {
+            let context = with_store!(halcyon_registry, bus, parts, clock);
+            halcyon_registry::run(context, settings.registry, shutdown).await
+        }
+        Service::Audit => {
+            let context = with_store!(halcyon_audit, bus, parts, clock);
+            halcyon_audit::run(context, settings.audit, shutdown).await
+        }
+        Service::Ontology => {
+            let context = with_store!(halcyon_ontology, bus, parts, clock);
+            halcyon_ontology::run(context, settings.ontology, shutdown).await
+        }
+        Service::Worker => {
+            let context = without_store!(halcyon_worker, bus, parts, clock);
+            halcyon_worker::run(context, settings.worker, shutdown).await
+        }
+        Service::TestRunner => {
+            let context = without_store!(halcyon_test_runner, bus, parts, clock);
+            halcyon_test_runner::run(context, settings.test_runner, shutdown).await
+        }
+    }
+}
+
+/// Runs one service over a connection of its own until its shutdown.
+pub(crate) async fn service(
+    service: Service,
+    settings: Settings,
+    parts: Parts,
+    shutdown: Shutdown,
+) -> Result<()> {
+    let identity = settings.identity(service)?;
+    let bus = Bus::connect(&settings.bus, &identity).await.context("bus")?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let Parts { health, metrics, store } = parts;
+    let store = || store.context("this service needs the database");
+    let outcome = {
+        let bus = bus.clone();
+        match service {
+            Service::Gateway => {
+                let ctx = halcyon_gateway::Context { bus, store: store()?, clock, health, metrics };
+                halcyon_gateway::run(ctx, settings.gateway, shutdown).await
+            }
+            Service::Registry => {
+                let ctx = halcyon_registry::Context { bus, store: store()?, clock, health, metrics };
+                halcyon_registry::run(ctx, settings.registry, shutdown).await
+            }
+            Service::Worker => {
+                let ctx = halcyon_worker::Context { bus, clock, health, metrics };
+                halcyon_worker::run(ctx, settings.worker, shutdown).await
+            }
+            Service::TestRunner => {
+                let ctx = halcyon_test_runner::Context { bus, clock, health, metrics };
+                halcyon_test_runner::run(ctx, settings.test_runner, shutdown).await
+            }
+            Service::Audit => {
+                let ctx = halcyon_audit::Context { bus, store: store()?, clock, health, metrics };
+                halcyon_audit::run(ctx, settings.audit, shutdown).await
+            }
+            Service::Ontology => {
+                let ctx = halcyon_ontology::Context { bus, store: store()?, clock, health, metrics };
+                halcyon_ontology::run(ctx, settings.ontology, shutdown).await
+            }
+        }
+    };
+    bus.close().await.context("bus")?;
+    outcome
+}

@@ -6,6 +6,8 @@ use anyhow::{Context, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::Login;
+
 /// A signed-in client of the REST API.
 pub(super) struct Api {
     http: reqwest::Client,
@@ -19,7 +21,8 @@ pub(super) fn http() -> anyhow::Result<reqwest::Client> {
 }
 
 impl Api {
-    pub(super) async fn login(url: &str, email: &str, password: &str) -> anyhow::Result<Self> {
+    pub(super) async fn login(login: &Login) -> anyhow::Result<Self> {
+        let Login { url, email, password } = login;
         let mut api = Self { http: http()?, url: url.trim_end_matches('/').to_owned(), token: String::new() };
         let session = api
             .post("/auth/login", json!({"email": email, "password": password}))

@@ -25,48 +25,55 @@ use self::{
 /// How long to wait for a state that should come by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Set a vendor's feed up on a running system and replay real events through it
+/// Flags of `halcyon demo`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct DemoArgs {
-    /// Where the gateway is
-    #[arg(long, env = "HALCYON_URL", default_value = "http://127.0.0.1:8080")]
-    pub url: String,
-    /// Who to sign in as
-    #[arg(long, env = "HALCYON_EMAIL", default_value = "admin@halcyon.local")]
-    pub email: String,
-    /// The password; without it, the file of the data directory is read
-    #[arg(long, env = "HALCYON_PASSWORD", hide_env_values = true)]
-    pub password: Option<String>,
-    /// The data directory of `halcyon up`, for the password of its first start
-    #[arg(long, default_value = crate::demo::DATA_DIR)]
-    pub data_dir: PathBuf,
-    /// The vendor preset to set up
+pub(crate) struct DemoArgs {
+    /// Where the gateway is; if absent, where the data folder says that the system runs.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Who to sign in as; if absent, the first administrator.
+    #[arg(long)]
+    email: Option<String>,
+    /// The password; if absent, the one of the first start is read from the data folder.
+    #[arg(long, env = "HALCYON_DEMO_PASSWORD", hide_env_values = true)]
+    password: Option<String>,
+    /// The data folder of `halcyon up`.
+    #[arg(long, default_value = ".halcyon", value_name = "DIR")]
+    data_dir: PathBuf,
+    /// The vendor preset to set up.
     #[arg(long, default_value = "github_audit")]
-    pub preset: String,
-    /// Events to replay, one JSON object a line; the preset's own samples if absent
-    #[arg(long)]
-    pub file: Option<PathBuf>,
-    /// Events per second
+    preset: String,
+    /// Events to replay, one JSON object a line; the vendor's sample file if absent.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Events per second.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub rate: u32,
-    /// List the presets and stop
+    rate: u32,
+    /// List the presets and stop.
     #[arg(long)]
-    pub list: bool,
+    list: bool,
 }
 
-/// Where `halcyon up` keeps its data unless it is told otherwise.
-pub const DATA_DIR: &str = ".halcyon";
+/// The file of the data folder that says where the system runs, and who its first administrator is.
+const RUN_FILE: &str = "run.json";
 
-/// The file in the data directory that holds the first admin's one-time password.
-pub const PASSWORD_FILE: &str = "admin-password";
+/// The file of the data folder with the first administrator's one-time password.
+const PASSWORD_FILE: &str = "admin-password";
+
+/// Where to sign in, and as whom.
+struct Login {
+    url: String,
+    email: String,
+    password: String,
+}
 
 /// Runs the demonstration against a running system.
 ///
 /// # Errors
 /// The system cannot be reached, refuses the sign-in, or does not get to where it should within a minute.
-pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
-    let password = password(&args)?;
-    let api = Api::login(&args.url, &args.email, &password).await?;
+pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
+    let login = Login::of(&args)?;
+    let api = Api::login(&login).await?;
     let presets = presets(&api).await?;
     if args.list {
         return list(&presets);
@@ -83,7 +90,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     say(&format!("datasource {name} ({id}) is published; waiting for a worker"))?;
     wait_running(&api, &id).await?;
 
-    let feed = Feed::new(&args.url, &id, sender)?;
+    let feed = Feed::new(api.url(), &id, sender)?;
     say(&format!("replaying {} events at {} per second", events.len(), args.rate))?;
     let sent = feed.replay(&events, args.rate).await?;
     let counted = wait_counted(&api, &id, sent.accepted).await?;
@@ -97,15 +104,28 @@ fn say(text: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{text}").context("cannot write to standard output")
 }
 
-fn password(args: &DemoArgs) -> anyhow::Result<String> {
-    if let Some(password) = &args.password {
-        return Ok(password.clone());
+impl Login {
+    /// What the flags say; what they leave out is in the data folder.
+    fn of(args: &DemoArgs) -> anyhow::Result<Self> {
+        let run = std::fs::read_to_string(args.data_dir.join(RUN_FILE)).unwrap_or_default();
+        let run: Value = serde_json::from_str(&run).unwrap_or_default();
+        let known = |given: &Option<String>, key: &str, flag: &str| {
+            let found = given.clone().or_else(|| run[key].as_str().map(str::to_owned));
+            let folder = args.data_dir.display();
+            found.with_context(|| format!("no system has run in {folder}: give {flag}, or another --data-dir"))
+        };
+        let (url, email) = (known(&args.url, "url", "--url")?, known(&args.email, "admin_email", "--email")?);
+        let password = match &args.password {
+            Some(password) => password.clone(),
+            None => {
+                let file = args.data_dir.join(PASSWORD_FILE);
+                let text = std::fs::read_to_string(&file);
+                let text = text.with_context(|| format!("{}: give --password", file.display()))?;
+                text.trim().to_owned()
+            }
+        };
+        Ok(Self { url, email, password })
     }
-    let file = args.data_dir.join(PASSWORD_FILE);
-    let text = std::fs::read_to_string(&file).with_context(|| {
-        format!("no password: {} cannot be read; give --password or HALCYON_PASSWORD", file.display())
-    })?;
-    Ok(text.trim().to_owned())
 }
 
 async fn presets(api: &Api) -> anyhow::Result<Vec<Value>> {

@@ -33,8 +33,11 @@ pub(super) async fn latency(api: &Api, feed: &Feed, id: &str, sample: &Value) ->
 async fn visible(api: &Api, id: &str, event: &str) -> anyhow::Result<Duration> {
     let start = Instant::now();
     loop {
-        let page = api.get(&format!("/alerts?datasource={id}&sort=-updated_at&limit=5")).await?;
-        let seen = |alert: &Value| alert["external_id"] == event || alert["provenance"]["event"] == event;
+        let page = api.get(&format!("/alerts?datasource={id}&sort=-last_seen&limit=5")).await?;
+        let comes_from = |alert: &Value| {
+            alert["provenance"].as_array().is_some_and(|sources| sources.iter().any(|from| from["event"] == event))
+        };
+        let seen = |alert: &Value| alert["external_id"] == event || comes_from(alert);
         if page["items"].as_array().is_some_and(|alerts| alerts.iter().any(seen)) {
             return Ok(start.elapsed());
         }
