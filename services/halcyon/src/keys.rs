@@ -58,14 +58,18 @@ impl Keys {
 
     /// The password of the user that may only subscribe.
     pub(crate) fn subscriber_password(&self) -> Result<SecretString> {
-        Ok(SecretString::from(fs::read_to_string(self.subscriber_file())?.trim()))
+        Ok(SecretString::from(
+            fs::read_to_string(self.subscriber_file())?.trim(),
+        ))
     }
 
     /// The public nkeys of all services.
     pub(crate) fn users(&self) -> Result<Vec<(Service, String)>> {
         let user = |service| {
             let identity = Identity::from_seed_file(service, &seed_file(&self.folder, service))?;
-            let public = identity.public_key().with_context(|| format!("the nkey of {service}"))?;
+            let public = identity
+                .public_key()
+                .with_context(|| format!("the nkey of {service}"))?;
             Ok((service, public))
         };
         Service::ALL.into_iter().map(user).collect()
@@ -85,12 +89,19 @@ pub(crate) fn private_folder(folder: &Path) -> Result<()> {
 
 /// Writes a new file that only its owner can read; one that is there is an error.
 pub(crate) fn write_private(file: &Path, text: &str) -> Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+    {
         Ok(mut opened) => {
             writeln!(opened, "{text}")?;
             Ok(opened.sync_all()?)
         }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => bail!("{} is there already", file.display()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            bail!("{} is there already", file.display())
+        }
         Err(error) => Err(error).with_context(|| file.display().to_string()),
     }
 }

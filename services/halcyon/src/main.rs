@@ -14,7 +14,10 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     // One TLS provider for all libraries; it is set before any of them could choose another.
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
         return fail(&anyhow::anyhow!("another TLS provider was installed first"));
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -28,7 +28,11 @@ pub(crate) async fn run(service: Service, settings: Settings) -> Result<()> {
         Service::Worker | Service::TestRunner => None,
         _ => Some(Store::connect(&settings.database).await.context("database")?),
     };
-    let parts = Parts { health: Health::new(), metrics: Metrics::new()?, store };
+    let parts = Parts {
+        health: Health::new(),
+        metrics: Metrics::new()?,
+        store,
+    };
     let probes = Shutdown::new();
     if let Some(address) = settings.health.get(&service) {
         listener::serve(*address, parts.health.clone(), parts.metrics.clone(), &probes).await?;
@@ -46,7 +50,9 @@ pub(crate) async fn service(
     parts: Parts,
     shutdown: Shutdown,
 ) -> Result<()> {
-    let bus = Bus::connect(&settings.bus, &settings.identity(service)?).await.context("bus")?;
+    let bus = Bus::connect(&settings.bus, &settings.identity(service)?)
+        .await
+        .context("bus")?;
     let outcome = run_service(service, bus.clone(), settings, parts, shutdown).await;
     // What was to be sent has been acked by now; a connection that is gone already is no failure.
     if let Err(error) = bus.close().await {
@@ -59,14 +65,25 @@ pub(crate) async fn service(
 macro_rules! with_store {
     ($service:ident, $bus:ident, $parts:ident, $clock:ident) => {{
         let store = $parts.store.context("a database is needed")?;
-        $service::Context { bus: $bus, store, clock: $clock, health: $parts.health, metrics: $parts.metrics }
+        $service::Context {
+            bus: $bus,
+            store,
+            clock: $clock,
+            health: $parts.health,
+            metrics: $parts.metrics,
+        }
     }};
 }
 
 /// `Context` of a service that must not touch the database.
 macro_rules! without_store {
     ($service:ident, $bus:ident, $parts:ident, $clock:ident) => {
-        $service::Context { bus: $bus, clock: $clock, health: $parts.health, metrics: $parts.metrics }
+        $service::Context {
+            bus: $bus,
+            clock: $clock,
+            health: $parts.health,
+            metrics: $parts.metrics,
+        }
     };
 }
 
@@ -116,33 +133,72 @@ pub(crate) async fn service(
     let identity = settings.identity(service)?;
     let bus = Bus::connect(&settings.bus, &identity).await.context("bus")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let Parts { health, metrics, store } = parts;
+    let Parts {
+        health,
+        metrics,
+        store,
+    } = parts;
     let store = || store.context("this service needs the database");
     let outcome = {
         let bus = bus.clone();
         match service {
             Service::Gateway => {
-                let ctx = halcyon_gateway::Context { bus, store: store()?, clock, health, metrics };
+                let ctx = halcyon_gateway::Context {
+                    bus,
+                    store: store()?,
+                    clock,
+                    health,
+                    metrics,
+                    listening: None,
+                };
                 halcyon_gateway::run(ctx, settings.gateway, shutdown).await
             }
             Service::Registry => {
-                let ctx = halcyon_registry::Context { bus, store: store()?, clock, health, metrics };
+                let ctx = halcyon_registry::Context {
+                    bus,
+                    store: store()?,
+                    clock,
+                    health,
+                    metrics,
+                };
                 halcyon_registry::run(ctx, settings.registry, shutdown).await
             }
             Service::Worker => {
-                let ctx = halcyon_worker::Context { bus, clock, health, metrics };
+                let ctx = halcyon_worker::Context {
+                    bus,
+                    clock,
+                    health,
+                    metrics,
+                };
                 halcyon_worker::run(ctx, settings.worker, shutdown).await
             }
             Service::TestRunner => {
-                let ctx = halcyon_test_runner::Context { bus, clock, health, metrics };
+                let ctx = halcyon_test_runner::Context {
+                    bus,
+                    clock,
+                    health,
+                    metrics,
+                };
                 halcyon_test_runner::run(ctx, settings.test_runner, shutdown).await
             }
             Service::Audit => {
-                let ctx = halcyon_audit::Context { bus, store: store()?, clock, health, metrics };
+                let ctx = halcyon_audit::Context {
+                    bus,
+                    store: store()?,
+                    clock,
+                    health,
+                    metrics,
+                };
                 halcyon_audit::run(ctx, settings.audit, shutdown).await
             }
             Service::Ontology => {
-                let ctx = halcyon_ontology::Context { bus, store: store()?, clock, health, metrics };
+                let ctx = halcyon_ontology::Context {
+                    bus,
+                    store: store()?,
+                    clock,
+                    health,
+                    metrics,
+                };
                 halcyon_ontology::run(ctx, settings.ontology, shutdown).await
             }
         }

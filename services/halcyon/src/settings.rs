@@ -59,7 +59,11 @@ impl Settings {
 
     /// Who `service` is on the bus.
     pub(crate) fn identity(&self, service: Service) -> Result<Identity> {
-        let own = self.keys.folder.as_deref().map(|folder| seed_file(folder, service));
+        let own = self
+            .keys
+            .folder
+            .as_deref()
+            .map(|folder| seed_file(folder, service));
         match self.bus.nkey_seed_file.clone().or(own) {
             Some(file) => Identity::from_seed_file(service, &file).context("bus identity"),
             None => Ok(Identity::from_url(service)),

@@ -12,3 +12,4 @@ pub mod telemetry;
 pub use health::{Check, Health};
 pub use metrics::{Metric, Metrics};
 pub use shutdown::Shutdown;
+pub use telemetry::{current_traceparent, set_parent};

@@ -1,6 +1,9 @@
 //! Logs to stderr, traces to an OpenTelemetry collector when one is configured, and W3C trace context.
 
-use std::{collections::HashMap, io};
+use std::{
+    collections::HashMap,
+    io::{self, IsTerminal},
+};
 
 use anyhow::Context as _;
 use opentelemetry::{
@@ -42,7 +45,7 @@ impl Default for TelemetrySettings {
     fn default() -> Self {
         Self {
             format: LogFormat::Text,
-            filter: "info".to_owned(),
+            filter: "info,async_nats=warn,sqlx=warn,sea_orm=warn,salvo_core=warn".to_owned(),
             otlp_endpoint: None,
         }
     }
@@ -78,7 +81,9 @@ pub fn init(settings: &TelemetrySettings, service: &'static str) -> anyhow::Resu
     }
     let provider = provider.build();
     let traces = tracing_opentelemetry::layer().with_tracer(provider.tracer("halcyon"));
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     let lines = match settings.format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

@@ -20,7 +20,10 @@ pub(crate) async fn run(files: &[PathBuf]) -> Result<()> {
             println!("WRONG {name}: {error:#}");
         }
     };
-    say("nats-server", nats_server::find().map(|path| path.display().to_string()));
+    say(
+        "nats-server",
+        nats_server::find().map(|path| path.display().to_string()),
+    );
     say("bus", bus(&settings).await);
     say("database", database(&settings).await);
     say("key-encryption key", key_file(&settings));
@@ -36,14 +39,21 @@ async fn bus(settings: &Settings) -> Result<String> {
     match durability? {
         Durability::SyncAlways => Ok(format!("connected ({rtt:?}); each ack comes after a file sync")),
         Durability::Replicated(copies) => Ok(format!("connected ({rtt:?}); streams have {copies} copies")),
-        Durability::Unsafe => bail!("connected, but a power cut can lose accepted events: set `sync_interval: always`"),
-        Durability::Unknown(why) => Ok(format!("connected ({rtt:?}); whether acks survive a power cut is not known: {why}")),
+        Durability::Unsafe => {
+            bail!("connected, but a power cut can lose accepted events: set `sync_interval: always`")
+        }
+        Durability::Unknown(why) => Ok(format!(
+            "connected ({rtt:?}); whether acks survive a power cut is not known: {why}"
+        )),
     }
 }
 
 async fn database(settings: &Settings) -> Result<String> {
     let store = Store::connect(&settings.database).await?;
-    ensure!(store.is_migrated().await?, "migrations are pending: run `halcyon migrate up`");
+    ensure!(
+        store.is_migrated().await?,
+        "migrations are pending: run `halcyon migrate up`"
+    );
     store.close().await?;
     Ok("reached, and up to date".to_owned())
 }

@@ -57,7 +57,10 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
     replace_private(&config, &halcyon_toml(args, &keys)?)?;
     println!("nats-server -c {}", nats.display());
     println!("halcyon migrate up --config {}", config.display());
-    println!("halcyon admin create --email you@example.org --config {}", config.display());
+    println!(
+        "halcyon admin create --email you@example.org --config {}",
+        config.display()
+    );
     for service in Service::ALL {
         println!("halcyon {service} --config {}", config.display());
     }
@@ -72,8 +75,12 @@ pub(crate) fn write_nats_config(
     store: &Path,
     monitor: Option<SocketAddr>,
 ) -> Result<()> {
-    let mut params =
-        ServerParams::new(listen, store.to_owned(), keys.users()?, keys.subscriber_password()?);
+    let mut params = ServerParams::new(
+        listen,
+        store.to_owned(),
+        keys.users()?,
+        keys.subscriber_password()?,
+    );
     params.monitor = monitor;
     replace_private(file, &server_config(&params)?)
 }

@@ -37,7 +37,11 @@ pub(crate) async fn run(files: &[PathBuf], args: &MigrateArgs) -> Result<()> {
         What::Up => store.migrate().await?,
         What::Down { steps } => store.migrate_down(Some(steps)).await?,
         What::Status => {
-            let state = if store.is_migrated().await? { "up to date" } else { "migrations are pending" };
+            let state = if store.is_migrated().await? {
+                "up to date"
+            } else {
+                "migrations are pending"
+            };
             println!("{state}");
         }
     }

@@ -17,18 +17,28 @@ pub(super) struct Api {
 
 /// A client with a timeout, for the system at `url`.
 pub(super) fn http() -> anyhow::Result<reqwest::Client> {
-    reqwest::Client::builder().timeout(Duration::from_secs(30)).build().context("cannot make an HTTP client")
+    reqwest::Client::builder()
+        .timeout(Duration::from_secs(30))
+        .build()
+        .context("cannot make an HTTP client")
 }
 
 impl Api {
     pub(super) async fn login(login: &Login) -> anyhow::Result<Self> {
         let Login { url, email, password } = login;
-        let mut api = Self { http: http()?, url: url.trim_end_matches('/').to_owned(), token: String::new() };
+        let mut api = Self {
+            http: http()?,
+            url: url.trim_end_matches('/').to_owned(),
+            token: String::new(),
+        };
         let session = api
             .post("/auth/login", json!({"email": email, "password": password}))
             .await
             .with_context(|| format!("cannot sign in as {email}"))?;
-        api.token = session["access_token"].as_str().context("the login gave no token")?.to_owned();
+        api.token = session["access_token"]
+            .as_str()
+            .context("the login gave no token")?
+            .to_owned();
         Ok(api)
     }
 
@@ -75,9 +85,15 @@ impl Api {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let response = request.send().await.with_context(|| format!("{} cannot be reached", self.url))?;
+        let response = request
+            .send()
+            .await
+            .with_context(|| format!("{} cannot be reached", self.url))?;
         let status = response.status();
-        let text = response.text().await.with_context(|| format!("{method} {url} broke off"))?;
+        let text = response
+            .text()
+            .await
+            .with_context(|| format!("{method} {url} broke off"))?;
         if !status.is_success() {
             bail!("{method} {url} was answered with {status}: {text}");
         }

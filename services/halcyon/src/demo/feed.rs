@@ -39,9 +39,15 @@ impl Sender {
             (Some("hmac"), Some("github")) => Scheme::GithubSignature,
             _ => bail!("the demonstration cannot sign for {auth}"),
         };
-        let secret_name = auth["secret"]["$secret"].as_str().context("the preset names no secret")?;
+        let secret_name = auth["secret"]["$secret"]
+            .as_str()
+            .context("the preset names no secret")?;
         let random: [u8; 32] = rand::random();
-        Ok(Self { secret_name: secret_name.to_owned(), secret: hex(&random), scheme })
+        Ok(Self {
+            secret_name: secret_name.to_owned(),
+            secret: hex(&random),
+            scheme,
+        })
     }
 
     /// The secrets that the datasource needs to know: name and value.
@@ -54,7 +60,8 @@ impl Sender {
             Scheme::Bearer => ("authorization".to_owned(), format!("Bearer {}", self.secret)),
             Scheme::Header(name) => (name.clone(), self.secret.clone()),
             Scheme::GithubSignature => {
-                let mut mac = Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).context("cannot sign")?;
+                let mut mac =
+                    Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).context("cannot sign")?;
                 mac.update(body.as_bytes());
                 let signature = hex(&mac.finalize().into_bytes());
                 ("x-hub-signature-256".to_owned(), format!("sha256={signature}"))
@@ -89,7 +96,11 @@ pub(super) struct Feed {
 impl Feed {
     pub(super) fn new(url: &str, id: &str, sender: Sender) -> anyhow::Result<Self> {
         let endpoint = format!("{}/ingest/{id}", url.trim_end_matches('/'));
-        Ok(Self { http: super::api::http()?, endpoint, sender })
+        Ok(Self {
+            http: super::api::http()?,
+            endpoint,
+            sender,
+        })
     }
 
     /// Sends every event, `rate` a second.
@@ -110,13 +121,23 @@ impl Feed {
     /// Sends one event, again if the gateway asks to wait. Returns its id and how often it was repeated.
     pub(super) async fn send(&self, event: &str) -> anyhow::Result<(String, u64)> {
         for attempt in 0..ATTEMPTS {
-            let mut request = self.http.post(&self.endpoint).header("content-type", "application/json");
+            let mut request = self
+                .http
+                .post(&self.endpoint)
+                .header("content-type", "application/json");
             for (name, value) in self.sender.headers(event)? {
                 request = request.header(name, value);
             }
-            let response = request.body(event.to_owned()).send().await.context("the gateway cannot be reached")?;
+            let response = request
+                .body(event.to_owned())
+                .send()
+                .await
+                .context("the gateway cannot be reached")?;
             let status = response.status();
-            let wait = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+            let wait = response
+                .headers()
+                .get("retry-after")
+                .and_then(|value| value.to_str().ok()?.parse().ok());
             let text = response.text().await.context("the answer broke off")?;
             match status.as_u16() {
                 202 => {

@@ -84,18 +84,39 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let (id, name) = create(&api, &args.preset, preset).await?;
     let sender = Sender::for_connection(&preset["connection"])?;
     for (secret, value) in sender.secrets() {
-        api.put(&format!("/datasources/{id}/secrets/{secret}"), json!({"value": value})).await?;
+        api.put(
+            &format!("/datasources/{id}/secrets/{secret}"),
+            json!({"value": value}),
+        )
+        .await?;
     }
-    api.post(&format!("/datasources/{id}/publish"), json!({"comment": "published by halcyon demo"})).await?;
-    say(&format!("datasource {name} ({id}) is published; waiting for a worker"))?;
+    api.post(
+        &format!("/datasources/{id}/publish"),
+        json!({"comment": "published by halcyon demo"}),
+    )
+    .await?;
+    say(&format!(
+        "datasource {name} ({id}) is published; waiting for a worker"
+    ))?;
     wait_running(&api, &id).await?;
 
     let feed = Feed::new(api.url(), &id, sender)?;
-    say(&format!("replaying {} events at {} per second", events.len(), args.rate))?;
+    say(&format!(
+        "replaying {} events at {} per second",
+        events.len(),
+        args.rate
+    ))?;
     let sent = feed.replay(&events, args.rate).await?;
     let counted = wait_counted(&api, &id, sent.accepted).await?;
     let latency = probe::latency(&api, &feed, &id, &preset["sample"]).await?;
-    let summary = Summary { url: api.url(), id: &id, name: &name, sent, counted, latency };
+    let summary = Summary {
+        url: api.url(),
+        id: &id,
+        name: &name,
+        sent,
+        counted,
+        latency,
+    };
     say(&summary.text(&api).await?)
 }
 
@@ -112,9 +133,13 @@ impl Login {
         let known = |given: &Option<String>, key: &str, flag: &str| {
             let found = given.clone().or_else(|| run[key].as_str().map(str::to_owned));
             let folder = args.data_dir.display();
-            found.with_context(|| format!("no system has run in {folder}: give {flag}, or another --data-dir"))
+            found
+                .with_context(|| format!("no system has run in {folder}: give {flag}, or another --data-dir"))
         };
-        let (url, email) = (known(&args.url, "url", "--url")?, known(&args.email, "admin_email", "--email")?);
+        let (url, email) = (
+            known(&args.url, "url", "--url")?,
+            known(&args.email, "admin_email", "--email")?,
+        );
         let password = match &args.password {
             Some(password) => password.clone(),
             None => {
@@ -143,7 +168,10 @@ fn list(presets: &[Value]) -> anyhow::Result<()> {
 
 fn find<'p>(presets: &'p [Value], id: &str) -> anyhow::Result<&'p Value> {
     presets.iter().find(|preset| preset["id"] == id).with_context(|| {
-        let known: Vec<_> = presets.iter().filter_map(|preset| preset["id"].as_str()).collect();
+        let known: Vec<_> = presets
+            .iter()
+            .filter_map(|preset| preset["id"].as_str())
+            .collect();
         format!("there is no preset `{id}`; there are {}", known.join(", "))
     })
 }
@@ -161,7 +189,9 @@ async fn create(api: &Api, id: &str, preset: &Value) -> anyhow::Result<(String, 
         "comment": format!("from the preset {id}"),
     });
     let created = api.post("/datasources", body).await?;
-    let id = created["id"].as_str().context("the created datasource has no id")?;
+    let id = created["id"]
+        .as_str()
+        .context("the created datasource has no id")?;
     Ok((id.to_owned(), name))
 }
 

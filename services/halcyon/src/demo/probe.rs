@@ -25,20 +25,35 @@ pub(super) async fn latency(api: &Api, feed: &Feed, id: &str, sample: &Value) ->
         times.push(visible(api, id, &event).await?);
     }
     times.sort();
-    let at = |share: f64| times.get(((EVENTS - 1) as f64 * share).round() as usize).copied().unwrap_or_default();
-    Ok(Latency { p50: at(0.5), p99: at(0.99) })
+    let at = |share: f64| {
+        times
+            .get(((EVENTS - 1) as f64 * share).round() as usize)
+            .copied()
+            .unwrap_or_default()
+    };
+    Ok(Latency {
+        p50: at(0.5),
+        p99: at(0.99),
+    })
 }
 
 /// Waits until the newest alerts of the datasource tell of `event`.
 async fn visible(api: &Api, id: &str, event: &str) -> anyhow::Result<Duration> {
     let start = Instant::now();
     loop {
-        let page = api.get(&format!("/alerts?datasource={id}&sort=-last_seen&limit=5")).await?;
+        let page = api
+            .get(&format!("/alerts?datasource={id}&sort=-last_seen&limit=5"))
+            .await?;
         let comes_from = |alert: &Value| {
-            alert["provenance"].as_array().is_some_and(|sources| sources.iter().any(|from| from["event"] == event))
+            alert["provenance"]
+                .as_array()
+                .is_some_and(|sources| sources.iter().any(|from| from["event"] == event))
         };
         let seen = |alert: &Value| alert["external_id"] == event || comes_from(alert);
-        if page["items"].as_array().is_some_and(|alerts| alerts.iter().any(seen)) {
+        if page["items"]
+            .as_array()
+            .is_some_and(|alerts| alerts.iter().any(seen))
+        {
             return Ok(start.elapsed());
         }
         if start.elapsed() > PATIENCE {

@@ -27,7 +27,11 @@ impl Summary<'_> {
         let mut text = String::new();
         writeln!(text)?;
         writeln!(text, "{}", self.name)?;
-        writeln!(text, "  accepted       {:>6} events in {seconds:.1} s", self.sent.accepted)?;
+        writeln!(
+            text,
+            "  accepted       {:>6} events in {seconds:.1} s",
+            self.sent.accepted
+        )?;
         if self.sent.repeated > 0 {
             writeln!(text, "  offered again  {:>6} times", self.sent.repeated)?;
         }
@@ -37,12 +41,21 @@ impl Summary<'_> {
         writeln!(text, "  alerts         {alerts:>6} of this datasource")?;
         writeln!(text, "  entities       {entities:>6} of all datasources")?;
         writeln!(text, "  relationships  {relationships:>6} of all datasources")?;
-        let (p50, p99) = (self.latency.p50.as_secs_f64() * 1e3, self.latency.p99.as_secs_f64() * 1e3);
+        let (p50, p99) = (
+            self.latency.p50.as_secs_f64() * 1e3,
+            self.latency.p99.as_secs_f64() * 1e3,
+        );
         writeln!(text, "  202 to visible {p50:>6.1} ms p50, {p99:.1} ms p99")?;
         writeln!(text, "\nSome of the alerts:")?;
         for alert in &first {
             let word = |key: &str| alert[key].as_str().unwrap_or_default().to_owned();
-            writeln!(text, "  {:<13} {}  {}", word("severity"), word("time"), word("title"))?;
+            writeln!(
+                text,
+                "  {:<13} {}  {}",
+                word("severity"),
+                word("time"),
+                word("title")
+            )?;
         }
         self.more(&mut text)?;
         Ok(text)
@@ -50,7 +63,10 @@ impl Summary<'_> {
 
     fn more(&self, text: &mut String) -> std::fmt::Result {
         let (url, id) = (self.url, self.id);
-        writeln!(text, "\nLook further, with TOKEN from POST {url}/api/v1/auth/login:")?;
+        writeln!(
+            text,
+            "\nLook further, with TOKEN from POST {url}/api/v1/auth/login:"
+        )?;
         for path in [
             format!("/alerts?datasource={id}&severity=high"),
             "/entities?type=user".to_owned(),
@@ -58,7 +74,10 @@ impl Summary<'_> {
             format!("/datasources/{id}/metrics"),
             format!("/audit?resource={id}"),
         ] {
-            writeln!(text, "  curl -s -H \"Authorization: Bearer $TOKEN\" '{url}/api/v1{path}'")?;
+            writeln!(
+                text,
+                "  curl -s -H \"Authorization: Bearer $TOKEN\" '{url}/api/v1{path}'"
+            )?;
         }
         write!(text, "\nAPI documentation: {url}/api/docs")
     }

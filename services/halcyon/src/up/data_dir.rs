@@ -10,18 +10,22 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use halcyon_bus::server::SUBSCRIBER;
 use secrecy::ExposeSecret;
+use serde_json::json;
 
 use super::nats_server::{self, Files};
 use crate::{
     cli::UpArgs,
     commands::init::write_nats_config,
-    keys::{Keys, private_folder, write_private},
+    keys::{Keys, private_folder, replace_private, write_private},
     settings::Settings,
 };
 
 /// Marks a folder as ours, and says which layout it has.
 const MARKER: &str = "halcyon-data";
 const LAYOUT: &str = "1";
+
+/// What was settled at the last start, as a configuration file.
+const CONFIG: &str = "halcyon.toml";
 
 /// An open data folder. The lock is held for as long as this lives.
 pub(super) struct DataDir {
@@ -37,16 +41,29 @@ impl DataDir {
         let marker = path.join(MARKER);
         if !marker.exists() {
             let is_empty = fs::read_dir(&path).map_or(true, |mut entries| entries.next().is_none());
-            ensure!(is_empty, "{} holds files of something else: choose another --data-dir", path.display());
+            ensure!(
+                is_empty,
+                "{} holds files of something else: choose another --data-dir",
+                path.display()
+            );
             private_folder(&path)?;
             write_private(&marker, LAYOUT)?;
         }
         let layout = fs::read_to_string(&marker)?;
-        ensure!(layout.trim() == LAYOUT, "{} was made by another release (layout {})", path.display(), layout.trim());
+        ensure!(
+            layout.trim() == LAYOUT,
+            "{} was made by another release (layout {})",
+            path.display(),
+            layout.trim()
+        );
         let lock = lock(&path.join("lock"))?;
         let keys = Keys::ensure(path.join("keys"))?;
         private_folder(&path.join("nats"))?;
-        Ok(Self { path, keys, _lock: lock })
+        Ok(Self {
+            path,
+            keys,
+            _lock: lock,
+        })
     }
 
     /// Where the folder is.
@@ -62,9 +79,11 @@ impl DataDir {
     /// Settles ports and writes the nats-server's configuration. Returns the settings of the services, the
     /// child's files, and the URL for subscribers.
     pub(super) fn prepare(&self, mut settings: Settings, args: &UpArgs) -> Result<(Settings, Files, String)> {
-        let [client, monitor] = self.nats_addresses(args.nats_port)?;
         let nats = self.path.join("nats");
-        let config = nats.join("nats-server.conf");
+        let (config, pid) = (nats.join("nats-server.conf"), nats.join("nats-server.pid"));
+        // A server that was left behind would hold the port.
+        nats_server::end_orphan(&pid, &config)?;
+        let [client, monitor] = self.nats_addresses(args.nats_port)?;
         write_nats_config(&self.keys, &config, client, &nats.join("store"), Some(monitor))?;
         settings.database.url = format!("sqlite://{}?mode=rwc", self.file("halcyon.db").display());
         settings.bus.url = format!("nats://{client}");
@@ -72,15 +91,29 @@ impl DataDir {
         settings.keys.folder = Some(self.keys.folder().to_owned());
         settings.registry.kek_file = self.keys.kek_file();
         settings.gateway.listen = args.listen;
+        self.write_config(&settings)?;
         let password = self.keys.subscriber_password()?;
         let subscriber = format!("nats://{SUBSCRIBER}:{}@{client}", password.expose_secret());
         let files = Files {
             server: nats_server::find()?,
             config,
-            pid: nats.join("nats-server.pid"),
+            pid,
             log: nats.join("nats-server.log"),
         };
         Ok((settings, files, subscriber))
+    }
+
+    /// Writes down what was settled, so that `doctor`, `config` and `admin` can look at this system with `--config`.
+    fn write_config(&self, settings: &Settings) -> Result<()> {
+        let settled = json!({
+            "database": {"url": settings.database.url},
+            "bus": {"url": settings.bus.url, "monitor_url": settings.bus.monitor_url},
+            "keys": {"folder": self.keys.folder()},
+            "registry": {"kek_file": self.keys.kek_file()},
+            "gateway": {"listen": settings.gateway.listen},
+        });
+        let text = toml::to_string(&settled).context("the configuration cannot be written as TOML")?;
+        replace_private(&self.file(CONFIG), &text)
     }
 
     /// Addresses for clients and for monitoring. The first is the one that was asked for, or the one of the last
@@ -96,10 +129,17 @@ impl DataDir {
             Some(port) => {
                 let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
                 let listener = TcpListener::bind(address);
-                (listener.with_context(|| format!("{address} cannot be listened on: choose another --nats-port"))?, address)
+                (
+                    listener.with_context(|| {
+                        format!("{address} cannot be listened on: choose another --nats-port")
+                    })?,
+                    address,
+                )
             }
             None => {
-                let last = fs::read_to_string(&remembered).ok().and_then(|text| text.trim().parse::<u16>().ok());
+                let last = fs::read_to_string(&remembered)
+                    .ok()
+                    .and_then(|text| text.trim().parse::<u16>().ok());
                 let again = last.and_then(|port| {
                     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
                     Some((TcpListener::bind(address).ok()?, address))
@@ -118,7 +158,12 @@ impl DataDir {
 
 /// Takes the folder's lock; another process that holds it is an error.
 fn lock(path: &Path) -> Result<File> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => bail!("another `halcyon up` uses this data folder"),

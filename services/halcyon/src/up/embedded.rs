@@ -55,16 +55,29 @@ impl Embedded {
         let store = Store::connect(&settings.database).await.context("database")?;
         store.migrate().await.context("database migrations")?;
         let first_password = first_admin(&store, data).await?;
-        let parts = Parts { health: Health::new(), metrics: Metrics::new()?, store: Some(store.clone()) };
+        let parts = Parts {
+            health: Health::new(),
+            metrics: Metrics::new()?,
+            store: Some(store.clone()),
+        };
         let health = parts.health.clone();
         let mut running = Vec::new();
         for service in STOP_ORDER.into_iter().rev() {
             let shutdown = Shutdown::new();
             let future = process::service(service, settings.clone(), parts.clone(), shutdown.clone());
             let task = tokio::spawn(async move { future.await.with_context(|| format!("{service} failed")) });
-            running.push(Running { service, shutdown, task });
+            running.push(Running {
+                service,
+                shutdown,
+                task,
+            });
         }
-        Ok(Self { store, health, running, first_password })
+        Ok(Self {
+            store,
+            health,
+            running,
+            first_password,
+        })
     }
 
     /// The first administrator's e-mail.
@@ -90,7 +103,9 @@ impl Embedded {
             }
             if Instant::now() > deadline {
                 let failing = report.checks.into_iter().filter(|(_, check)| !check.ready);
-                let list: Vec<_> = failing.map(|(name, check)| format!("{name}: {}", check.detail)).collect();
+                let list: Vec<_> = failing
+                    .map(|(name, check)| format!("{name}: {}", check.detail))
+                    .collect();
                 bail!("not ready within {within:?}: {}", list.join("; "));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -64,5 +64,7 @@ async fn run_services(
 /// Checks that nothing listens at `address`, so that the error names it.
 fn port_is_free(address: std::net::SocketAddr) -> Result<()> {
     let bound = std::net::TcpListener::bind(address);
-    bound.map(drop).with_context(|| format!("{address} cannot be listened on"))
+    bound
+        .map(drop)
+        .with_context(|| format!("{address} cannot be listened on"))
 }

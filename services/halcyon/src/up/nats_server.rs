@@ -2,9 +2,10 @@
 //! behind.
 
 use std::{
+    cell::Cell,
     fs,
     io::ErrorKind,
-    os::unix::process::ExitStatusExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -20,13 +21,19 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::keys::replace_private;
 
+/// The pause before the first restart; each further one doubles it.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
 /// The oldest server that has all that is needed.
 const MINIMUM: (u32, u32) = (2, 12);
 
 /// Finds a nats-server that is new enough: `HALCYON_NATS_SERVER`, on `PATH`, or `.tools/nats-server` below the
 /// current folder or beside the executable's build folder.
 pub(crate) fn find() -> Result<PathBuf> {
-    let mut places: Vec<PathBuf> = std::env::var_os("HALCYON_NATS_SERVER").into_iter().map(PathBuf::from).collect();
+    let mut places: Vec<PathBuf> = std::env::var_os("HALCYON_NATS_SERVER")
+        .into_iter()
+        .map(PathBuf::from)
+        .collect();
     if places.is_empty() {
         let path = std::env::var_os("PATH").unwrap_or_default();
         places.extend(std::env::split_paths(&path).map(|folder| folder.join("nats-server")));
@@ -74,21 +81,26 @@ pub(crate) struct Files {
 }
 
 impl NatsServer {
-    /// Starts the child. One that an earlier run left behind is ended first.
+    /// Starts the child.
     pub(crate) fn start(files: Files) -> Result<Self> {
-        end_orphan(&files)?;
         let stopping = Arc::new(AtomicBool::new(false));
         let pid = Arc::new(Mutex::new(None));
         let (stop, current) = (stopping.clone(), pid.clone());
         let (started, first) = std::sync::mpsc::channel();
         // The child dies with the thread that started it (`PR_SET_PDEATHSIG`), so that thread stays for as long as
         // the child may run. A thread of the runtime would end when it has been idle for a while.
-        let watcher = thread::Builder::new().name("nats-server".to_owned()).spawn(move || {
-            let mut report = Some(started);
-            watch(&files, &stop, &current, &mut report);
-        })?;
+        let watcher = thread::Builder::new()
+            .name("nats-server".to_owned())
+            .spawn(move || {
+                let mut report = Some(started);
+                watch(&files, &stop, &current, &mut report);
+            })?;
         first.recv().context("nats-server's watcher ended")??;
-        Ok(Self { stopping, pid, watcher: Some(watcher) })
+        Ok(Self {
+            stopping,
+            pid,
+            watcher: Some(watcher),
+        })
     }
 
     /// SIGTERM, and SIGKILL if that is not enough.
@@ -97,14 +109,22 @@ impl NatsServer {
     }
 
     fn end(&mut self) {
-        let Some(watcher) = self.watcher.take() else { return };
+        let Some(watcher) = self.watcher.take() else {
+            return;
+        };
         self.stopping.store(true, Ordering::SeqCst);
-        let pid = *self.pid.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pid) = pid {
-            let _ = kill_process(pid, Signal::TERM);
-            if !wait_until(Duration::from_secs(10), || watcher.is_finished()) {
-                let _ = kill_process(pid, Signal::KILL);
+        let current = || *self.pid.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = Cell::new(None);
+        let ended = wait_until(Duration::from_secs(10), || {
+            // The child may be a new one: it could be in the middle of being started again.
+            let pid = current();
+            if let Some(pid) = pid.filter(|_| pid != told.replace(pid)) {
+                let _ = kill_process(pid, Signal::TERM);
             }
+            watcher.is_finished()
+        });
+        if let (false, Some(pid)) = (ended, current()) {
+            let _ = kill_process(pid, Signal::KILL);
         }
         let _ = watcher.join();
     }
@@ -120,13 +140,14 @@ type Report = Option<std::sync::mpsc::Sender<Result<()>>>;
 
 /// Starts the child again and again until it is told to stop.
 fn watch(files: &Files, stopping: &AtomicBool, current: &Mutex<Option<Pid>>, report: &mut Report) {
-    let mut pause = Duration::from_millis(100);
-    loop {
+    let mut pause = FIRST_PAUSE;
+    while !stopping.load(Ordering::SeqCst) {
         let begun = Instant::now();
         let child = spawn(files);
         let child = match (child, report.take()) {
             (Ok(child), report) => {
-                *current.lock().unwrap_or_else(PoisonError::into_inner) = Pid::from_raw(child.id().cast_signed());
+                *current.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Pid::from_raw(child.id().cast_signed());
                 report.map(|report| report.send(Ok(())));
                 Some(child)
             }
@@ -135,28 +156,46 @@ fn watch(files: &Files, stopping: &AtomicBool, current: &Mutex<Option<Pid>>, rep
                 return;
             }
             (Err(error), None) => {
-                tracing::error!(error = format!("{error:#}"), "nats-server cannot be started again");
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "nats-server cannot be started again"
+                );
                 None
             }
         };
         let status = child.and_then(|mut child| child.wait().ok());
         *current.lock().unwrap_or_else(PoisonError::into_inner) = None;
         if stopping.load(Ordering::SeqCst) {
-            let _ = fs::remove_file(&files.pid);
-            return;
+            break;
         }
-        let signal = status.and_then(|status| status.signal());
-        tracing::error!(?signal, code = ?status.and_then(|s| s.code()), log = %files.log.display(), "nats-server ended; starting it again");
-        pause = if begun.elapsed() > Duration::from_secs(30) { Duration::from_millis(100) } else { (pause * 2).min(Duration::from_secs(5)) };
+        let (code, signal) = status.map_or((None, None), |status| (status.code(), status.signal()));
+        let log = files.log.display();
+        tracing::error!(?signal, ?code, %log, "nats-server ended; starting it again");
+        let healthy = begun.elapsed() > Duration::from_secs(30);
+        pause = if healthy {
+            FIRST_PAUSE
+        } else {
+            (pause * 2).min(Duration::from_secs(5))
+        };
         thread::sleep(pause);
     }
+    let _ = fs::remove_file(&files.pid);
 }
 
 fn spawn(files: &Files) -> Result<Child> {
-    let log = fs::OpenOptions::new().create(true).append(true).open(&files.log)?;
+    let log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&files.log)?;
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(&files.server).arg("-c").arg(&files.config);
+    command
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(&files.server)
+        .arg("-c")
+        .arg(&files.config);
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    // A group of its own: Ctrl-C in a terminal reaches the whole group, and the services need nats for their drain.
+    command.process_group(0);
     let child = command.spawn().map_err(|error| match error.kind() {
         ErrorKind::NotFound => anyhow::anyhow!("`setpriv` (Debian package util-linux) is not installed"),
         _ => error.into(),
@@ -168,15 +207,24 @@ fn spawn(files: &Files) -> Result<Child> {
 
 /// Ends the server that an earlier run left behind: the pid file names it by process id and start time, and its
 /// command line by its configuration file.
-fn end_orphan(files: &Files) -> Result<()> {
-    let Ok(text) = fs::read_to_string(&files.pid) else { return Ok(()) };
-    let Some((pid, started)) = text.trim().split_once(' ') else { return Ok(()) };
-    let (Ok(raw), Ok(started)) = (pid.parse::<u32>(), started.parse::<u64>()) else { return Ok(()) };
+pub(crate) fn end_orphan(pid_file: &Path, config: &Path) -> Result<()> {
+    let Ok(text) = fs::read_to_string(pid_file) else {
+        return Ok(());
+    };
+    let Some((pid, started)) = text.trim().split_once(' ') else {
+        return Ok(());
+    };
+    let (Ok(raw), Ok(started)) = (pid.parse::<u32>(), started.parse::<u64>()) else {
+        return Ok(());
+    };
     let command = fs::read(format!("/proc/{raw}/cmdline")).unwrap_or_default();
-    let config = files.config.as_os_str().as_encoded_bytes();
+    let config = config.as_os_str().as_encoded_bytes();
     let ours = start_time(raw) == Some(started) && command.windows(config.len()).any(|part| part == config);
     if let (true, Some(pid)) = (ours, Pid::from_raw(raw.cast_signed())) {
-        tracing::warn!(pid = raw, "ending the nats-server that an earlier run left behind");
+        tracing::warn!(
+            pid = raw,
+            "ending the nats-server that an earlier run left behind"
+        );
         let _ = kill_process(pid, Signal::KILL);
         let gone = wait_until(Duration::from_secs(10), || start_time(raw) != Some(started));
         anyhow::ensure!(gone, "nats-server {raw} of an earlier run does not end");

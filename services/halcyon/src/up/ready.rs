@@ -50,7 +50,12 @@ impl Ready {
             Some(password) => format!("{password} (also in {})", password_file.display()),
             None => "told at the first start".to_owned(),
         };
-        let Self { url, nats_url, admin_email, .. } = self;
+        let Self {
+            url,
+            nats_url,
+            admin_email,
+            ..
+        } = self;
         println!(
             "HALCYON Datasource Studio is ready.
 
