@@ -75,7 +75,11 @@ impl Batch<'_> {
         let content_type = text(CONTENT_TYPE.as_str());
         let lines = is_lines(content_type.as_deref());
         let traceparent = text(halcyon_bus::trace::TRACEPARENT);
-        let raw = self.gate.webhook.events(self.headers, body).map_err(|error| refusal::bad_body(&error))?;
+        let raw = self
+            .gate
+            .webhook
+            .events(self.headers, body)
+            .map_err(|error| refusal::bad_body(&error))?;
         let kept = headers::kept(&self.gate.webhook, self.headers);
         let event = |raw: RawEvent| IngestEvent {
             id: match &raw.dedupe_key {
@@ -85,7 +89,10 @@ impl Batch<'_> {
             organization: self.feed.organization,
             datasource: self.datasource,
             received_at: self.received_at,
-            content_type: raw.content_type.map(str::to_owned).or_else(|| content_type.clone()),
+            content_type: raw
+                .content_type
+                .map(str::to_owned)
+                .or_else(|| content_type.clone()),
             headers: kept.clone(),
             attempt: 0,
             payload: raw.bytes,
@@ -95,7 +102,10 @@ impl Batch<'_> {
             && !lines
             && let Some(only) = raw.next()
         {
-            return self.submit(event(only), traceparent.as_deref()).await.map(Stored::One);
+            return self
+                .submit(event(only), traceparent.as_deref())
+                .await
+                .map(Stored::One);
         }
         let stored = stream::iter(raw.map(|raw| self.submit(event(raw), traceparent.as_deref())));
         Ok(Stored::Lines(stored.buffered(CONCURRENT).try_collect().await?))
@@ -112,7 +122,10 @@ impl Batch<'_> {
 
 /// Whether a body is NDJSON by its media type: the answer then is a list, also for a single line.
 fn is_lines(content_type: Option<&str>) -> bool {
-    let media = content_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
+    let media = content_type
+        .and_then(|text| text.split(';').next())
+        .unwrap_or_default()
+        .trim();
     let media = media.to_ascii_lowercase();
     media.ends_with("ndjson") || media.ends_with("jsonl") || media.ends_with("jsonlines")
 }

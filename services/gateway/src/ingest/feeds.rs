@@ -47,7 +47,10 @@ impl Limiter {
     fn new(limit: RateLimit) -> Self {
         let rate = NonZeroU32::new(limit.requests_per_second).unwrap_or(NonZeroU32::MIN);
         let burst = limit.burst.and_then(NonZeroU32::new).unwrap_or(rate);
-        Self { limit, limiter: RateLimiter::direct(Quota::per_second(rate).allow_burst(burst)) }
+        Self {
+            limit,
+            limiter: RateLimiter::direct(Quota::per_second(rate).allow_burst(burst)),
+        }
     }
 }
 
@@ -55,23 +58,39 @@ impl Gate {
     /// A gate that goes on with what `before` has used of the same rate limit.
     pub(super) fn new(webhook: Arc<CompiledWebhook>, secrets: Secrets, before: Option<&Self>) -> Self {
         let limiter = webhook.rate_limit().map(|limit| {
-            let used = before.and_then(|gate| gate.limiter.clone()).filter(|used| used.limit == limit);
+            let used = before
+                .and_then(|gate| gate.limiter.clone())
+                .filter(|used| used.limit == limit);
             used.unwrap_or_else(|| Arc::new(Limiter::new(limit)))
         });
-        Self { webhook, secrets, limiter }
+        Self {
+            webhook,
+            secrets,
+            limiter,
+        }
     }
 }
 
 impl Feeds {
     pub(super) fn get(&self, datasource: DatasourceId) -> Option<Arc<Feed>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&datasource).cloned()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&datasource)
+            .cloned()
     }
 
     pub(super) fn set(&self, datasource: DatasourceId, feed: Feed) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(datasource, Arc::new(feed));
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(datasource, Arc::new(feed));
     }
 
     pub(super) fn remove(&self, datasource: DatasourceId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&datasource);
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&datasource);
     }
 }

@@ -84,7 +84,11 @@ impl Known {
         }
         match CompiledWebhook::compile(&route.connection) {
             Ok(webhook) => {
-                self.names = webhook.required_secrets().iter().map(|name| name.as_str().to_owned()).collect();
+                self.names = webhook
+                    .required_secrets()
+                    .iter()
+                    .map(|name| name.as_str().to_owned())
+                    .collect();
                 self.webhook = Some(Arc::new(webhook));
             }
             Err(errors) => {
@@ -112,7 +116,11 @@ impl Known {
             Some(opened) if opened.covers(&self.names) => opened.live(now),
             _ => return,
         };
-        self.gate = Some(Arc::new(Gate::new(webhook.clone(), secrets, self.gate.as_deref())));
+        self.gate = Some(Arc::new(Gate::new(
+            webhook.clone(),
+            secrets,
+            self.gate.as_deref(),
+        )));
     }
 
     fn feed(&self) -> Feed {
@@ -129,7 +137,7 @@ impl Known {
 
 impl Follower {
     pub(super) fn new(context: IngestContext, feeds: Arc<Feeds>) -> Self {
-        context.check.not_ready("the ingest routes are not read yet");
+        context.check.failing("the ingest routes are not read yet");
         Self {
             bus: context.bus,
             clock: context.clock,
@@ -176,7 +184,10 @@ impl Follower {
             if known.is_some_and(|known| known.route.revision == route.revision) {
                 continue;
             }
-            let known = self.known.entry(datasource).or_insert_with(|| Known::new(route.clone()));
+            let known = self
+                .known
+                .entry(datasource)
+                .or_insert_with(|| Known::new(route.clone()));
             let same = known.webhook.is_some()
                 && known.route.value.connection == route.value.connection
                 && known.route.value.version == route.value.version;
@@ -229,7 +240,9 @@ impl Follower {
 
     fn fetched(&mut self, (wanted, result): Fetched) {
         let now = self.clock.now();
-        let Some(known) = self.known.get_mut(&wanted.datasource) else { return };
+        let Some(known) = self.known.get_mut(&wanted.datasource) else {
+            return;
+        };
         known.fetching = false;
         match result {
             Ok(opened) => {
@@ -242,7 +255,8 @@ impl Follower {
             Err(error) => {
                 known.answered |= !error.is_unavailable();
                 known.failures += 1;
-                let delay = Duration::from_millis(100_u64 << known.failures.min(6)).min(Duration::from_secs(5));
+                let delay =
+                    Duration::from_millis(100_u64 << known.failures.min(6)).min(Duration::from_secs(5));
                 known.retry_at = Instant::now() + delay;
                 if known.failures == 1 {
                     tracing::warn!(datasource.id = %wanted.datasource, error = %error, "signing secrets cannot be fetched yet");
@@ -254,7 +268,11 @@ impl Follower {
     /// Takes secrets out of use whose time has come.
     fn expire(&mut self, from: Timestamp, to: Timestamp) {
         for (datasource, known) in &mut self.known {
-            if known.opened.as_ref().is_some_and(|opened| opened.expired_between(from, to)) {
+            if known
+                .opened
+                .as_ref()
+                .is_some_and(|opened| opened.expired_between(from, to))
+            {
                 known.open_gate(to);
                 self.feeds.set(*datasource, known.feed());
             }
@@ -265,7 +283,10 @@ impl Follower {
     fn is_waiting(&self, now: Timestamp) -> bool {
         self.known.values().any(|known| {
             (known.wants_secrets() && !known.fetching)
-                || known.opened.as_ref().is_some_and(|opened| opened.expires_after(now))
+                || known
+                    .opened
+                    .as_ref()
+                    .is_some_and(|opened| opened.expires_after(now))
         })
     }
 
@@ -273,13 +294,16 @@ impl Follower {
         let missing = self.known.values().filter(|known| known.wants_secrets());
         let silent = missing.clone().filter(|known| !known.answered).count();
         if silent > 0 && !self.was_ready {
-            self.check.not_ready(format!("the signing secrets of {silent} feeds are not there yet"));
+            self.check
+                .failing(format!("the signing secrets of {silent} feeds are not there yet"));
             return;
         }
         self.was_ready = true;
         match missing.filter(|known| known.failures > 0).count() {
             0 => self.check.ready(),
-            count => self.check.degraded(format!("the signing secrets of {count} feeds cannot be fetched")),
+            count => self
+                .check
+                .ready_with(format!("the signing secrets of {count} feeds cannot be fetched")),
         }
     }
 }

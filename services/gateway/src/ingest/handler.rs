@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use halcyon_connectors::http_webhook::{HandshakeAnswer, Request as WebhookRequest};
 use halcyon_domain::id::DatasourceId;
-use halcyon_infra::{Counter, Histogram};
+use halcyon_infra::Metric;
 use salvo::{
     Depot, FlowCtrl, Handler, Request, Response, Router, async_trait,
     http::{
@@ -29,7 +29,9 @@ const DATASOURCE: &str = "datasource_id";
 #[must_use]
 pub fn router(state: &Arc<IngestState>) -> Router {
     let endpoint = Endpoint(state.clone());
-    Router::with_path(format!("{{{DATASOURCE}}}")).post(endpoint.clone()).get(endpoint)
+    Router::with_path(format!("{{{DATASOURCE}}}"))
+        .post(endpoint.clone())
+        .get(endpoint)
 }
 
 #[derive(Clone)]
@@ -48,37 +50,41 @@ impl Handler for Endpoint {
         let metrics = &self.0.metrics;
         match answer {
             Ok(Answer::Stored(stored)) => {
-                metrics.record(Histogram::IngestSeconds, started.elapsed().as_secs_f64(), &[]);
-                let datasource = req.params().get(DATASOURCE).map_or("", |id| id.as_str());
-                metrics.count(Counter::IngestEvents, stored.count() as u64, &[("datasource", datasource)]);
+                metrics.observe(Metric::IngestAckSeconds, started.elapsed().as_secs_f64(), &[]);
+                metrics.add(Metric::IngestEvents, stored.count() as u64, &[]);
                 write(res, StatusCode::ACCEPTED, "application/json", stored.body());
             }
             Ok(Answer::Handshake(answer)) => {
-                res.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+                res.headers_mut()
+                    .insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
                 write(res, StatusCode::OK, answer.content_type, answer.body);
             }
             Err(problem) => problem.render(req, depot, res),
         }
         let status = res.status_code.unwrap_or_default();
-        metrics.count(Counter::IngestRequests, 1, &[("status", status.as_str())]);
+        metrics.add(Metric::IngestRequests, 1, &[("status", status.as_str())]);
     }
 }
 
 fn write(res: &mut Response, status: StatusCode, content_type: &'static str, body: String) {
     res.status_code(status);
-    res.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    res.headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     res.replace_body(body.into());
 }
 
 impl Endpoint {
     async fn take(&self, req: &mut Request, depot: &Depot) -> Result<Answer, Problem> {
-        let datasource = req.params().get(DATASOURCE).and_then(|id| id.parse::<DatasourceId>().ok());
+        let datasource = req
+            .params()
+            .get(DATASOURCE)
+            .and_then(|id| id.parse::<DatasourceId>().ok());
         let datasource = datasource.ok_or_else(refusal::unknown)?;
         let feed = self.0.feeds.get(datasource).ok_or_else(refusal::unknown)?;
         let gate = open(&feed)?;
         let body = read(req, gate.webhook.max_body()).await?;
         let now = self.0.clock.now();
-        let info = depot.obtain::<RequestInfo>().ok();
+        let info = depot.get_typed::<RequestInfo>().ok();
         let request = WebhookRequest {
             method: req.method(),
             headers: req.headers(),
@@ -87,14 +93,19 @@ impl Endpoint {
             remote_ip: info.map_or_else(|| req.remote_addr().ip(), |info| info.remote_ip),
         };
         let rejected = |rejection| refusal::rejected(&rejection);
-        let handshake = gate.webhook.handshake(&request, &gate.secrets, now).map_err(rejected)?;
+        let handshake = gate
+            .webhook
+            .handshake(&request, &gate.secrets, now)
+            .map_err(rejected)?;
         if let Some(answer) = handshake {
             return Ok(Answer::Handshake(answer));
         }
         if req.method() != Method::POST {
             return Err(Problem::of_status(StatusCode::METHOD_NOT_ALLOWED));
         }
-        gate.webhook.verify(&request, &gate.secrets, now).map_err(rejected)?;
+        gate.webhook
+            .verify(&request, &gate.secrets, now)
+            .map_err(rejected)?;
         // Only what is authentic uses up the rate: nobody else can take it away from the sender.
         check_rate(gate)?;
         let batch = Batch {
@@ -119,7 +130,10 @@ fn open(feed: &Feed) -> Result<&Gate, Problem> {
 
 /// Reads the body, and no more than `limit` bytes of it.
 async fn read(req: &mut Request, limit: usize) -> Result<Bytes, Problem> {
-    let announced = req.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let announced = req
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(Problem::too_large(limit));
     }
@@ -132,7 +146,9 @@ async fn read(req: &mut Request, limit: usize) -> Result<Bytes, Problem> {
 
 fn check_rate(gate: &Gate) -> Result<(), Problem> {
     use governor::clock::{Clock, DefaultClock};
-    let Some(limiter) = &gate.limiter else { return Ok(()) };
+    let Some(limiter) = &gate.limiter else {
+        return Ok(());
+    };
     limiter.limiter.check().map_err(|not_until| {
         let wait = not_until.wait_time_from(DefaultClock::default().now());
         Problem::too_many("the feed's rate limit is used up", wait)

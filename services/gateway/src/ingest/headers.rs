@@ -27,8 +27,18 @@ const OF_THE_CONNECTION: [&str; 18] = [
     "upgrade",
 ];
 /// Parts of the names of headers that carry credentials or proofs.
-const OF_CREDENTIALS: [&str; 10] =
-    ["auth", "cookie", "credential", "hmac", "key", "passw", "secret", "signature", "session", "token"];
+const OF_CREDENTIALS: [&str; 10] = [
+    "auth",
+    "cookie",
+    "credential",
+    "hmac",
+    "key",
+    "passw",
+    "secret",
+    "signature",
+    "session",
+    "token",
+];
 /// What is kept of one request at most, in bytes.
 const MAX_BYTES: usize = 4_096;
 

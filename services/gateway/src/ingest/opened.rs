@@ -56,7 +56,9 @@ impl Opened {
 
     /// Whether a value stopped counting in the time span.
     pub(super) fn expired_between(&self, from: Timestamp, to: Timestamp) -> bool {
-        self.values.iter().any(|(_, _, at)| at.is_some_and(|at| at > from && at <= to))
+        self.values
+            .iter()
+            .any(|(_, _, at)| at.is_some_and(|at| at > from && at <= to))
     }
 
     /// Whether a value will stop counting.
@@ -89,5 +91,9 @@ pub(super) async fn fetch(
             values.push((name.clone(), value, version.expires_at));
         }
     }
-    Ok(Opened { names: wanted.names.clone(), revision: wanted.revision, values })
+    Ok(Opened {
+        names: wanted.names.clone(),
+        revision: wanted.revision,
+        values,
+    })
 }

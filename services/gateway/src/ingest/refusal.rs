@@ -25,14 +25,22 @@ pub(super) fn not_accepting(published: bool) -> Problem {
 
 /// The gateway does not hold what it needs to judge the request.
 pub(super) fn not_ready() -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "the feed cannot be judged yet; try again")
-        .with_retry_after(RETRY)
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "not_ready",
+        "the feed cannot be judged yet; try again",
+    )
+    .with_retry_after(RETRY)
 }
 
 pub(super) fn rejected(rejection: &Rejection) -> Problem {
     let status = StatusCode::from_u16(rejection.status()).unwrap_or(StatusCode::UNAUTHORIZED);
     let problem = Problem::new(status, rejection.code(), rejection.to_string());
-    if status == StatusCode::SERVICE_UNAVAILABLE { problem.with_retry_after(RETRY) } else { problem }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        problem.with_retry_after(RETRY)
+    } else {
+        problem
+    }
 }
 
 pub(super) fn bad_body(error: &BodyError) -> Problem {

@@ -44,7 +44,14 @@ impl IngestState {
         let partitions = context.bus.partitions();
         let (clock, metrics) = (context.clock.clone(), context.metrics.clone());
         let follower = tokio::spawn(Follower::new(context, feeds.clone()).run());
-        Arc::new(Self { feeds, publishers, partitions, clock, metrics, follower })
+        Arc::new(Self {
+            feeds,
+            publishers,
+            partitions,
+            clock,
+            metrics,
+            follower,
+        })
     }
 }
 
