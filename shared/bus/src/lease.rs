@@ -137,22 +137,6 @@ impl LeaseStore {
         }
     }
 
-    /// Takes a lease away for good and returns what it said; nothing if it is not there. Of several that try,
-    /// one gets it: what is kept under such a key can be used once.
-    ///
-    /// # Errors
-    /// The bus cannot be reached.
-    pub async fn take(&self, key: &str) -> Result<Option<LeaseRecord>, Error> {
-        let Some(entry) = self.bucket.get(key).await? else {
-            return Ok(None);
-        };
-        match self.bucket.delete(key, Some(entry.revision)).await {
-            Ok(()) => Ok(Some(entry.value)),
-            Err(Error::Conflict) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// All leases, followed as they come and go.
     #[must_use]
     pub fn watch(&self) -> KvMirror<LeaseRecord> {

@@ -190,12 +190,6 @@ pub mod lease_keys {
     /// What workers' keys begin with.
     pub const WORKERS: &str = "worker.";
 
-    /// The key of a ticket for secrets; `id` is not the ticket itself, which no reader of the bucket may know.
-    #[must_use]
-    pub fn ticket(id: uuid::Uuid) -> String {
-        format!("ticket.{id}")
-    }
-
     /// A worker's key.
     #[must_use]
     pub fn worker(worker: WorkerId) -> String {

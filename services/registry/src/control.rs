@@ -1,0 +1,421 @@
+//! What the leader reacts to: notices of changed configurations, workers that come and go, heartbeats, and from
+//! time to time nothing at all.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+use halcyon_bus::{Delivery, KvMirror, LeaseRecord, subjects::lease_keys::WORKERS};
+use halcyon_domain::{
+    assignment::{ConfigChange, Heartbeat, WorkerMember},
+    clock::Timestamp,
+    datasource::DatasourceEventKind,
+    id::{DatasourceId, OrganizationId, WorkerId},
+    lifecycle::RuntimeStatus,
+};
+use halcyon_infra::{Metric, Shutdown};
+use halcyon_store::Tenant;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use uuid::Uuid;
+
+use crate::{
+    Error,
+    history::Rows,
+    reconcile::{
+        Action, DesiredDatasource,
+        execute::Board,
+        load::{CONTROL_PLANE, DesiredSet, Known},
+        plan,
+    },
+    run::Shared,
+    state::{self, Tracker},
+};
+
+/// How soon a change of state is written: a burst of heartbeats makes one transaction.
+const TICK: Duration = Duration::from_millis(100);
+/// How often states are judged although no heartbeat came.
+const SILENT_TICKS: u32 = 10;
+/// When to try again what failed.
+const RETRY: Duration = Duration::from_secs(1);
+/// Notices that are handled together.
+const BATCH: usize = 256;
+/// How often old partitions and secrets are looked after.
+const UPKEEP: Duration = Duration::from_secs(3_600);
+
+/// Leads until `shutdown` is triggered. Dropped when the lease is lost: nothing is held that others wait for.
+///
+/// # Errors
+/// The bus's connection is closed.
+pub(crate) async fn lead(shared: &Shared, shutdown: &Shutdown) -> Result<(), Error> {
+    let mut leases = shared.leases.clone();
+    let mut changes = shared.bus.config_consumer();
+    let mut heartbeats = shared.bus.heartbeats().await?;
+    leases.ready().await;
+    let mut control = Control::new(shared);
+    control.see_members(&leases);
+    let mut full = interval(shared.settings.reconcile_interval.get());
+    let mut tick = interval(TICK);
+    full.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let due = control.due.unwrap_or_else(|| Instant::now() + UPKEEP);
+        tokio::select! {
+            () = shutdown.triggered() => {
+                control.write(true).await;
+                return Ok(());
+            }
+            deliveries = changes.next_batch(BATCH), if control.is_complete => control.take_in(deliveries).await,
+            () = leases.changed() => if control.see_members(&leases) { control.look_again().await },
+            Some(heartbeat) = heartbeats.next() => control.hear(heartbeat),
+            _ = full.tick() => control.compare_everything().await,
+            () = sleep_until(due) => control.look_again().await,
+            _ = tick.tick() => control.tick().await,
+        }
+    }
+}
+
+struct Control<'s> {
+    shared: &'s Shared,
+    desired: DesiredSet,
+    board: Board,
+    memory: Memory,
+    members: Vec<WorkerMember>,
+    /// Whether database and bus have been read; until then nothing but partitions is given away.
+    is_complete: bool,
+    /// Whether the states have been read.
+    is_primed: bool,
+    /// When to look again at the latest.
+    due: Option<Instant>,
+    heard: bool,
+    silent_ticks: u32,
+    numbers_written: Instant,
+    upkeep_done: Option<Instant>,
+}
+
+/// What the registry knows besides the configurations.
+struct Memory {
+    tracker: Tracker,
+    secrets: BTreeMap<DatasourceId, u64>,
+}
+
+impl Known for Memory {
+    fn last_good(&self, datasource: DatasourceId) -> Option<u32> {
+        self.tracker.last_good(datasource)
+    }
+
+    fn secrets_revision(&self, datasource: DatasourceId) -> u64 {
+        self.secrets.get(&datasource).copied().unwrap_or_default()
+    }
+}
+
+/// A notice and the identifier of its message.
+type Notice = (Option<Uuid>, ConfigChange);
+
+impl<'s> Control<'s> {
+    fn new(shared: &'s Shared) -> Self {
+        let tracker = Tracker::new([], shared.clock.now(), TimeDelta::zero());
+        Self {
+            shared,
+            desired: DesiredSet::new(shared.store.clone()),
+            board: Board::new(&shared.bus),
+            memory: Memory {
+                tracker,
+                secrets: BTreeMap::new(),
+            },
+            members: Vec::new(),
+            is_complete: false,
+            is_primed: false,
+            due: None,
+            heard: false,
+            silent_ticks: 0,
+            numbers_written: Instant::now(),
+            upkeep_done: None,
+        }
+    }
+
+    /// Reads database and bus anew, and brings them together.
+    async fn compare_everything(&mut self) {
+        let result = self.read().await;
+        let read = result.is_ok();
+        if let Err(error) = result {
+            tracing::warn!(error = %error, "the configuration cannot be read; what runs goes on");
+            self.retry_soon();
+        }
+        if let Err(error) = self.reconcile().await {
+            tracing::warn!(error = %error, "not all assignments could be written");
+        }
+        if read && self.upkeep_done.is_none_or(|done| done.elapsed() >= UPKEEP) {
+            match self.upkeep().await {
+                Ok(()) => self.upkeep_done = Some(Instant::now()),
+                Err(error) => tracing::warn!(error = %error, "the database's upkeep failed"),
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), Error> {
+        self.board.read().await;
+        for (datasource, route) in &self.board.current().routes {
+            let revision = self.memory.secrets.entry(*datasource).or_default();
+            *revision = (*revision).max(route.secrets_revision);
+        }
+        if !self.is_primed {
+            let stored = self.shared.store.read().states().all(CONTROL_PLANE).await?;
+            let stored = stored
+                .into_iter()
+                .map(|record| (record.datasource, record.state, record.metrics));
+            let patience =
+                TimeDelta::from_std(self.shared.settings.worker_lease.get()).unwrap_or(TimeDelta::MAX);
+            self.memory.tracker = Tracker::new(stored, self.shared.clock.now(), patience);
+            self.is_primed = true;
+        }
+        self.desired.read_all(&self.memory).await?;
+        self.is_complete = true;
+        Ok(())
+    }
+
+    /// Plans and carries out.
+    async fn reconcile(&mut self) -> Result<(), Error> {
+        let started = Instant::now();
+        self.due = self.due.filter(|_| !self.is_complete);
+        let now = self.shared.clock.now();
+        let partitions = self.shared.bus.partitions();
+        let planned = plan(
+            self.desired.as_slice(),
+            self.board.current(),
+            &self.members,
+            partitions,
+            now,
+        );
+        let mut actions = planned.actions;
+        if !self.is_complete {
+            actions.retain(|action| matches!(action, Action::PutPartition(_)));
+        }
+        if let Some(next) = planned.next_due {
+            let wait = (next - now).to_std().unwrap_or_default();
+            self.due = Some(
+                self.due
+                    .map_or(Instant::now() + wait, |due| due.min(Instant::now() + wait)),
+            );
+        }
+        self.count_moves(&actions);
+        let result = self.board.execute(actions).await;
+        if result.is_err() {
+            // Perhaps somebody else wrote: what stands on the bus is read anew then.
+            self.is_complete = false;
+            self.retry_soon();
+        }
+        self.shared
+            .metrics
+            .observe(Metric::ReconcileSeconds, started.elapsed().as_secs_f64(), &[]);
+        result
+    }
+
+    fn count_moves(&self, actions: &[Action]) {
+        let current = self.board.current();
+        for action in actions {
+            let what = match action {
+                Action::PutPartition(partition) if current.partitions.contains_key(&partition.partition) => {
+                    "partition"
+                }
+                Action::PutAssignment(assignment) => match current.datasources.get(&assignment.datasource) {
+                    Some(before) if before.epoch != assignment.epoch => "datasource",
+                    _ => continue,
+                },
+                _ => continue,
+            };
+            self.shared
+                .metrics
+                .add(Metric::RegistryMoves, 1, &[("what", what)]);
+        }
+    }
+
+    async fn look_again(&mut self) {
+        if !self.is_complete {
+            self.compare_everything().await;
+        } else if let Err(error) = self.reconcile().await {
+            tracing::warn!(error = %error, "not all assignments could be written");
+        }
+    }
+
+    fn retry_soon(&mut self) {
+        self.due = Some(Instant::now() + RETRY);
+    }
+
+    /// Handles notices. They are acked once all that follows from them is written; else they come again.
+    async fn take_in(&mut self, deliveries: Vec<Delivery>) {
+        let mut notices = Vec::with_capacity(deliveries.len());
+        for delivery in &deliveries {
+            match delivery.json::<ConfigChange>() {
+                Ok(change) => notices.push((delivery.message_id().and_then(|id| id.parse().ok()), change)),
+                Err(error) => {
+                    tracing::error!(error = %error, "a notice of a change cannot be read and is left out")
+                }
+            }
+        }
+        if let Err(error) = self.apply(&notices).await {
+            tracing::warn!(error = %error, changes = notices.len(), "changes could not be applied yet");
+            return;
+        }
+        for delivery in deliveries {
+            if let Err(error) = delivery.ack().await {
+                tracing::debug!(error = %error, "a notice could not be acked and will come again");
+            }
+        }
+    }
+
+    async fn apply(&mut self, notices: &[Notice]) -> Result<(), Error> {
+        self.record(notices).await?;
+        let mut changed = BTreeSet::new();
+        for (_, change) in notices {
+            changed.insert(change.datasource);
+            if kind(change) == Some(DatasourceEventKind::SecretChanged) {
+                *self.memory.secrets.entry(change.datasource).or_default() += 1;
+            }
+        }
+        for datasource in changed {
+            self.desired.read_one(datasource, &self.memory).await?;
+        }
+        self.heard = true;
+        self.reconcile().await
+    }
+
+    /// Writes what users did into the histories, and destroys the secrets and the state of what was deleted.
+    async fn record(&mut self, notices: &[Notice]) -> Result<(), Error> {
+        let mut rows = Rows::default();
+        for (message, change) in notices {
+            if let Some(message) = message {
+                rows.add_cause(*message, change);
+            }
+        }
+        let deleted: Vec<_> = notices
+            .iter()
+            .filter(|(_, change)| kind(change) == Some(DatasourceEventKind::Deleted))
+            .collect();
+        if rows.is_empty() && deleted.is_empty() {
+            return Ok(());
+        }
+        let tx = self.shared.store.begin().await?;
+        rows.write(&tx).await?;
+        for (_, change) in &deleted {
+            let tenant = Tenant(change.organization);
+            tx.secrets().destroy_all(tenant, change.datasource).await?;
+            tx.states().delete(tenant, change.datasource).await?;
+        }
+        tx.commit().await?;
+        for (_, change) in deleted {
+            self.memory.tracker.forget(change.datasource);
+            self.memory.secrets.remove(&change.datasource);
+        }
+        Ok(())
+    }
+
+    /// Looks who is there; whether that has changed.
+    fn see_members(&mut self, leases: &KvMirror<LeaseRecord>) -> bool {
+        let members = members(leases);
+        if members == self.members {
+            return false;
+        }
+        let alive: BTreeSet<WorkerId> = members.iter().map(|member| member.worker).collect();
+        self.memory
+            .tracker
+            .retain_workers(|worker| alive.contains(&worker));
+        tracing::info!(workers = alive.len(), "the workers are others than before");
+        self.members = members;
+        self.heard = true;
+        true
+    }
+
+    /// Takes in a heartbeat. One of a worker without a lease does not count: its work may be another's by now.
+    fn hear(&mut self, heartbeat: Heartbeat) {
+        if self
+            .members
+            .iter()
+            .any(|member| member.worker == heartbeat.worker)
+        {
+            self.memory.tracker.hear(heartbeat);
+            self.heard = true;
+        }
+    }
+
+    /// Judges the states if something was heard, or nothing for a while, and writes what is due.
+    async fn tick(&mut self) {
+        self.silent_ticks += 1;
+        if !self.is_complete || (!self.heard && self.silent_ticks < SILENT_TICKS) {
+            return;
+        }
+        self.heard = false;
+        self.silent_ticks = 0;
+        self.memory
+            .tracker
+            .refresh(self.desired.as_slice().iter(), self.shared.clock.now());
+        self.count_states();
+        let numbers = self.numbers_written.elapsed() >= self.shared.settings.heartbeat_write_interval.get();
+        if numbers || self.memory.tracker.has_news() {
+            self.write(numbers).await;
+        }
+    }
+
+    async fn write(&mut self, numbers: bool) {
+        if numbers {
+            self.numbers_written = Instant::now();
+        }
+        let unwritten = self.memory.tracker.unwritten(numbers);
+        let tenants: BTreeMap<DatasourceId, OrganizationId> =
+            self.desired.as_slice().iter().map(tenant_of).collect();
+        match state::write(&self.shared.store, &unwritten, &tenants, self.shared.clock.now()).await {
+            Ok(()) => self.memory.tracker.written(unwritten),
+            Err(error) => tracing::warn!(error = %error, "states could not be written yet"),
+        }
+    }
+
+    fn count_states(&self) {
+        let mut counts: BTreeMap<RuntimeStatus, u32> =
+            RuntimeStatus::ALL.iter().map(|status| (*status, 0)).collect();
+        for state in self.memory.tracker.states() {
+            *counts.entry(state.status).or_default() += 1;
+        }
+        for (status, count) in counts {
+            self.shared.metrics.set(
+                Metric::RegistryDatasources,
+                f64::from(count),
+                &[("status", status.as_str())],
+            );
+        }
+    }
+
+    /// Partitions of the coming months; secrets that were replaced and have run out.
+    async fn upkeep(&self) -> Result<(), Error> {
+        let now: Timestamp = self.shared.clock.now();
+        let tx = self.shared.store.begin().await?;
+        tx.datasource_events().ensure_partitions(now).await?;
+        tx.secrets().destroy_expired(CONTROL_PLANE, now).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+fn kind(change: &ConfigChange) -> Option<DatasourceEventKind> {
+    change.cause.as_ref().map(|cause| cause.kind)
+}
+
+const fn tenant_of(desired: &DesiredDatasource) -> (DatasourceId, OrganizationId) {
+    (desired.datasource, desired.organization)
+}
+
+/// The workers whose lease stands.
+pub(crate) fn members(leases: &KvMirror<LeaseRecord>) -> Vec<WorkerMember> {
+    let leases = leases.snapshot();
+    let workers = leases.iter().filter(|(key, _)| key.starts_with(WORKERS));
+    let mut members: Vec<WorkerMember> = workers
+        .filter_map(|(key, entry)| match entry.value.info::<WorkerMember>() {
+            Ok(member) => Some(member),
+            Err(error) => {
+                tracing::error!(lease = key, error = %error, "a worker's lease cannot be read");
+                None
+            }
+        })
+        .collect();
+    members.sort_by_key(|member| member.worker);
+    members
+}

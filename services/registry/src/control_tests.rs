@@ -1,0 +1,265 @@
+//! The control plane over a real bus: notices become assignments and routes, heartbeats become states.
+
+use halcyon_bus::{Bus, LeaseHolder, LeaseRecord, Service, subjects::lease_keys};
+use halcyon_domain::{
+    assignment::{DEFAULT_POOL, Heartbeat, TaskStatus, WorkerMember},
+    datasource::{Datasource, DatasourceEventKind, DatasourceMetrics, DatasourceState},
+    id::{InstanceId, WorkerId},
+    lifecycle::{DatasourceStatus, Reason, RuntimeStatus},
+};
+use halcyon_store::{EventFilter, PageRequest, Tenant};
+use halcyon_tests::wait;
+use serde_json::json;
+
+use crate::fixture::{DEADLINE, Registry, System, now};
+
+/// A worker that does nothing but live.
+struct Worker {
+    bus: Bus,
+    id: WorkerId,
+    lease: LeaseHolder,
+}
+
+impl Worker {
+    async fn start(system: &System) -> Self {
+        let bus = system.connect(Service::Worker).await;
+        let id = WorkerId::generate();
+        let member = WorkerMember {
+            worker: id,
+            instance: InstanceId::generate(),
+            pool: DEFAULT_POOL.to_owned(),
+            started_at: now(),
+            draining: false,
+        };
+        let info = serde_json::to_value(member).unwrap();
+        let leases = bus.leases(std::time::Duration::from_secs(2));
+        let lease = leases.hold(
+            &lease_keys::worker(id),
+            LeaseRecord {
+                holder: id.to_string(),
+                info,
+            },
+        );
+        lease.held().await;
+        Self { bus, id, lease }
+    }
+
+    async fn report(&self, datasource: &Datasource, status: RuntimeStatus) {
+        let task = TaskStatus {
+            datasource: datasource.id,
+            generation: datasource.generation,
+            version: datasource.current_version,
+            status,
+            reason: Reason::AsDesired,
+            message: None,
+            restarts: 0,
+            next_attempt_at: None,
+            last_event_at: None,
+            metrics: DatasourceMetrics {
+                events: 5,
+                ..DatasourceMetrics::default()
+            },
+        };
+        let instance = InstanceId::generate();
+        let heartbeat = Heartbeat {
+            worker: self.id,
+            instance,
+            at: now(),
+            tasks: vec![task],
+        };
+        self.bus.publish_heartbeat(&heartbeat).await.unwrap();
+    }
+}
+
+async fn holders(bus: &Bus) -> Vec<Option<WorkerId>> {
+    let mut holders = Vec::new();
+    for partition in 0..bus.partitions() {
+        let entry = bus
+            .partition_assignments()
+            .get(&partition.to_string())
+            .await
+            .unwrap();
+        holders.push(entry.and_then(|entry| entry.value.worker));
+    }
+    holders
+}
+
+async fn state(system: &System, datasource: &Datasource) -> DatasourceState {
+    let read = system.database.store.read();
+    let found = read
+        .states()
+        .find(Tenant(datasource.organization), datasource.id)
+        .await
+        .unwrap();
+    found.map(|record| record.state).unwrap_or_default()
+}
+
+async fn history(system: &System, datasource: &Datasource) -> Vec<DatasourceEventKind> {
+    let read = system.database.store.read();
+    let tenant = Tenant(datasource.organization);
+    let (filter, request) = (EventFilter::default(), PageRequest::default());
+    let page = read
+        .datasource_events()
+        .list(tenant, datasource.id, &filter, &request)
+        .await;
+    let mut kinds: Vec<_> = page.unwrap().items.into_iter().map(|event| event.kind).collect();
+    kinds.sort();
+    kinds
+}
+
+#[tokio::test]
+async fn a_notice_becomes_a_route_and_an_assignment_and_a_heartbeat_a_state() {
+    let system = System::start().await;
+    let registry = system.registry().await;
+    let (gateway, worker) = (
+        system.connect(Service::Gateway).await,
+        Worker::start(&system).await,
+    );
+    let held = || async {
+        holders(&worker.bus)
+            .await
+            .iter()
+            .all(|holder| *holder == Some(worker.id))
+    };
+    wait::eventually(DEADLINE, held).await.unwrap();
+
+    let source = system.database.publish("generator", json!({})).await;
+    system
+        .notify(&gateway, &source, DatasourceEventKind::Published)
+        .await;
+    let key = source.id.to_string();
+    let assigned = || async {
+        let entry = worker.bus.assignments().get(&key).await.unwrap();
+        entry.is_some_and(|entry| entry.value.worker == Some(worker.id))
+    };
+    wait::eventually(DEADLINE, assigned).await.unwrap();
+
+    let runs = || async {
+        worker.report(&source, RuntimeStatus::Running).await;
+        let state = state(&system, &source).await;
+        state.status == RuntimeStatus::Running
+            && state.observed_generation == 1
+            && state.last_good_version == Some(1)
+    };
+    wait::eventually(DEADLINE, runs).await.unwrap();
+    use DatasourceEventKind::{Deleted, Disabled, Published, StateChanged, VersionRunning};
+    assert_eq!(
+        history(&system, &source).await,
+        [Published, StateChanged, StateChanged, VersionRunning]
+    );
+
+    let disabled = system
+        .database
+        .change(source.id, |source| source.status = DatasourceStatus::Disabled)
+        .await;
+    system.notify(&gateway, &disabled, Disabled).await;
+    let stopped = || async {
+        worker.report(&disabled, RuntimeStatus::Stopped).await;
+        let state = state(&system, &disabled).await;
+        (state.status, state.reason) == (RuntimeStatus::Stopped, Reason::StoppedByUser)
+    };
+    wait::eventually(DEADLINE, stopped).await.unwrap();
+    let route = gateway.routes().get(&key).await.unwrap().unwrap().value;
+    assert!(!route.status.accepts_events());
+
+    let tx = system.database.store.begin().await.unwrap();
+    tx.datasources().delete(&disabled, now()).await.unwrap();
+    tx.commit().await.unwrap();
+    system.notify(&gateway, &disabled, Deleted).await;
+    let gone = || async { gateway.routes().get(&key).await.unwrap().is_none() };
+    wait::eventually(DEADLINE, gone).await.unwrap();
+    assert!(worker.bus.assignments().get(&key).await.unwrap().is_none());
+    worker.lease.release().await;
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn a_written_secret_makes_gateways_fetch_again() {
+    let system = System::start().await;
+    let _registry = system.registry().await;
+    let gateway = system.connect(Service::Gateway).await;
+    let feed = system.database.publish("http_webhook", json!({})).await;
+    system
+        .notify(&gateway, &feed, DatasourceEventKind::Published)
+        .await;
+    let revision = || async {
+        let route = gateway.routes().get(&feed.id.to_string()).await.unwrap();
+        route.map(|route| route.value.secrets_revision)
+    };
+    wait::eventually(DEADLINE, || async { revision().await == Some(0) })
+        .await
+        .unwrap();
+    system
+        .notify(&gateway, &feed, DatasourceEventKind::SecretChanged)
+        .await;
+    wait::eventually(DEADLINE, || async { revision().await == Some(1) })
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn another_registry_takes_over_and_work_goes_on() {
+    let system = System::start().await;
+    let first = system.registry().await;
+    let second = system.registry().await;
+    let gateway = system.connect(Service::Gateway).await;
+    first.kill();
+    let feed = system.database.publish("http_webhook", json!({})).await;
+    system
+        .notify(&gateway, &feed, DatasourceEventKind::Published)
+        .await;
+    let routed = || async {
+        gateway
+            .routes()
+            .get(&feed.id.to_string())
+            .await
+            .unwrap()
+            .is_some()
+    };
+    wait::eventually(DEADLINE, routed).await.unwrap();
+    let third: Registry = system.registry().await;
+    second.stop().await;
+    let other = system.database.publish("http_webhook", json!({})).await;
+    system
+        .notify(&gateway, &other, DatasourceEventKind::Published)
+        .await;
+    let routed = || async {
+        gateway
+            .routes()
+            .get(&other.id.to_string())
+            .await
+            .unwrap()
+            .is_some()
+    };
+    wait::eventually(DEADLINE, routed).await.unwrap();
+    third.stop().await;
+}
+
+#[tokio::test]
+async fn a_lost_workers_work_goes_to_another() {
+    let system = System::start().await;
+    let _registry = system.registry().await;
+    let gateway = system.connect(Service::Gateway).await;
+    let first = Worker::start(&system).await;
+    let source = system.database.publish("generator", json!({})).await;
+    system
+        .notify(&gateway, &source, DatasourceEventKind::Published)
+        .await;
+    let key = source.id.to_string();
+    let reader = system.connect(Service::Worker).await;
+    let at = async |worker: WorkerId| {
+        let entry = reader.assignments().get(&key).await.unwrap();
+        entry
+            .filter(|entry| entry.value.worker == Some(worker))
+            .map(|entry| entry.value.epoch)
+    };
+    wait::eventually(DEADLINE, || async { at(first.id).await.is_some() })
+        .await
+        .unwrap();
+    let before = at(first.id).await;
+    drop(first);
+    let second = Worker::start(&system).await;
+    wait::eventually(DEADLINE, || async { at(second.id).await > before })
+        .await
+        .unwrap();
+}

@@ -1,0 +1,58 @@
+//! What can go wrong in the registry, and what of it the asking service is told.
+
+use halcyon_bus::RemoteError;
+use halcyon_domain::error::InputError;
+
+/// An error of the registry.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] halcyon_store::Error),
+    /// The bus failed.
+    #[error(transparent)]
+    Bus(#[from] halcyon_bus::Error),
+    /// A key or ciphertext is of no use.
+    #[error(transparent)]
+    Secrets(#[from] halcyon_secrets::Error),
+    /// What was sent cannot be used.
+    #[error(transparent)]
+    Invalid(#[from] InputError),
+    /// It is not there, or belongs to another tenant.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// The asking process may not have it.
+    #[error("refused: {0}")]
+    Refused(&'static str),
+    /// A value was sealed for another process, most likely another registry.
+    #[error("the value is sealed for another key: seal it anew for this registry's")]
+    UnknownKey,
+}
+
+impl From<Error> for RemoteError {
+    /// What fails inside is logged here and not told outside.
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::Invalid(_) => Self::new("invalid", message),
+            Error::NotFound(_) => Self::new("not_found", message),
+            Error::Refused(_) => Self::new("refused", message),
+            Error::UnknownKey => Self::transient("unknown_key", message),
+            Error::Store(halcyon_store::Error::NotFound(what)) => {
+                Self::new("not_found", format!("no such {what}"))
+            }
+            Error::Store(error) => {
+                tracing::warn!(error = %error, "a request about secrets failed in the database");
+                Self::transient("unavailable", "the database is unavailable")
+            }
+            Error::Bus(error) => {
+                tracing::warn!(error = %error, "a request about secrets failed on the bus");
+                Self::transient("unavailable", "the bus is unavailable")
+            }
+            Error::Secrets(error) => {
+                tracing::error!(error = %error, "a secret or key cannot be used");
+                Self::new("unusable", "a stored secret or key cannot be opened")
+            }
+        }
+    }
+}

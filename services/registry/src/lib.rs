@@ -1,0 +1,33 @@
+//! The control plane: brings what runs to what is wanted, and owns the secrets.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | `leader` | of any number of registries one leads, by a lease |
+//! | `control` | what the leader reacts to: configuration changes, workers that come and go, heartbeats |
+//! | [`reconcile`] | from what is wanted to what is to be written: a pure plan, and its execution |
+//! | `state`, `history` | what workers reached, and what the datasources' histories say |
+//! | `secrets` | what every registry answers: secrets written, listed, opened; tickets; token keys |
+//! | `trim` | upkeep of the ingest stream |
+
+pub mod reconcile;
+
+mod control;
+mod error;
+mod history;
+mod key_file;
+mod leader;
+mod run;
+mod secrets;
+mod settings;
+mod state;
+mod trim;
+
+#[cfg(test)]
+mod control_tests;
+#[cfg(test)]
+mod fixture;
+
+pub use error::Error;
+pub use key_file::{check_key_file, create_key_file};
+pub use run::{Context, run};
+pub use settings::Settings;

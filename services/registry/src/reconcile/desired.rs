@@ -1,0 +1,66 @@
+//! What the database wants of one datasource.
+
+use halcyon_domain::{
+    assignment::AssignedVersion,
+    id::{DatasourceId, OrganizationId},
+    lifecycle::{DatasourceStatus, DesiredState},
+};
+use serde_json::{Map, Value};
+
+/// What is wanted of a datasource, with all that an assignment and a route say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DesiredDatasource {
+    /// The datasource.
+    pub datasource: DatasourceId,
+    /// The tenant.
+    pub organization: OrganizationId,
+    /// The connector's type.
+    pub connector: String,
+    /// Whether a worker fetches its events, so that it has exactly one.
+    pub pull: bool,
+    /// What it is to its admins.
+    pub status: DatasourceStatus,
+    /// What it is to do.
+    pub desired: DesiredState,
+    /// Grows with every change that matters to a worker.
+    pub generation: i64,
+    /// The published version.
+    pub wanted: Option<AssignedVersion>,
+    /// The newest version that ran.
+    pub last_good: Option<AssignedVersion>,
+    /// Grows with each write of one of its secrets.
+    pub secrets_revision: u64,
+}
+
+impl DesiredDatasource {
+    /// The published version's connection; an empty object if nothing is published.
+    #[must_use]
+    pub fn connection(&self) -> Value {
+        let connection = self
+            .wanted
+            .as_ref()
+            .and_then(|version| version.config.get("connection"));
+        connection.cloned().unwrap_or_else(|| Value::Object(Map::new()))
+    }
+
+    /// On how many partitions its events travel.
+    #[must_use]
+    pub fn parallelism(&self) -> u16 {
+        let configured = self
+            .wanted
+            .as_ref()
+            .and_then(|version| version.config.pointer("/runtime/parallelism"));
+        let configured = configured
+            .and_then(Value::as_u64)
+            .and_then(|number| u16::try_from(number).ok());
+        configured.unwrap_or(1).clamp(1, 64)
+    }
+
+    /// Whether a worker is to process its events.
+    #[must_use]
+    pub fn is_to_run(&self) -> bool {
+        self.status == DatasourceStatus::Active
+            && self.desired == DesiredState::Running
+            && self.wanted.is_some()
+    }
+}

@@ -1,0 +1,151 @@
+//! What the database wants of all datasources.
+
+use std::collections::{HashMap, HashSet};
+
+use halcyon_connectors::find;
+use halcyon_domain::{assignment::AssignedVersion, datasource::Datasource, id::DatasourceId};
+use halcyon_store::{AllTenants, Read, Store, Tenant};
+use serde_json::Value;
+
+use super::DesiredDatasource;
+use crate::Error;
+
+/// Leave to look at all tenants' datasources.
+pub(crate) const CONTROL_PLANE: AllTenants = AllTenants::because("the control plane serves all tenants");
+
+/// What is wanted of all datasources, by identifier.
+pub(crate) struct DesiredSet {
+    store: Store,
+    datasources: Vec<DesiredDatasource>,
+    /// Configurations of versions that are or were in effect: they never change.
+    configs: HashMap<(DatasourceId, u32), Value>,
+}
+
+impl DesiredSet {
+    /// Nothing is known yet.
+    pub(crate) fn new(store: Store) -> Self {
+        Self {
+            store,
+            datasources: Vec::new(),
+            configs: HashMap::new(),
+        }
+    }
+
+    /// All of it.
+    pub(crate) fn as_slice(&self) -> &[DesiredDatasource] {
+        &self.datasources
+    }
+
+    /// Reads everything anew. `last_good` and `secrets` say what the database does not: the newest version that
+    /// ran, and the revision of the secrets.
+    ///
+    /// # Errors
+    /// The database fails; what was known before stays.
+    pub(crate) async fn read_all(&mut self, known: &impl Known) -> Result<(), Error> {
+        let read = self.store.read();
+        let mut datasources = Vec::new();
+        for datasource in read.datasources().all(CONTROL_PLANE).await? {
+            datasources.push(self.desired(&read, datasource, known).await?);
+        }
+        datasources.sort_by_key(|datasource| datasource.datasource);
+        let used: HashSet<(DatasourceId, u32)> = datasources
+            .iter()
+            .flat_map(|desired| {
+                let versions = desired.wanted.iter().chain(&desired.last_good);
+                versions.map(|version| (desired.datasource, version.number))
+            })
+            .collect();
+        self.configs.retain(|key, _| used.contains(key));
+        self.datasources = datasources;
+        Ok(())
+    }
+
+    /// Reads one datasource anew.
+    ///
+    /// # Errors
+    /// The database fails; what was known before stays.
+    pub(crate) async fn read_one(&mut self, id: DatasourceId, known: &impl Known) -> Result<(), Error> {
+        let read = self.store.read();
+        let found = match read.datasources().find_any(CONTROL_PLANE, id).await? {
+            Some(datasource) => Some(self.desired(&read, datasource, known).await?),
+            None => None,
+        };
+        let place = self
+            .datasources
+            .binary_search_by_key(&id, |desired| desired.datasource);
+        match (place, found) {
+            (Ok(place), Some(desired)) => self.datasources[place] = desired,
+            (Err(place), Some(desired)) => self.datasources.insert(place, desired),
+            (Ok(place), None) => drop(self.datasources.remove(place)),
+            (Err(_), None) => {}
+        }
+        Ok(())
+    }
+
+    async fn desired(
+        &mut self,
+        read: &Read,
+        datasource: Datasource,
+        known: &impl Known,
+    ) -> Result<DesiredDatasource, Error> {
+        let wanted = match datasource.current_version {
+            Some(number) => self.version(read, &datasource, number).await?,
+            None => None,
+        };
+        let good = known
+            .last_good(datasource.id)
+            .filter(|good| datasource.current_version != Some(*good));
+        let last_good = match good {
+            Some(number) => self.version(read, &datasource, number).await?,
+            None => None,
+        };
+        Ok(DesiredDatasource {
+            datasource: datasource.id,
+            organization: datasource.organization,
+            pull: find(&datasource.connector).is_some_and(|connector| connector.spec().capabilities.pull),
+            connector: datasource.connector,
+            status: datasource.status,
+            desired: datasource.desired_state,
+            generation: datasource.generation,
+            wanted,
+            last_good,
+            secrets_revision: known.secrets_revision(datasource.id),
+        })
+    }
+
+    async fn version(
+        &mut self,
+        read: &Read,
+        datasource: &Datasource,
+        number: u32,
+    ) -> Result<Option<AssignedVersion>, Error> {
+        let key = (datasource.id, number);
+        if let Some(config) = self.configs.get(&key) {
+            return Ok(Some(AssignedVersion {
+                number,
+                config: config.clone(),
+            }));
+        }
+        let record = read
+            .versions()
+            .find(Tenant(datasource.organization), datasource.id, number)
+            .await?;
+        let Some(record) = record else {
+            tracing::error!(datasource.id = %datasource.id, version = number, "a version in effect is not there");
+            return Ok(None);
+        };
+        self.configs.insert(key, record.config.clone());
+        Ok(Some(AssignedVersion {
+            number,
+            config: record.config,
+        }))
+    }
+}
+
+/// What the registry knows of a datasource besides its configuration.
+pub(crate) trait Known {
+    /// The newest version that ran.
+    fn last_good(&self, datasource: DatasourceId) -> Option<u32>;
+    /// The revision of its secrets.
+    fn secrets_revision(&self, datasource: DatasourceId) -> u64;
+}

@@ -1,0 +1,77 @@
+//! The secrets service: what every registry answers, leader or not. They share the database and the
+//! key-encryption keys; each has an instance key of its own, so that a value travels sealed for one process.
+
+mod open;
+mod put;
+mod tickets;
+mod token_keys;
+mod vault;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use halcyon_bus::{
+    InstanceKey, RemoteError,
+    requests::{PublicKey, SecretDelete, SecretList, SecretPut, SecretsOpen, TicketIssue, TokenKeys},
+    rpc::Serving,
+};
+use halcyon_secrets::Keyring;
+
+use crate::{Error, run::Shared};
+use vault::Vault;
+
+macro_rules! answers {
+    ($self:ident, $serving:ident: $($endpoint:ty => $method:ident),* $(,)?) => {$(
+        let service = $self.clone();
+        let handler = move |request, _| {
+            let service = service.clone();
+            async move { service.$method(request).await.map_err(RemoteError::from) }
+        };
+        $serving.endpoint::<$endpoint, _, _>(handler).await?;
+    )*};
+}
+
+/// Answers questions about secrets.
+#[derive(Clone)]
+pub(crate) struct Secrets {
+    shared: Arc<Shared>,
+    vault: Arc<Vault>,
+    key: Arc<InstanceKey>,
+}
+
+impl Secrets {
+    /// A service that has nothing to answer yet.
+    pub(crate) fn new(shared: Arc<Shared>, keyring: Keyring, key: InstanceKey) -> Self {
+        let vault = Vault::new(shared.store.clone(), keyring, shared.clock.clone());
+        Self {
+            shared,
+            vault: Arc::new(vault),
+            key: Arc::new(key),
+        }
+    }
+
+    /// Begins to answer.
+    ///
+    /// # Errors
+    /// The bus cannot be reached.
+    pub(crate) async fn serve(&self) -> Result<Serving, Error> {
+        let version = env!("CARGO_PKG_VERSION");
+        let serving = self
+            .shared
+            .bus
+            .serve("registry", version, "HALCYON's control plane")
+            .await?;
+        answers!(self, serving:
+            PublicKey => public_key,
+            SecretPut => put,
+            SecretDelete => delete,
+            SecretList => list,
+            TicketIssue => issue_ticket,
+            SecretsOpen => open,
+            TokenKeys => token_keys,
+        );
+        Ok(serving)
+    }
+}

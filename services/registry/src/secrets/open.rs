@@ -1,0 +1,186 @@
+//! Secrets opened and sealed for the one process that asks. Each service has its own rule of what it may have;
+//! the key to seal for stands in the bucket of instances, where a service can write only its own processes' keys.
+
+use std::collections::{BTreeMap, HashMap};
+
+use halcyon_bus::{
+    Service,
+    requests::{OpenSecrets, OpenedSecrets, SealedSecret},
+    subjects::lease_keys,
+};
+use halcyon_connectors::find;
+use halcyon_domain::{
+    assignment::WorkerMember,
+    config::secret_refs,
+    id::{DatasourceId, InstanceId, OrganizationId},
+    lifecycle::DatasourceStatus,
+};
+use halcyon_infra::Metric;
+use halcyon_secrets::ExposeSecret;
+use halcyon_store::Tenant;
+use serde_json::Value;
+
+use super::{Secrets, vault::OpenedVersion};
+use crate::Error;
+
+impl Secrets {
+    pub(super) async fn open(&self, request: OpenSecrets) -> Result<OpenedSecrets, Error> {
+        let key = self
+            .registered_key(request.service, request.instance, &request.public_key)
+            .await?;
+        match request.service {
+            Service::Gateway => self.check_gateway(&request).await?,
+            Service::Worker => self.check_worker(&request).await?,
+            Service::TestRunner => self.redeem(&request).await?,
+            Service::Registry | Service::Audit | Service::Ontology => {
+                return Err(Error::Refused("this service needs no secrets"));
+            }
+        }
+        let opened = self
+            .vault
+            .open(request.organization, request.datasource, &request.names)
+            .await?;
+        let count = opened.len() as u64;
+        let secrets = self.seal(opened, &key)?;
+        self.shared.metrics.add(
+            Metric::SecretsOpened,
+            count,
+            &[("service", request.service.as_str())],
+        );
+        Ok(OpenedSecrets {
+            from: self.key.public_key().to_owned(),
+            secrets,
+        })
+    }
+
+    /// The key that the asking process registered; what it says of itself must be the same.
+    pub(super) async fn registered_key(
+        &self,
+        service: Service,
+        instance: InstanceId,
+        claimed: &str,
+    ) -> Result<String, Error> {
+        let key = self.shared.bus.instance_key(service, instance).await?;
+        match key {
+            Some(key) if key == claimed => Ok(key),
+            Some(_) => Err(Error::Refused("the process has registered another key")),
+            None => Err(Error::Refused("the process is not registered")),
+        }
+    }
+
+    fn seal(
+        &self,
+        opened: HashMap<String, Vec<OpenedVersion>>,
+        key: &str,
+    ) -> Result<BTreeMap<String, Vec<SealedSecret>>, Error> {
+        let mut sealed = BTreeMap::new();
+        for (name, versions) in opened {
+            let versions = versions.into_iter().map(|opened| {
+                let value = self.key.seal(key, opened.value.expose_secret())?;
+                Ok(SealedSecret {
+                    version: opened.version,
+                    value,
+                    expires_at: opened.expires_at,
+                })
+            });
+            sealed.insert(name, versions.collect::<Result<Vec<_>, Error>>()?);
+        }
+        Ok(sealed)
+    }
+
+    /// A gateway may have what the published version of an active push datasource names.
+    async fn check_gateway(&self, request: &OpenSecrets) -> Result<(), Error> {
+        let read = self.shared.store.read();
+        let tenant = Tenant(request.organization);
+        let datasource = read.datasources().find(tenant, request.datasource).await?;
+        let datasource = datasource.ok_or(Error::NotFound("datasource"))?;
+        let push = find(&datasource.connector).is_some_and(|connector| connector.spec().capabilities.push);
+        if !push || datasource.status != DatasourceStatus::Active {
+            return Err(Error::Refused(
+                "gateways get the secrets of active push datasources only",
+            ));
+        }
+        let Some(number) = datasource.current_version else {
+            return Err(Error::Refused("nothing is published"));
+        };
+        let version = read.versions().find(tenant, datasource.id, number).await?;
+        let version = version.ok_or(Error::NotFound("version"))?;
+        check_names(&request.names, &[&version.config])
+    }
+
+    /// A worker may have what the versions of a datasource name that is assigned to it.
+    async fn check_worker(&self, request: &OpenSecrets) -> Result<(), Error> {
+        let refused = Error::Refused("the datasource is not assigned to this worker");
+        let assignment = self
+            .shared
+            .bus
+            .assignments()
+            .get(&request.datasource.to_string())
+            .await?;
+        let Some(assignment) = assignment.map(|entry| entry.value) else {
+            return Err(refused);
+        };
+        let Some(worker) = assignment.worker else {
+            return Err(refused);
+        };
+        let lease = self.shared.leases.get(&lease_keys::worker(worker));
+        let member = lease.and_then(|entry| entry.value.info::<WorkerMember>().ok());
+        let is_holder = member.is_some_and(|member| member.instance == request.instance);
+        if !is_holder || assignment.organization != request.organization {
+            return Err(refused);
+        }
+        let versions = std::iter::once(&assignment.wanted).chain(&assignment.last_good);
+        let configs: Vec<&Value> = versions.map(|version| &version.config).collect();
+        check_names(&request.names, &configs)
+    }
+
+    /// A test-runner may have what its ticket says, once. The opening is in the audit trail before the answer.
+    async fn redeem(&self, request: &OpenSecrets) -> Result<(), Error> {
+        let ticket = request
+            .ticket
+            .as_deref()
+            .ok_or(Error::Refused("a test-runner shows a ticket"))?;
+        let ticket = self.take_ticket(ticket).await?;
+        let same = ticket.organization == request.organization && ticket.datasource == request.datasource;
+        if !same || request.names.iter().any(|name| !ticket.names.contains(name)) {
+            return Err(Error::Refused("the ticket is for something else"));
+        }
+        self.audit_opening(
+            request.organization,
+            request.datasource,
+            &request.names,
+            &ticket.by,
+        )
+        .await
+    }
+
+    async fn audit_opening(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+        names: &[String],
+        by: &halcyon_bus::requests::OnBehalf,
+    ) -> Result<(), Error> {
+        let names = names.join(", ");
+        let summary = format!("opened for a test run: {names}");
+        let now = self.shared.clock.now();
+        let entry = super::vault::entry(organization, datasource, &names, "secret.open", &summary, by, now);
+        Ok(self.shared.bus.publish_audit(&entry).await?)
+    }
+}
+
+/// Checks that each name is one that a configuration's connection refers to.
+fn check_names(names: &[String], configs: &[&Value]) -> Result<(), Error> {
+    let connections = configs.iter().filter_map(|config| config.get("connection"));
+    let referred: Vec<String> = connections
+        .flat_map(secret_refs)
+        .map(|found| found.name)
+        .collect();
+    if names.iter().all(|name| referred.contains(name)) {
+        Ok(())
+    } else {
+        Err(Error::Refused(
+            "the configuration in effect does not name this secret",
+        ))
+    }
+}
