@@ -21,7 +21,7 @@ impl RequestInfo {
     #[must_use]
     pub fn of(req: &Request, depot: &Depot) -> Self {
         depot
-            .obtain::<Self>()
+            .get_typed::<Self>()
             .map_or_else(|_| Self::read(req), Clone::clone)
     }
 
@@ -71,7 +71,7 @@ impl Handler for Context {
             request.id = %info.request_id,
             trace.id = %info.trace_id,
         );
-        depot.inject(info);
+        depot.insert_typed(info);
         ctrl.call_next(req, depot, res).instrument(span).await;
     }
 }

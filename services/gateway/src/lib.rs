@@ -5,6 +5,7 @@
 //! | [`app`] | the use cases: authorise, validate, store and outbox in one transaction |
 //! | `rest`, `routes`, `openapi`, `docs` | the shape of requests and answers, the route table, its description |
 //! | [`auth`] | passwords, access tokens, the brake on guessing |
+//! | [`ingest`] | takes events in, durably |
 //! | [`problem`] | every error that leaves the gateway |
 //! | `relay` | publishes the outbox |
 //! | `run`, `server`, [`settings`] | the process |
@@ -12,6 +13,7 @@
 pub mod app;
 pub mod auth;
 pub mod context;
+pub mod ingest;
 pub mod problem;
 pub mod settings;
 
@@ -22,6 +24,9 @@ mod rest;
 mod routes;
 mod run;
 mod server;
+
+#[cfg(test)]
+mod tests;
 
 pub use auth::hash_password;
 pub use openapi::openapi_json;

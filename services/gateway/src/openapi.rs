@@ -115,8 +115,8 @@ pub(crate) fn document(router: &Router) -> Value {
     let document = OpenApi::with_info(info)
         .openapi_version(OpenApiVersion::Version3_1)
         .tags(tags)
-        .add_security_scheme("bearer", SecurityScheme::from(bearer))
-        .add_security_scheme("session", SecurityScheme::from(session))
+        .add_security_scheme("bearer", SecurityScheme::Http(bearer))
+        .add_security_scheme("session", SecurityScheme::ApiKey(session))
         .merge_router(router);
     // A document that the framework built always has a JSON form; an empty one would fail the tests.
     let mut document = serde_json::to_value(document).unwrap_or_default();

@@ -96,7 +96,7 @@ impl Relay {
         loop {
             let messages = self.store.read().outbox().next(everybody(), BATCH).await?;
             let mut published = Vec::with_capacity(messages.len());
-            let mut outcome = Ok(());
+            let mut outcome: Result<(), Error> = Ok(());
             for message in &messages {
                 if !holder.is_held() {
                     break;

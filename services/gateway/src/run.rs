@@ -2,16 +2,18 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use halcyon_bus::{Bus, Durability, InstanceKey};
+use halcyon_bus::{Bus, Durability, InstanceKey, instances::InstanceRegistration};
 use halcyon_domain::{clock::Clock, id::InstanceId};
 use halcyon_infra::{Check, Health, Metrics, Shutdown};
 use halcyon_store::Store;
+use salvo::Router;
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
     Settings,
     app::{App, BusServices, Options},
     auth::{LoginThrottle, Passwords, Tokens, keep_token_keys},
+    ingest::{self, IngestContext, IngestState},
     relay::Relay,
     routes, server,
 };
@@ -38,51 +40,30 @@ pub struct Context {
 /// Runs a gateway until `shutdown` is triggered and the requests under way are answered.
 ///
 /// # Errors
-/// The address is taken, or the bus refuses the instance's key.
+/// The address is taken, or the server ends by itself.
 pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow::Result<()> {
     let listening = server::listen(settings.listen).await?;
-    let address = listening.address;
-    let instance = InstanceId::generate();
-    let key = Arc::new(InstanceKey::generate());
-    let registering = shutdown.unless_triggered(registered(&ctx.bus, instance, &key)).await;
-    let Some(registration) = registering else { return Ok(()) };
-
-    let tokens = Arc::new(Tokens::new(settings.tokens.clone(), ctx.clock.clone()));
-    let poke = Arc::new(Notify::new());
-    let background = Shutdown::new();
-    let keys = ctx.health.check("token_keys");
-    background.spawn(keep_token_keys(
-        ctx.bus.clone(),
-        instance,
-        key.clone(),
-        tokens.clone(),
-        background.clone(),
-        keys,
-    ));
-    let relay = Relay {
-        bus: ctx.bus.clone(),
-        store: ctx.store.clone(),
-        metrics: ctx.metrics.clone(),
-        poke: poke.clone(),
+    let process = Process {
+        instance: InstanceId::generate(),
+        key: Arc::new(InstanceKey::generate()),
+        tokens: Arc::new(Tokens::new(settings.tokens.clone(), ctx.clock.clone())),
+        poke: Arc::new(Notify::new()),
     };
-    background.spawn(relay.run(instance, settings.relay_lease.get(), background.clone()));
-    let checks = [ctx.health.check("bus"), ctx.health.check("database")];
-    background.spawn(keep_checks(ctx.bus.clone(), ctx.store.clone(), checks, background.clone()));
-
-    let services = BusServices::new(ctx.bus.clone(), key, poke);
-    let options =
-        Options { test_timeout: settings.test_timeout.get(), secure_cookies: settings.secure_cookies };
-    let app = App::new(
-        ctx.store,
-        Arc::new(services),
-        ctx.clock.clone(),
-        tokens,
-        Passwords::new()?,
-        LoginThrottle::new(settings.login.clone(), ctx.clock),
-        options,
-    );
-    let service = routes::service(Arc::new(app), None, ctx.health, ctx.metrics);
-    tracing::info!(gateway.address = %address, gateway.instance = %instance, "the gateway listens");
+    let background = Shutdown::new();
+    process.spawn_background(&ctx, settings.relay_lease.get(), &background);
+    let ingest = IngestState::start(IngestContext {
+        bus: ctx.bus.clone(),
+        clock: ctx.clock.clone(),
+        metrics: ctx.metrics.clone(),
+        instance: process.instance,
+        key: process.key.clone(),
+        check: ctx.health.check("ingest"),
+    });
+    let app = process.app(&ctx, &settings)?;
+    let ingest = Router::with_path("ingest").push(ingest::router(&ingest));
+    let service = routes::service(Arc::new(app), Some(ingest), ctx.health, ctx.metrics);
+    let address = listening.address;
+    tracing::info!(gateway.address = %address, gateway.instance = %process.instance, "the gateway listens");
     if let Some(listening) = ctx.listening {
         let _ = listening.send(address);
     }
@@ -90,12 +71,59 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
     // The relay stops last, so that what the last requests changed goes out.
     background.trigger();
     background.drain(Duration::from_secs(5)).await;
-    drop(registration);
     served
 }
 
+/// What the parts of a gateway share.
+struct Process {
+    instance: InstanceId,
+    key: Arc<InstanceKey>,
+    tokens: Arc<Tokens>,
+    /// Wakes the relay.
+    poke: Arc<Notify>,
+}
+
+impl Process {
+    fn app(&self, ctx: &Context, settings: &Settings) -> anyhow::Result<App> {
+        let services = BusServices::new(ctx.bus.clone(), self.key.clone(), self.poke.clone());
+        let options =
+            Options { test_timeout: settings.test_timeout.get(), secure_cookies: settings.secure_cookies };
+        Ok(App::new(
+            ctx.store.clone(),
+            Arc::new(services),
+            ctx.clock.clone(),
+            self.tokens.clone(),
+            Passwords::new()?,
+            LoginThrottle::new(settings.login.clone(), ctx.clock.clone()),
+            options,
+        ))
+    }
+
+    /// Begins what goes on beside the requests: the token keys, the relay, the checks.
+    fn spawn_background(&self, ctx: &Context, lease: Duration, background: &Shutdown) {
+        let (bus, instance, key) = (ctx.bus.clone(), self.instance, self.key.clone());
+        let (tokens, stop, ready) = (self.tokens.clone(), background.clone(), ctx.health.check("token_keys"));
+        background.spawn(async move {
+            let registering = stop.unless_triggered(registered(&bus, instance, &key)).await;
+            // The registration lasts as long as the task.
+            if let Some(_registration) = registering {
+                keep_token_keys(&bus, instance, &key, &tokens, &stop, &ready).await;
+            }
+        });
+        let relay = Relay {
+            bus: ctx.bus.clone(),
+            store: ctx.store.clone(),
+            metrics: ctx.metrics.clone(),
+            poke: self.poke.clone(),
+        };
+        background.spawn(relay.run(self.instance, lease, background.clone()));
+        let checks = [ctx.health.check("bus"), ctx.health.check("database")];
+        background.spawn(keep_checks(ctx.bus.clone(), ctx.store.clone(), checks, background.clone()));
+    }
+}
+
 /// Puts the instance's key where the registry finds it, as soon as there is a bucket for it.
-async fn registered(bus: &Bus, instance: InstanceId, key: &InstanceKey) -> halcyon_bus::instances::InstanceRegistration {
+async fn registered(bus: &Bus, instance: InstanceId, key: &InstanceKey) -> InstanceRegistration {
     let mut warned = false;
     loop {
         match bus.register_instance(instance, key).await {

@@ -39,7 +39,7 @@ pub use ontology::{AlertView, EntityView, ListAlerts, ListEntities, ListRelation
 pub use publish::{PublishVersion, RollBack};
 pub use request::{IfMatch, RequestContext, etag};
 pub use secrets::WriteSecret;
-pub use services::{SecretWrite, Services};
+pub use services::{LogStream, SecretWrite, Services, StoredDeadLetter};
 pub use session::Login;
 pub use test_runs::RunTest;
 pub use versions::{CreateVersion, EditVersion, ListVersions};
@@ -97,7 +97,7 @@ macro_rules! paged {
         }
 
         impl $name {
-            fn page(&self) -> halcyon_store::PageRequest {
+            pub(crate) fn page(&self) -> halcyon_store::PageRequest {
                 halcyon_store::PageRequest {
                     limit: self.limit.unwrap_or(50),
                     cursor: self.cursor.clone(),
@@ -108,6 +108,3 @@ macro_rules! paged {
     };
 }
 pub(crate) use paged;
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,7 @@
 //! Fetches the keys that sign access tokens from the registry, sealed for this process, and keeps them in
 //! memory: with every registry down, tokens go on being issued and checked.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use halcyon_bus::{
     Bus, InstanceKey,
@@ -21,17 +21,17 @@ const REFRESH_PAUSE: Duration = Duration::from_secs(10);
 
 /// Asks until the keys are there, and again when a token names a key that is not known.
 pub(crate) async fn keep_token_keys(
-    bus: Bus,
+    bus: &Bus,
     instance: InstanceId,
-    key: Arc<InstanceKey>,
-    tokens: Arc<Tokens>,
-    shutdown: Shutdown,
-    ready: Check,
+    key: &InstanceKey,
+    tokens: &Tokens,
+    shutdown: &Shutdown,
+    ready: &Check,
 ) {
     let keep = async {
         let mut warned = false;
         loop {
-            match fetch(&bus, instance, &key).await.and_then(|keys| Ok(tokens.set_keys(&keys)?)) {
+            match fetch(bus, instance, key).await.and_then(|keys| Ok(tokens.set_keys(&keys)?)) {
                 Ok(()) => {
                     warned = false;
                     ready.ready();

@@ -13,3 +13,6 @@ pub use tokens::{IssuedToken, TokenError, TokenKey, TokenSettings, Tokens};
 
 pub(crate) use credentials::{clear_session, session_cookie, token_of};
 pub(crate) use keys::keep_token_keys;
+
+#[cfg(test)]
+pub(crate) use tokens::test_key;

@@ -247,3 +247,5 @@ fn sign(keys: &Keys, claims: &Claims) -> Result<String, TokenError> {
 #[cfg(test)]
 #[path = "tokens_tests.rs"]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::key as test_key;

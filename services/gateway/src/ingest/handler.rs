@@ -108,6 +108,7 @@ impl Endpoint {
             .map_err(rejected)?;
         // Only what is authentic uses up the rate: nobody else can take it away from the sender.
         check_rate(gate)?;
+        let bytes = body.len() as u64;
         let batch = Batch {
             state: &self.0,
             datasource,
@@ -116,7 +117,9 @@ impl Endpoint {
             headers: req.headers(),
             received_at: now,
         };
-        Ok(Answer::Stored(batch.store(body).await?))
+        let stored = batch.store(body).await?;
+        self.0.metrics.add(Metric::IngestBytes, bytes, &[]);
+        Ok(Answer::Stored(stored))
     }
 }
 

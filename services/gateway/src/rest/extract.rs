@@ -38,7 +38,7 @@ macro_rules! no_metadata {
 /// The application, as the route table was given it.
 fn app(depot: &Depot) -> Result<Arc<App>, Problem> {
     depot
-        .obtain::<Arc<App>>()
+        .get_typed::<Arc<App>>()
         .cloned()
         .map_err(|_| Problem::internal(&"the routes were made without the application"))
 }
@@ -135,10 +135,10 @@ impl<T: JsonSchema> EndpointArgRegister for Path<T> {
         let mut schema = settings.into_generator().into_root_schema_for::<T>();
         schema.remove("title");
         schema.remove("description");
-        let parameter = Parameter::new(arg)
+        let mut parameter = Parameter::new(arg)
             .location(ParameterIn::Path)
-            .description(description)
-            .extensions([openapi::parameter_schema(schema.to_value())].into());
+            .description(description);
+        parameter.extensions.extend([openapi::parameter_schema(schema.to_value())]);
         operation.parameters.insert(parameter);
         openapi::add_problem(
             components,
@@ -214,11 +214,11 @@ impl<T: JsonSchema> EndpointArgRegister for Query<T> {
                 .and_then(|schema| schema.remove("description"))
                 .and_then(|text| text.as_str().map(str::to_owned))
                 .unwrap_or_default();
-            let parameter = Parameter::new(name)
+            let mut parameter = Parameter::new(name)
                 .location(ParameterIn::Query)
                 .required(if required { Required::True } else { Required::False })
-                .description(description)
-                .extensions([openapi::parameter_schema(schema)].into());
+                .description(description);
+            parameter.extensions.extend([openapi::parameter_schema(schema)]);
             operation.parameters.insert(parameter);
         }
     }
@@ -302,11 +302,11 @@ impl<'ex> Extractible<'ex> for Precondition {
 impl EndpointArgRegister for Precondition {
     fn register(components: &mut Components, operation: &mut Operation, _: &str) {
         let schema = serde_json::json!({"type": "string", "examples": ["\"3\""]});
-        let parameter = Parameter::new("If-Match")
+        let mut parameter = Parameter::new("If-Match")
             .location(ParameterIn::Header)
             .required(Required::False)
-            .description("The `ETag` of the object as the caller knows it.")
-            .extensions([openapi::parameter_schema(schema)].into());
+            .description("The `ETag` of the object as the caller knows it.");
+        parameter.extensions.extend([openapi::parameter_schema(schema)]);
         operation.parameters.insert(parameter);
         openapi::add_problem(
             components,

@@ -61,11 +61,11 @@ pub(crate) async fn logs(
     }
     let lines = caller.app.follow_logs(&caller.context, id.0, &query.0).await?;
     let filter = query.0;
-    let events = lines.filter_map(move |line| {
+    let follow = lines.filter_map(move |line| {
         let event = filter.matches(&line).then(|| event(&line)).flatten();
         std::future::ready(event.map(Ok::<_, Infallible>))
     });
-    SseKeepAlive::new(events).max_interval(Duration::from_secs(15)).stream(res);
+    SseKeepAlive::new(follow).max_interval(Duration::from_secs(15)).stream(res);
     Ok(LogAnswer::Following)
 }
 

@@ -1,0 +1,8 @@
+//! The API over an SQLite store, with stand-ins for the other services.
+
+mod access;
+mod datasources;
+mod ends;
+mod publish;
+mod session;
+mod support;

@@ -1,0 +1,298 @@
+//! A gateway without a bus: its store is an SQLite file, the other services are stand-ins that remember.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use halcyon_bus::requests::{OnBehalf, SecretInfo};
+use halcyon_domain::{
+    access::{Grant, Role, Scope},
+    assignment::{ConfigChange, LogLine},
+    audit::{AuditEntry, AuditOutcome},
+    clock::{Clock, SystemClock, Timestamp},
+    id::{DatasourceId, OrganizationId, ProjectId, RoleBindingId, UserId},
+    test_run::{TestJob, TestReport},
+};
+use halcyon_infra::{Health, Metrics};
+use halcyon_store::{AllTenants, FirstAdmin, RoleBinding, Store, StoreSettings, Topic, User};
+use salvo::{
+    Service,
+    http::Method,
+    test::{RequestBuilder, ResponseExt},
+};
+use serde_json::Value;
+
+use crate::{
+    app::{App, Error, LogStream, Options, Result, SecretWrite, Services, StoredDeadLetter},
+    auth::{LoginThrottle, Passwords, ThrottleSettings, TokenSettings, Tokens, test_key},
+    hash_password, routes,
+};
+
+/// The other services, as far as a test needs them.
+#[derive(Default)]
+pub(super) struct Stand {
+    /// The entries that were published at once.
+    pub(super) audit: Mutex<Vec<AuditEntry>>,
+    /// Whether the bus is gone.
+    pub(super) down: Mutex<bool>,
+    /// The secrets that were written.
+    pub(super) secrets: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// What the test-runner answers.
+    pub(super) report: Mutex<Option<TestReport>>,
+    /// The jobs that it got.
+    pub(super) jobs: Mutex<Vec<TestJob>>,
+}
+
+const DOWN: Error = Error::Unavailable { detail: "down" };
+
+impl Stand {
+    fn up(&self) -> Result<()> {
+        if *self.down.lock().unwrap() { Err(DOWN) } else { Ok(()) }
+    }
+}
+
+fn info(name: &str) -> SecretInfo {
+    let at = SystemClock.now();
+    SecretInfo { name: name.to_owned(), version: 1, created_at: at, first_created_at: at, expires_at: None }
+}
+
+#[async_trait]
+impl Services for Stand {
+    async fn publish_audit(&self, entry: &AuditEntry) -> Result<()> {
+        self.up()?;
+        self.audit.lock().unwrap().push(entry.clone());
+        Ok(())
+    }
+
+    fn poke_relay(&self) {}
+
+    async fn put_secret(&self, secret: SecretWrite<'_>) -> Result<SecretInfo> {
+        self.up()?;
+        self.secrets.lock().unwrap().insert(secret.name.to_owned(), secret.value.to_vec());
+        Ok(info(secret.name))
+    }
+
+    async fn delete_secret(&self, _: OrganizationId, _: DatasourceId, name: &str, _: OnBehalf) -> Result<()> {
+        self.up()?;
+        self.secrets.lock().unwrap().remove(name).map(|_| ()).ok_or(Error::NotFound("secret"))
+    }
+
+    async fn list_secrets(&self, _: OrganizationId, _: DatasourceId) -> Result<Vec<SecretInfo>> {
+        self.up()?;
+        Ok(self.secrets.lock().unwrap().keys().map(|name| info(name)).collect())
+    }
+
+    async fn issue_ticket(
+        &self,
+        _: OrganizationId,
+        _: DatasourceId,
+        names: Vec<String>,
+        _: OnBehalf,
+    ) -> Result<String> {
+        self.up()?;
+        Ok(format!("ticket for {}", names.join(", ")))
+    }
+
+    async fn run_test(&self, job: &TestJob, _: Duration) -> Result<TestReport> {
+        self.jobs.lock().unwrap().push(job.clone());
+        self.report.lock().unwrap().clone().ok_or(DOWN)
+    }
+
+    async fn dead_letters(
+        &self,
+        _: OrganizationId,
+        _: DatasourceId,
+        _: u64,
+        _: usize,
+    ) -> Result<Vec<StoredDeadLetter>> {
+        Ok(Vec::new())
+    }
+
+    async fn log_tail(&self, _: OrganizationId, _: DatasourceId, _: usize) -> Result<Vec<LogLine>> {
+        Ok(Vec::new())
+    }
+
+    async fn follow_log(&self, _: OrganizationId, _: DatasourceId, _: usize) -> Result<LogStream> {
+        Ok(futures::stream::empty().boxed())
+    }
+}
+
+/// The first admin's e-mail and password.
+pub(super) const ADMIN: (&str, &str) = ("admin@example.org", "correct horse battery");
+
+/// A gateway to ask.
+pub(super) struct Gateway {
+    pub(super) service: Service,
+    pub(super) stand: Arc<Stand>,
+    pub(super) store: Store,
+    pub(super) tokens: Arc<Tokens>,
+    pub(super) organization: OrganizationId,
+    pub(super) project: ProjectId,
+    pub(super) admin: UserId,
+    _folder: tempfile::TempDir,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) body: Value,
+}
+
+impl Answer {
+    /// The body, if the status is this one.
+    #[track_caller]
+    pub(super) fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.body);
+        self.body
+    }
+
+    /// A header's value.
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+}
+
+impl Gateway {
+    /// A gateway with organisation and project `default` and an admin.
+    pub(super) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}?mode=rwc", folder.path().join("test.db").display());
+        let store = Store::connect(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
+        store.migrate().await.unwrap();
+        let admin = FirstAdmin {
+            email: ADMIN.0.to_owned(),
+            name: "Admin".to_owned(),
+            password_hash: hash_password(ADMIN.1).unwrap(),
+        };
+        let made = store.bootstrap(&admin, SystemClock.now()).await.unwrap().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let tokens = Arc::new(Tokens::new(TokenSettings::default(), clock.clone()));
+        tokens.set_keys(&[test_key("one", 1)]).unwrap();
+        let stand = Arc::new(Stand::default());
+        let app = App::new(
+            store.clone(),
+            stand.clone(),
+            clock.clone(),
+            tokens.clone(),
+            Passwords::new().unwrap(),
+            LoginThrottle::new(ThrottleSettings { per_email: 3, ..ThrottleSettings::default() }, clock),
+            Options { test_timeout: Duration::from_secs(5), secure_cookies: false },
+        );
+        let service = routes::service(Arc::new(app), None, Health::new(), Metrics::new().unwrap());
+        Self {
+            service,
+            stand,
+            store,
+            tokens,
+            organization: made.organization,
+            project: made.project,
+            admin: made.admin,
+            _folder: folder,
+        }
+    }
+
+    /// A token of the admin.
+    pub(super) fn admin(&self) -> String {
+        self.tokens.issue(self.admin, self.organization).unwrap().token
+    }
+
+    /// A token of a new user with one role.
+    pub(super) async fn user(&self, role: Role, scope: Scope) -> String {
+        let id = UserId::generate();
+        let at = Timestamp::default();
+        let user = User {
+            id,
+            organization: self.organization,
+            email: format!("{id}@example.org"),
+            name: role.to_string(),
+            disabled: false,
+            created_at: at,
+            updated_at: at,
+            revision: 1,
+        };
+        let binding = RoleBinding {
+            id: RoleBindingId::generate(),
+            organization: Some(self.organization),
+            user: id,
+            grant: Grant { role, scope },
+            created_at: at,
+            created_by: None,
+        };
+        let tx = self.store.begin().await.unwrap();
+        tx.users().insert(&user, None).await.unwrap();
+        tx.users().insert_binding(&binding).await.unwrap();
+        tx.commit().await.unwrap();
+        self.tokens.issue(id, self.organization).unwrap().token
+    }
+
+    /// Asks with headers.
+    pub(super) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: Option<&Value>,
+    ) -> Answer {
+        let method: Method = method.parse().unwrap();
+        let mut request = RequestBuilder::new(format!("http://localhost{path}"), method);
+        for (name, value) in headers {
+            request = request.add_header(*name, *value, true);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let mut response = request.send(&self.service).await;
+        let headers = response.headers().iter();
+        let headers = headers
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()))
+            .collect();
+        let status = response.status_code.unwrap_or_default().as_u16();
+        let text = response.take_string().await.unwrap_or_default();
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Answer { status, headers, body }
+    }
+
+    /// Asks below `/api/v1` with a token.
+    pub(super) async fn call(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
+        let bearer = format!("Bearer {token}");
+        self.ask(method, &format!("/api/v1{path}"), &[("authorization", &bearer)], body.as_ref()).await
+    }
+
+    /// The entries of the trail on their way, oldest first.
+    pub(super) async fn trail(&self) -> Vec<AuditEntry> {
+        self.outbox(Topic::Audit).await
+    }
+
+    /// The notices on their way, oldest first.
+    pub(super) async fn notices(&self) -> Vec<ConfigChange> {
+        self.outbox(Topic::Config).await
+    }
+
+    async fn outbox<T: serde::de::DeserializeOwned>(&self, topic: Topic) -> Vec<T> {
+        let all = self.store.read().outbox().next(AllTenants::because("a test"), 1_000).await.unwrap();
+        let wanted = all.into_iter().filter(|message| message.message.topic == topic);
+        wanted.map(|message| serde_json::from_str(&message.message.body).unwrap()).collect()
+    }
+
+    /// The refusals that were published before their answer.
+    pub(super) fn refusals(&self) -> Vec<String> {
+        let audit = self.stand.audit.lock().unwrap();
+        let refused = audit.iter().filter(|entry| entry.outcome == AuditOutcome::Refused);
+        refused.map(|entry| entry.action.clone()).collect()
+    }
+}
+
+/// A configuration that can be published once the secret `token` is there.
+pub(super) fn config(title: &str) -> Value {
+    serde_json::json!({
+        "connection": {"auth": {"type": "bearer", "secret": {"$secret": "token"}}},
+        "mapping": {"outputs": [{"kind": "alert", "fields": {
+            "external_id": "id", "title": title, "time": {"expr": "ts", "as": "timestamp"}}}]},
+    })
+}
