@@ -50,7 +50,7 @@ enum Command {
 }
 
 /// Flags of `halcyon up`.
-#[derive(Parser)]
+#[derive(Clone, Parser)]
 pub(crate) struct UpArgs {
     /// The folder with data and keys.
     #[arg(long, default_value = ".halcyon", value_name = "DIR")]

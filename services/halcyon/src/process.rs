@@ -97,7 +97,14 @@ async fn run_service(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     match service {
         Service::Gateway => {
-            let context = with_store!(halcyon_gateway, bus, parts, clock);
+            let context = halcyon_gateway::Context {
+                bus,
+                store: parts.store.context("a database is needed")?,
+                clock,
+                health: parts.health,
+                metrics: parts.metrics,
+                listening: None,
+            };
             halcyon_gateway::run(context, settings.gateway, shutdown).await
         }
         Service::Registry => {
@@ -121,88 +128,4 @@ async fn run_service(
             halcyon_test_runner::run(context, settings.test_runner, shutdown).await
         }
     }
-}
-
-/// Runs one service over a connection of its own until its shutdown.
-pub(crate) async fn service(
-    service: Service,
-    settings: Settings,
-    parts: Parts,
-    shutdown: Shutdown,
-) -> Result<()> {
-    let identity = settings.identity(service)?;
-    let bus = Bus::connect(&settings.bus, &identity).await.context("bus")?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let Parts {
-        health,
-        metrics,
-        store,
-    } = parts;
-    let store = || store.context("this service needs the database");
-    let outcome = {
-        let bus = bus.clone();
-        match service {
-            Service::Gateway => {
-                let ctx = halcyon_gateway::Context {
-                    bus,
-                    store: store()?,
-                    clock,
-                    health,
-                    metrics,
-                    listening: None,
-                };
-                halcyon_gateway::run(ctx, settings.gateway, shutdown).await
-            }
-            Service::Registry => {
-                let ctx = halcyon_registry::Context {
-                    bus,
-                    store: store()?,
-                    clock,
-                    health,
-                    metrics,
-                };
-                halcyon_registry::run(ctx, settings.registry, shutdown).await
-            }
-            Service::Worker => {
-                let ctx = halcyon_worker::Context {
-                    bus,
-                    clock,
-                    health,
-                    metrics,
-                };
-                halcyon_worker::run(ctx, settings.worker, shutdown).await
-            }
-            Service::TestRunner => {
-                let ctx = halcyon_test_runner::Context {
-                    bus,
-                    clock,
-                    health,
-                    metrics,
-                };
-                halcyon_test_runner::run(ctx, settings.test_runner, shutdown).await
-            }
-            Service::Audit => {
-                let ctx = halcyon_audit::Context {
-                    bus,
-                    store: store()?,
-                    clock,
-                    health,
-                    metrics,
-                };
-                halcyon_audit::run(ctx, settings.audit, shutdown).await
-            }
-            Service::Ontology => {
-                let ctx = halcyon_ontology::Context {
-                    bus,
-                    store: store()?,
-                    clock,
-                    health,
-                    metrics,
-                };
-                halcyon_ontology::run(ctx, settings.ontology, shutdown).await
-            }
-        }
-    };
-    bus.close().await.context("bus")?;
-    outcome
 }

@@ -5,7 +5,11 @@ mod embedded;
 pub(crate) mod nats_server;
 mod ready;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use halcyon_infra::{Shutdown, telemetry};
@@ -22,7 +26,7 @@ pub(crate) async fn run(files: &[PathBuf], args: &UpArgs) -> Result<()> {
     let _telemetry = telemetry::init(&settings.telemetry, "halcyon")?;
     let shutdown = Shutdown::new();
     shutdown.on_signals()?;
-    port_is_free(args.listen).context("choose another with --listen")?;
+    let args = &UpArgs { listen: free_port(args.listen).context("choose another with --listen")?, ..args.clone() };
     let data = DataDir::open(&args.data_dir)?;
     let (settings, nats_files, subscriber) = data.prepare(settings, args)?;
     let nats = tokio::task::spawn_blocking(move || NatsServer::start(nats_files)).await??;
@@ -61,10 +65,8 @@ async fn run_services(
     started.and(stopped)
 }
 
-/// Checks that nothing listens at `address`, so that the error names it.
-fn port_is_free(address: std::net::SocketAddr) -> Result<()> {
-    let bound = std::net::TcpListener::bind(address);
-    bound
-        .map(drop)
-        .with_context(|| format!("{address} cannot be listened on"))
+/// Checks that nothing listens at `address`, so that the error names it. Port 0 becomes one that is free.
+fn free_port(address: SocketAddr) -> Result<SocketAddr> {
+    let bound = TcpListener::bind(address).with_context(|| format!("{address} cannot be listened on"))?;
+    Ok(bound.local_addr()?)
 }
