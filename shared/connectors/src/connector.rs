@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use halcyon_domain::{
     clock::{Clock, Timestamp},
     error::InputError,
     test_run::CheckResult,
 };
+use http::HeaderMap;
 use serde_json::Value;
 
 use crate::{
     ConnectorSpec, Error, SecretName, Secrets, Source, SourceContext,
-    http_webhook::{HandshakeAnswer, Rejection, Request},
+    http_webhook::{BodyError, HandshakeAnswer, RawEvent, Rejection, Request},
 };
 
 /// A kind of feed.
@@ -84,4 +86,10 @@ pub trait Verifier: Send + Sync {
         secrets: &Secrets,
         now: Timestamp,
     ) -> Result<Option<HandshakeAnswer>, Rejection>;
+
+    /// The events of an accepted body.
+    ///
+    /// # Errors
+    /// The body cannot be taken.
+    fn events(&self, headers: &HeaderMap, body: Bytes) -> Result<Vec<RawEvent>, BodyError>;
 }

@@ -72,7 +72,7 @@ impl CompiledWebhook {
                 body: BodyRules {
                     format: connection.format,
                     max_body: max_body.min(MAX_BODY),
-                    max_decompressed: connection.max_decompressed.unwrap_or(max_body * 8),
+                    max_decompressed: connection.max_decompressed.unwrap_or(max_body * 4),
                     dedupe,
                 },
                 handshake,
@@ -195,6 +195,10 @@ impl Verifier for CompiledWebhook {
         now: Timestamp,
     ) -> Result<Option<HandshakeAnswer>, Rejection> {
         Self::handshake(self, request, secrets, now)
+    }
+
+    fn events(&self, headers: &HeaderMap, body: Bytes) -> Result<Vec<RawEvent>, BodyError> {
+        Self::events(self, headers, body)
     }
 }
 

@@ -7,6 +7,7 @@ mod body;
 mod compiled;
 mod config;
 mod connector;
+mod credentials;
 mod dedupe;
 mod handshake;
 mod hmac;
@@ -23,8 +24,8 @@ pub use connector::HttpWebhook;
 pub use handshake::HandshakeAnswer;
 pub use request::{Rejection, Request};
 
-/// The largest body that can be configured, in bytes; it stays below the broker's largest message, encoding
-/// included.
-pub const MAX_BODY: usize = 700 * 1024;
+/// The largest body and the largest event that can be configured, in bytes; in base64 and with its envelope it
+/// stays below the broker's largest message (8 MiB).
+pub const MAX_BODY: usize = 4 * 1024 * 1024;
 /// The largest body if none is configured, in bytes.
-pub const DEFAULT_MAX_BODY: usize = 512 * 1024;
+pub const DEFAULT_MAX_BODY: usize = MAX_BODY;

@@ -1,0 +1,212 @@
+//! A job from its question to its report.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use halcyon_connectors::Secrets;
+use halcyon_domain::{
+    clock::Clock,
+    config::{SecretRef, secret_refs},
+    error::InputError,
+    test_run::{Comparison, StoredTestResult, TestInput, TestJob, TestReport, Warning},
+};
+
+use crate::{
+    Settings, check,
+    compare::compare,
+    error::Error,
+    input::{EventMaker, TestEvent},
+    outcome::Mapped,
+    plan::Plan,
+    report,
+    sandbox::Sandbox,
+    secrets::SecretSource,
+    stored,
+};
+
+/// Runs jobs. Clones share the sandbox.
+#[derive(Clone)]
+pub(crate) struct Runner {
+    settings: Settings,
+    sandbox: Sandbox,
+    clock: Arc<dyn Clock>,
+    secrets: Arc<dyn SecretSource>,
+}
+
+/// What the mapping part of a job gives.
+struct Results {
+    tried: Mapped,
+    comparison: Option<Comparison>,
+    tests: Vec<StoredTestResult>,
+}
+
+impl Runner {
+    pub(crate) fn new(settings: Settings, clock: Arc<dyn Clock>, secrets: Arc<dyn SecretSource>) -> Self {
+        let sandbox = Sandbox::new(settings.concurrency);
+        Self {
+            settings,
+            sandbox,
+            clock,
+            secrets,
+        }
+    }
+
+    /// Runs a job within the deadline.
+    ///
+    /// # Errors
+    /// It was not done: no place was free, it took too long, or something broke. What is wrong with the job itself
+    /// is in the report.
+    pub(crate) async fn run(&self, job: TestJob) -> Result<TestReport, Error> {
+        let started = Instant::now();
+        let limit = self.settings.job_timeout.get();
+        let report = tokio::time::timeout(limit, self.report(job))
+            .await
+            .map_err(|_| Error::Timeout(limit))??;
+        Ok(report::finish(report, started.elapsed().as_secs_f64() * 1e3))
+    }
+
+    async fn report(&self, job: TestJob) -> Result<TestReport, Error> {
+        let (plan, other) = match self.plans(&job).await? {
+            Ok(plans) => plans,
+            Err(errors) => return Ok(report::refused(errors)),
+        };
+        let mut report = TestReport::default();
+        let refs = secret_refs(&job.config);
+        let secrets = self.open_secrets(&job, &refs, &mut report.warnings).await;
+        report.warnings.extend(check::missing_secrets(&refs, &secrets));
+        report.checks = check::run(&plan, &secrets, &self.clock, self.settings.check_timeout.get()).await;
+        if matches!(job.input, TestInput::Payload { .. }) {
+            check::excuse_missing_secrets(&mut report.checks);
+        }
+        let maker = EventMaker {
+            datasource: job.datasource,
+            clock: Arc::clone(&self.clock),
+        };
+        let events = match self.events(&job.input, &plan, &maker, secrets).await {
+            Ok(events) => events,
+            Err(error) => {
+                report.errors.push(error);
+                return Ok(report);
+            }
+        };
+        let count = events.len();
+        if let Some(warning) = short_sample(&job.input, count) {
+            report.warnings.push(warning);
+        }
+        let run_stored_tests = job.run_stored_tests;
+        let results = self.map(plan, other, events, maker, run_stored_tests).await?;
+        report::fill(&mut report, &job, results.tried, count, self.clock.now());
+        report.comparison = results.comparison;
+        report.tests = results.tests;
+        Ok(report)
+    }
+
+    /// Compiles the tried configuration and the compared one.
+    async fn plans(&self, job: &TestJob) -> Result<Result<(Plan, Option<Plan>), Vec<InputError>>, Error> {
+        let (connector, config) = (job.connector.clone(), job.config.clone());
+        let compared = job.compare_with.clone();
+        self.sandbox
+            .run(self.settings.job_timeout.get(), move || {
+                let plan = Plan::read(&connector, &config)?;
+                let other = compared.map(|config| Plan::read(&connector, &config)).transpose();
+                let other = other.map_err(|errors| {
+                    errors
+                        .into_iter()
+                        .map(|error| error.under("/compare_with"))
+                        .collect::<Vec<_>>()
+                })?;
+                Ok((plan, other))
+            })
+            .await
+    }
+
+    async fn open_secrets(&self, job: &TestJob, refs: &[SecretRef], warnings: &mut Vec<Warning>) -> Secrets {
+        let mut names: Vec<String> = refs.iter().map(|found| found.name.clone()).collect();
+        names.sort();
+        names.dedup();
+        match self.secrets.open(job, names).await {
+            Ok(secrets) => secrets,
+            Err(error) => {
+                tracing::warn!(datasource.id = %job.datasource, error = %error, "a test run has no secrets");
+                warnings.push(Warning {
+                    pointer: String::new(),
+                    code: "secrets_unavailable".to_owned(),
+                    message: format!("the secrets could not be opened: {error}"),
+                });
+                Secrets::none()
+            }
+        }
+    }
+
+    async fn events(
+        &self,
+        input: &TestInput,
+        plan: &Plan,
+        maker: &EventMaker,
+        secrets: Secrets,
+    ) -> Result<Vec<TestEvent>, InputError> {
+        match input {
+            TestInput::None => Ok(Vec::new()),
+            TestInput::Payload { body, content_type } => {
+                let limit = self.settings.max_payload;
+                if body.len() > limit {
+                    let detail = format!("a payload to test has at most {limit} bytes");
+                    return Err(InputError::new("/payload", "too_large", detail));
+                }
+                maker.of_body(
+                    plan,
+                    Bytes::copy_from_slice(body.as_bytes()),
+                    content_type.as_deref(),
+                )
+            }
+            TestInput::FetchSample { records } => {
+                let count = usize::try_from(*records).unwrap_or(usize::MAX).clamp(1, 1_000);
+                maker
+                    .sample(plan, secrets, count, self.settings.sample_timeout.get())
+                    .await
+            }
+        }
+    }
+
+    async fn map(
+        &self,
+        plan: Plan,
+        other: Option<Plan>,
+        events: Vec<TestEvent>,
+        maker: EventMaker,
+        run_stored_tests: bool,
+    ) -> Result<Results, Error> {
+        self.sandbox
+            .run(self.settings.job_timeout.get(), move || {
+                let tried = Mapped::of(&plan.mapping, &events);
+                let compared = other.map(|other| Mapped::of(&other.mapping, &events));
+                let comparison = compared.map(|compared| compare(&compared.objects, &tried.objects));
+                let tests = if run_stored_tests {
+                    stored::run(&plan, &maker)
+                } else {
+                    Vec::new()
+                };
+                Results {
+                    tried,
+                    comparison,
+                    tests,
+                }
+            })
+            .await
+    }
+}
+
+/// A sample that is smaller than asked for is no failure, but should not go unseen.
+fn short_sample(input: &TestInput, count: usize) -> Option<Warning> {
+    match input {
+        TestInput::FetchSample { records } if usize::try_from(*records).is_ok_and(|asked| count < asked) => {
+            let message = format!("{count} of {records} records came in time");
+            Some(Warning {
+                pointer: String::new(),
+                code: "sample_incomplete".to_owned(),
+                message,
+            })
+        }
+        _ => None,
+    }
+}

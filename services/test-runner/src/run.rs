@@ -1,0 +1,113 @@
+//! A test-runner from its start to its end.
+
+use std::{sync::Arc, time::Duration};
+
+use halcyon_bus::{Bus, InstanceKey, RemoteError, requests::RunTest, rpc::RequestContext};
+use halcyon_domain::{
+    clock::Clock,
+    id::InstanceId,
+    test_run::{TestJob, TestReport},
+};
+use halcyon_infra::{Check, Health, Metrics, Shutdown, set_parent};
+use tracing::Instrument;
+
+use crate::{Settings, job::Runner, report, secrets::Registry};
+
+/// What a message needs beside the report.
+const OVERHEAD: usize = 64 * 1024;
+/// How long to wait before a step of the start is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How often readiness is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What a test-runner works with.
+pub struct Context {
+    /// Its own connection to the bus.
+    pub bus: Bus,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where its check is shown.
+    pub health: Health,
+    /// Where its metrics are counted.
+    pub metrics: Metrics,
+}
+
+/// Answers `hc.svc.testrunner.run` until `shutdown` is triggered and the jobs under way are done.
+///
+/// # Errors
+/// The bus refuses the service.
+pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow::Result<()> {
+    let Context {
+        bus, clock, health, ..
+    } = ctx;
+    let ready = health.check("test-runner.bus");
+    let instance = InstanceId::generate();
+    let key = InstanceKey::generate();
+    let Some(registration) = shutdown.unless_triggered(registered(&bus, instance, &key)).await else {
+        return Ok(());
+    };
+    let registry = Registry {
+        bus: bus.clone(),
+        clock: Arc::clone(&clock),
+        instance,
+        key,
+        timeout: settings.secrets_timeout.get(),
+    };
+    let runner = Runner::new(settings, clock, Arc::new(registry));
+    let serving = bus
+        .serve("testrunner", env!("CARGO_PKG_VERSION"), "test runs")
+        .await?;
+    let limit = bus.max_payload().saturating_sub(OVERHEAD);
+    serving
+        .endpoint::<RunTest, _, _>(move |job, context| answer(runner.clone(), job, context, limit))
+        .await?;
+    tracing::info!(instance = %instance, "the test-runner is up");
+    let _: Option<()> = shutdown.unless_triggered(watch(&bus, &ready)).await;
+    serving.stop().await;
+    drop(registration);
+    tracing::info!(instance = %instance, "the test-runner is down");
+    Ok(())
+}
+
+/// Puts the public key where the registry finds it; waits for the registry to have made the bucket.
+async fn registered(
+    bus: &Bus,
+    instance: InstanceId,
+    key: &InstanceKey,
+) -> halcyon_bus::instances::InstanceRegistration {
+    loop {
+        match bus.register_instance(instance, key).await {
+            Ok(registration) => return registration,
+            Err(error) => {
+                tracing::debug!(error = %error, "the public key cannot be put on the bus yet");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn watch(bus: &Bus, ready: &Check) {
+    let mut interval = tokio::time::interval(LOOK);
+    loop {
+        interval.tick().await;
+        if bus.is_connected() {
+            ready.ready();
+        } else {
+            ready.failing("not connected");
+        }
+    }
+}
+
+async fn answer(
+    runner: Runner,
+    job: TestJob,
+    context: RequestContext,
+    limit: usize,
+) -> Result<TestReport, RemoteError> {
+    let span = tracing::info_span!("test run", datasource.id = %job.datasource);
+    if let Some(traceparent) = &context.traceparent {
+        set_parent(&span, traceparent);
+    }
+    let report = runner.run(job).instrument(span).await?;
+    Ok(report::fit(report, limit))
+}
