@@ -13,20 +13,36 @@ const TYPES: &[(&str, &str, &str)] = &[
     ("{json}", "jsonb", "TEXT"),
     // A table without row numbers has one tree instead of two: half the writing.
     ("{without_rowid}", "", "WITHOUT ROWID"),
-    ("{serial}", "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "INTEGER PRIMARY KEY AUTOINCREMENT"),
+    (
+        "{serial}",
+        "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        "INTEGER PRIMARY KEY AUTOINCREMENT",
+    ),
 ];
 
 fn translate(sql: &str, backend: DbBackend) -> String {
-    TYPES.iter().fold(sql.to_owned(), |sql, (name, postgres, sqlite)| {
-        sql.replace(name, if backend == DbBackend::Postgres { postgres } else { sqlite })
-    })
+    TYPES
+        .iter()
+        .fold(sql.to_owned(), |sql, (name, postgres, sqlite)| {
+            sql.replace(
+                name,
+                if backend == DbBackend::Postgres {
+                    postgres
+                } else {
+                    sqlite
+                },
+            )
+        })
 }
 
 /// Runs statements on either database.
 pub(crate) async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbErr> {
     let backend = manager.get_database_backend();
     for statement in statements {
-        manager.get_connection().execute_unprepared(&translate(statement, backend)).await?;
+        manager
+            .get_connection()
+            .execute_unprepared(&translate(statement, backend))
+            .await?;
     }
     Ok(())
 }
@@ -42,13 +58,20 @@ pub(crate) async fn run_on_sqlite(manager: &SchemaManager<'_>, statements: &[&st
 }
 
 async fn run_on(manager: &SchemaManager<'_>, backend: DbBackend, statements: &[&str]) -> Result<(), DbErr> {
-    if manager.get_database_backend() == backend { run(manager, statements).await } else { Ok(()) }
+    if manager.get_database_backend() == backend {
+        run(manager, statements).await
+    } else {
+        Ok(())
+    }
 }
 
 /// Drops tables, in the order given.
 pub(crate) async fn drop_tables(manager: &SchemaManager<'_>, tables: &[&str]) -> Result<(), DbErr> {
     for table in tables {
-        manager.get_connection().execute_unprepared(&format!("DROP TABLE {table}")).await?;
+        manager
+            .get_connection()
+            .execute_unprepared(&format!("DROP TABLE {table}"))
+            .await?;
     }
     Ok(())
 }

@@ -68,7 +68,13 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let tables = ["idempotency_keys", "role_bindings", "users", "projects", "organizations"];
+        let tables = [
+            "idempotency_keys",
+            "role_bindings",
+            "users",
+            "projects",
+            "organizations",
+        ];
         dialect::drop_tables(manager, &tables).await
     }
 

@@ -102,7 +102,12 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let tables = ["datasource_events", "datasource_state", "datasource_versions", "datasources"];
+        let tables = [
+            "datasource_events",
+            "datasource_state",
+            "datasource_versions",
+            "datasources",
+        ];
         dialect::drop_tables(manager, &tables).await
     }
 

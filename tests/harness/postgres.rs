@@ -204,9 +204,10 @@ impl Drop for Postgres {
     }
 }
 
-/// The folder with `initdb` and `postgres`: on PATH, else the newest of Debian's.
+/// The folder with all the programs that are needed: on PATH, else the newest of Debian's.
 fn programs() -> Result<PathBuf> {
-    let complete = |folder: &Path| folder.join("initdb").exists() && folder.join("postgres").exists();
+    let needed = ["initdb", "postgres", "psql", "pg_isready"];
+    let complete = |folder: &Path| needed.iter().all(|program| folder.join(program).exists());
     let path = env::var_os("PATH").unwrap_or_default();
     if let Some(folder) = env::split_paths(&path).find(|folder| complete(folder)) {
         return Ok(folder);

@@ -8,9 +8,7 @@ use halcyon_domain::{
     clock::Timestamp,
     id::{AuditEntryId, OrganizationId},
 };
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::{
     connection::WriteTx,
@@ -95,12 +93,17 @@ fn filtered(tenant: Tenant, filter: &AuditFilter) -> Condition {
         let id = actor.parse::<uuid::Uuid>().ok().map(|id| Column::ActorId.eq(id));
         Condition::any().add(Column::Actor.eq(actor)).add_option(id)
     });
-    let resource = filter.resource.as_deref().map(|resource| match resource.split_once(':') {
-        Some((kind, id)) => {
-            Condition::all().add(Column::ResourceKind.eq(kind)).add(Column::ResourceId.eq(id))
-        }
-        None => Condition::any().add(Column::ResourceKind.eq(resource)).add(Column::ResourceId.eq(resource)),
-    });
+    let resource = filter
+        .resource
+        .as_deref()
+        .map(|resource| match resource.split_once(':') {
+            Some((kind, id)) => Condition::all()
+                .add(Column::ResourceKind.eq(kind))
+                .add(Column::ResourceId.eq(id)),
+            None => Condition::any()
+                .add(Column::ResourceKind.eq(resource))
+                .add(Column::ResourceId.eq(resource)),
+        });
     Condition::all()
         .add(Column::OrganizationId.eq(tenant.uuid()))
         .add_option(actor)
@@ -126,7 +129,9 @@ impl<C: Connection> AuditTrail<'_, C> {
         request: &PageRequest,
     ) -> Result<Page<AuditLink>> {
         let select = Entity::find().filter(filtered(tenant, filter));
-        page::fetch(self.0, select, &SORTING, request).await?.try_map(|row| Ok(link(row)))
+        page::fetch(self.0, select, &SORTING, request)
+            .await?
+            .try_map(|row| Ok(link(row)))
     }
 
     /// The links after number `after`, oldest first, for verification and export.
@@ -174,7 +179,10 @@ impl AuditTrail<'_, WriteTx> {
             .limit(1)
             .one(&self.0.db())
             .await?;
-        Ok(row.map(|row| AuditHead { sequence: row.sequence, hash: row.hash }))
+        Ok(row.map(|row| AuditHead {
+            sequence: row.sequence,
+            hash: row.hash,
+        }))
     }
 
     /// Those of `ids` that are in the chain already.
@@ -213,7 +221,9 @@ impl AuditTrail<'_, WriteTx> {
                 resource_id: Set(entry.resource.id.as_deref().map(storable)),
                 body: Set(link.body.clone()),
             });
-            Entity::insert_many(rows).exec_without_returning(&self.0.db()).await?;
+            Entity::insert_many(rows)
+                .exec_without_returning(&self.0.db())
+                .await?;
         }
         Ok(())
     }

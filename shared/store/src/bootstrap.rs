@@ -48,7 +48,12 @@ impl Store {
     pub async fn bootstrap(&self, admin: &FirstAdmin, now: Timestamp) -> Result<Option<Bootstrapped>> {
         let tx = self.begin().await?;
         tx.lock("halcyon.bootstrap").await?;
-        if tx.users().count(AllTenants::because("the first start looks for any user")).await? > 0 {
+        if tx
+            .users()
+            .count(AllTenants::because("the first start looks for any user"))
+            .await?
+            > 0
+        {
             return Ok(None);
         }
         let made = Bootstrapped {
@@ -56,14 +61,31 @@ impl Store {
             project: ProjectId::generate(),
             admin: UserId::generate(),
         };
-        let Bootstrapped { organization, project, admin: user } = made;
+        let Bootstrapped {
+            organization,
+            project,
+            admin: user,
+        } = made;
         let stamp = (DEFAULT.to_owned(), now, now, 1);
         let (name, created_at, updated_at, revision) = stamp.clone();
         tx.organizations()
-            .insert(&Organization { id: organization, name, created_at, updated_at, revision })
+            .insert(&Organization {
+                id: organization,
+                name,
+                created_at,
+                updated_at,
+                revision,
+            })
             .await?;
         let (name, created_at, updated_at, revision) = stamp;
-        let project = Project { id: project, organization, name, created_at, updated_at, revision };
+        let project = Project {
+            id: project,
+            organization,
+            name,
+            created_at,
+            updated_at,
+            revision,
+        };
         tx.organizations().insert_project(&project).await?;
         let user = User {
             id: user,
@@ -80,7 +102,10 @@ impl Store {
             id: RoleBindingId::generate(),
             organization: None,
             user: user.id,
-            grant: Grant { role: Role::Admin, scope: Scope::Global },
+            grant: Grant {
+                role: Role::Admin,
+                scope: Scope::Global,
+            },
             created_at: now,
             created_by: None,
         };

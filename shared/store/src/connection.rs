@@ -42,12 +42,22 @@ impl Store {
             // The writer comes first: it makes the file and switches it to WAL.
             let writer = Database::connect(sqlite(settings, false)).await?;
             let reader = Database::connect(sqlite(settings, true)).await?;
-            Inner { reader, writer, deadline }
+            Inner {
+                reader,
+                writer,
+                deadline,
+            }
         } else {
             let pool = Database::connect(postgres(settings)).await?;
-            Inner { reader: pool.clone(), writer: pool, deadline }
+            Inner {
+                reader: pool.clone(),
+                writer: pool,
+                deadline,
+            }
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     /// Something to read from, outside any transaction.
@@ -66,7 +76,10 @@ impl Store {
             ..TransactionOptions::default()
         };
         let transaction = within(self.inner.deadline, self.inner.writer.begin_with_options(options)).await?;
-        Ok(WriteTx { transaction, deadline: self.inner.deadline })
+        Ok(WriteTx {
+            transaction,
+            deadline: self.inner.deadline,
+        })
     }
 
     /// Brings the schema up to date. Any number of processes may do so at once.
@@ -156,7 +169,10 @@ pub struct Read {
 
 impl Executes for Read {
     fn db(&self) -> Db<'_> {
-        Db { target: Target::Pool(&self.store.inner.reader), deadline: self.store.inner.deadline }
+        Db {
+            target: Target::Pool(&self.store.inner.reader),
+            deadline: self.store.inner.deadline,
+        }
     }
 }
 
@@ -169,7 +185,10 @@ pub struct WriteTx {
 
 impl Executes for WriteTx {
     fn db(&self) -> Db<'_> {
-        Db { target: Target::Transaction(&self.transaction), deadline: self.deadline }
+        Db {
+            target: Target::Transaction(&self.transaction),
+            deadline: self.deadline,
+        }
     }
 }
 
@@ -211,7 +230,11 @@ fn sqlite(settings: &StoreSettings, reader: bool) -> ConnectOptions {
         .max_connections(if reader { settings.max_connections } else { 1 })
         .min_connections(1)
         // Writers queue for the one connection as they would for the file's lock.
-        .acquire_timeout(if reader { settings.acquire_timeout.get() } else { busy })
+        .acquire_timeout(if reader {
+            settings.acquire_timeout.get()
+        } else {
+            busy
+        })
         .test_before_acquire(false)
         .idle_timeout(None::<Duration>)
         .max_lifetime(None::<Duration>)

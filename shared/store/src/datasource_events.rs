@@ -35,7 +35,11 @@ pub struct EventFilter {
     pub to: Option<Timestamp>,
 }
 
-const SORTING: Sorting<Column> = Sorting { fields: &[("at", Column::At)], default: "-at", id: Column::Id };
+const SORTING: Sorting<Column> = Sorting {
+    fields: &[("at", Column::At)],
+    default: "-at",
+    id: Column::Id,
+};
 
 fn event(row: Model) -> Result<DatasourceEvent> {
     Ok(DatasourceEvent {
@@ -71,7 +75,9 @@ impl<C: Connection> DatasourceEvents<'_, C> {
             .add_option(filter.kind.map(|kind| Column::Kind.eq(kind.as_str())))
             .add_option(filter.from.map(|from| Column::At.gte(from)))
             .add_option(filter.to.map(|to| Column::At.lt(to)));
-        page::fetch(self.0, Entity::find().filter(wanted), &SORTING, request).await?.try_map(event)
+        page::fetch(self.0, Entity::find().filter(wanted), &SORTING, request)
+            .await?
+            .try_map(event)
     }
 }
 
@@ -93,8 +99,13 @@ impl DatasourceEvents<'_, WriteTx> {
                 actor: Set(event.actor.clone()),
                 message: Set(storable(&event.message)),
             });
-            let known = OnConflict::columns([Column::Id, Column::At]).do_nothing().to_owned();
-            Entity::insert_many(rows).on_conflict(known).exec_without_returning(&self.0.db()).await?;
+            let known = OnConflict::columns([Column::Id, Column::At])
+                .do_nothing()
+                .to_owned();
+            Entity::insert_many(rows)
+                .on_conflict(known)
+                .exec_without_returning(&self.0.db())
+                .await?;
         }
         Ok(())
     }
@@ -131,7 +142,10 @@ impl DatasourceEvents<'_, WriteTx> {
 
 /// The bounds of the month that is `ahead` months after `now`'s, as Postgres reads them.
 fn month_of(now: Timestamp, ahead: u32) -> Result<(Bound, Bound)> {
-    let first = now.date_naive().with_day(1).and_then(|day| day.checked_add_months(Months::new(ahead)));
+    let first = now
+        .date_naive()
+        .with_day(1)
+        .and_then(|day| day.checked_add_months(Months::new(ahead)));
     let bounds = first.and_then(|from| Some((Bound(from), Bound(from.checked_add_months(Months::new(1))?))));
     bounds.ok_or_else(|| Error::internal("the clock is out of range"))
 }

@@ -119,7 +119,12 @@ fn filtered(tenant: Tenant, filter: &DatasourceFilter, backend: DbBackend) -> Co
         .add(Column::OrganizationId.eq(tenant.uuid()))
         .add(Column::DeletedAt.is_null())
         .add_option(filter.status.map(|status| Column::Status.eq(status.as_str())))
-        .add_option(filter.connector.as_deref().map(|connector| Column::Connector.eq(connector)))
+        .add_option(
+            filter
+                .connector
+                .as_deref()
+                .map(|connector| Column::Connector.eq(connector)),
+        )
         .add_option(filter.owner.as_deref().map(|owner| Column::Owner.eq(owner)))
         .add_option(filter.project.map(|project| Column::ProjectId.eq(project.0)))
         .add_option(filter.env.as_deref().map(|env| Column::Env.eq(env)));
@@ -133,8 +138,9 @@ fn filtered(tenant: Tenant, filter: &DatasourceFilter, backend: DbBackend) -> Co
         });
     }
     if let Some(q) = &filter.q {
-        let found =
-            Condition::any().add(page::contains(Column::Name, q)).add(page::contains(Column::Description, q));
+        let found = Condition::any()
+            .add(page::contains(Column::Name, q))
+            .add(page::contains(Column::Description, q));
         all = all.add(found);
     }
     if let Some(visible) = &filter.visible {
@@ -156,7 +162,11 @@ impl<C: Connection> Datasources<'_, C> {
     /// # Errors
     /// The database fails.
     pub async fn find(&self, tenant: Tenant, id: DatasourceId) -> Result<Option<Datasource>> {
-        select(tenant, id).one(&self.0.db()).await?.map(datasource).transpose()
+        select(tenant, id)
+            .one(&self.0.db())
+            .await?
+            .map(datasource)
+            .transpose()
     }
 
     /// A datasource that was not deleted, whoever's it is.
@@ -192,7 +202,9 @@ impl<C: Connection> Datasources<'_, C> {
         request: &PageRequest,
     ) -> Result<Page<Datasource>> {
         let select = Entity::find().filter(filtered(tenant, filter, self.0.db().get_database_backend()));
-        page::fetch(self.0, select, &SORTING, request).await?.try_map(datasource)
+        page::fetch(self.0, select, &SORTING, request)
+            .await?
+            .try_map(datasource)
     }
 
     /// All datasources that were not deleted, by identifier: the control plane reconciles all of them.
@@ -200,8 +212,15 @@ impl<C: Connection> Datasources<'_, C> {
     /// # Errors
     /// The database fails.
     pub async fn all(&self, _: AllTenants) -> Result<Vec<Datasource>> {
-        let found = Entity::find().filter(Column::DeletedAt.is_null()).order_by_asc(Column::Id);
-        found.all(&self.0.db()).await?.into_iter().map(datasource).collect()
+        let found = Entity::find()
+            .filter(Column::DeletedAt.is_null())
+            .order_by_asc(Column::Id);
+        found
+            .all(&self.0.db())
+            .await?
+            .into_iter()
+            .map(datasource)
+            .collect()
     }
 }
 
@@ -217,7 +236,12 @@ impl Datasources<'_, WriteTx> {
     /// # Errors
     /// The database fails.
     pub async fn lock(&self, tenant: Tenant, id: DatasourceId) -> Result<Option<Datasource>> {
-        select(tenant, id).lock(LockType::Update).one(&self.0.db()).await?.map(datasource).transpose()
+        select(tenant, id)
+            .lock(LockType::Update)
+            .one(&self.0.db())
+            .await?
+            .map(datasource)
+            .transpose()
     }
 
     /// Adds a datasource.
@@ -225,7 +249,9 @@ impl Datasources<'_, WriteTx> {
     /// # Errors
     /// [`Unique::DatasourceName`](crate::Unique::DatasourceName), or the database fails.
     pub async fn insert(&self, datasource: &Datasource) -> Result<()> {
-        Entity::insert(row(datasource)).exec_without_returning(&self.0.db()).await?;
+        Entity::insert(row(datasource))
+            .exec_without_returning(&self.0.db())
+            .await?;
         Ok(())
     }
 
@@ -236,7 +262,10 @@ impl Datasources<'_, WriteTx> {
     /// Not found, [`Unique::DatasourceName`](crate::Unique::DatasourceName), a stale revision, or the database
     /// fails.
     pub async fn update(&self, datasource: &Datasource) -> Result<Datasource> {
-        let written = Datasource { revision: datasource.revision + 1, ..datasource.clone() };
+        let written = Datasource {
+            revision: datasource.revision + 1,
+            ..datasource.clone()
+        };
         self.write(&written, None).await?;
         Ok(written)
     }
@@ -277,7 +306,12 @@ impl Datasources<'_, WriteTx> {
         if done.rows_affected > 0 {
             return Ok(());
         }
-        let current = self.find(tenant, datasource.id).await?.ok_or(Error::NotFound("datasource"))?;
-        Err(Error::StaleRevision { current: current.revision })
+        let current = self
+            .find(tenant, datasource.id)
+            .await?
+            .ok_or(Error::NotFound("datasource"))?;
+        Err(Error::StaleRevision {
+            current: current.revision,
+        })
     }
 }

@@ -38,9 +38,11 @@ pub(crate) async fn within<T>(
     deadline: Duration,
     work: impl Future<Output = Result<T, DbErr>>,
 ) -> Result<T, DbErr> {
-    tokio::time::timeout(deadline, work)
-        .await
-        .unwrap_or_else(|_| Err(DbErr::Conn(RuntimeErr::Internal("no answer within the deadline".to_owned()))))
+    tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| {
+        Err(DbErr::Conn(RuntimeErr::Internal(
+            "no answer within the deadline".to_owned(),
+        )))
+    })
 }
 
 macro_rules! forward {

@@ -137,10 +137,9 @@ enum Class {
 
 fn classify(error: &sqlx::Error) -> Class {
     match error {
-        sqlx::Error::Database(error) if error.is_unique_violation() => Class::Unique(unique_of(
-            error.constraint().unwrap_or_default(),
-            error.message(),
-        )),
+        sqlx::Error::Database(error) if error.is_unique_violation() => {
+            Class::Unique(unique_of(error.constraint().unwrap_or_default(), error.message()))
+        }
         sqlx::Error::Database(error) => classify_code(&error.code().unwrap_or_default()),
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
@@ -163,12 +162,16 @@ fn classify_code(code: &str) -> Class {
         _ if code.len() == 5 => {
             // connection exceptions; insufficient resources (disk full, out of memory, too many connections)
             let unavailable = code.starts_with("08") || code.starts_with("53");
-            return if unavailable { Class::Unavailable } else { Class::Internal };
+            return if unavailable {
+                Class::Unavailable
+            } else {
+                Class::Internal
+            };
         }
         _ => {}
     }
     match code.parse::<u32>().map(|code| code & 0xff) {
-        Ok(5 | 6) => Class::Contention,          // BUSY, LOCKED
+        Ok(5 | 6) => Class::Contention,             // BUSY, LOCKED
         Ok(7 | 10 | 13 | 14) => Class::Unavailable, // NOMEM, IOERR, FULL, CANTOPEN
         _ => Class::Internal,
     }
@@ -190,7 +193,10 @@ fn unique_of(constraint: &str, message: &str) -> Unique {
         ("audit_entries", Unique::AuditSequence),
     ];
     let primary = constraint.ends_with("_pkey") || message.ends_with(".id");
-    let table = TABLES.iter().find(|(table, _)| named(table)).map_or(Unique::Other, |(_, unique)| *unique);
+    let table = TABLES
+        .iter()
+        .find(|(table, _)| named(table))
+        .map_or(Unique::Other, |(_, unique)| *unique);
     match table {
         Unique::Key | Unique::AuditSequence => table,
         _ if primary => Unique::Other,

@@ -74,7 +74,9 @@ fn is(request: &KeptRequest) -> sea_orm::Condition {
 impl<C: Connection> IdempotencyKeys<'_, C> {
     async fn recall(&self, request: &KeptRequest) -> Result<Remembered> {
         let row = Entity::find().filter(is(request)).one(&self.0.db()).await?;
-        let Some(row) = row else { return Ok(Remembered::New) };
+        let Some(row) = row else {
+            return Ok(Remembered::New);
+        };
         if row.request_hash != request.hash {
             return Ok(Remembered::OtherRequest);
         }
@@ -82,7 +84,11 @@ impl<C: Connection> IdempotencyKeys<'_, C> {
             return Ok(Remembered::InFlight);
         };
         let status = u16::try_from(status).map_err(Error::internal)?;
-        Ok(Remembered::Answered(KeptAnswer { status, headers, body }))
+        Ok(Remembered::Answered(KeptAnswer {
+            status,
+            headers,
+            body,
+        }))
     }
 }
 
@@ -94,8 +100,16 @@ impl IdempotencyKeys<'_, WriteTx> {
     pub async fn begin(&self, request: &KeptRequest, now: Timestamp) -> Result<Remembered> {
         let stale = sea_orm::Condition::any()
             .add(Column::CreatedAt.lt(now - KEPT_FOR))
-            .add(Column::Status.is_null().and(Column::CreatedAt.lt(now - IN_FLIGHT_FOR)));
-        Entity::delete_many().filter(is(request)).filter(stale).exec(&self.0.db()).await?;
+            .add(
+                Column::Status
+                    .is_null()
+                    .and(Column::CreatedAt.lt(now - IN_FLIGHT_FOR)),
+            );
+        Entity::delete_many()
+            .filter(is(request))
+            .filter(stale)
+            .exec(&self.0.db())
+            .await?;
         let row = ActiveModel {
             organization_id: Set(request.organization.0),
             user_id: Set(request.user.0),
@@ -111,7 +125,11 @@ impl IdempotencyKeys<'_, WriteTx> {
             .on_conflict(OnConflict::columns(key).do_nothing().to_owned())
             .exec_without_returning(&self.0.db())
             .await?;
-        if inserted == 0 { self.recall(request).await } else { Ok(Remembered::New) }
+        if inserted == 0 {
+            self.recall(request).await
+        } else {
+            Ok(Remembered::New)
+        }
     }
 
     /// Keeps the answer.
@@ -134,7 +152,10 @@ impl IdempotencyKeys<'_, WriteTx> {
     /// # Errors
     /// The database fails.
     pub async fn forget(&self, request: &KeptRequest) -> Result<()> {
-        Entity::delete_many().filter(is(request)).exec(&self.0.db()).await?;
+        Entity::delete_many()
+            .filter(is(request))
+            .exec(&self.0.db())
+            .await?;
         Ok(())
     }
 
@@ -143,7 +164,10 @@ impl IdempotencyKeys<'_, WriteTx> {
     /// # Errors
     /// The database fails.
     pub async fn prune(&self, now: Timestamp) -> Result<()> {
-        Entity::delete_many().filter(Column::CreatedAt.lt(now - KEPT_FOR)).exec(&self.0.db()).await?;
+        Entity::delete_many()
+            .filter(Column::CreatedAt.lt(now - KEPT_FOR))
+            .exec(&self.0.db())
+            .await?;
         Ok(())
     }
 }

@@ -123,7 +123,9 @@ impl Keys<'_, WriteTx> {
             created_at: Set(key.created_at),
             retired_at: Set(key.retired_at),
         };
-        tenant_keys::Entity::insert(row).exec_without_returning(&self.0.db()).await?;
+        tenant_keys::Entity::insert(row)
+            .exec_without_returning(&self.0.db())
+            .await?;
         Ok(())
     }
 
@@ -141,7 +143,9 @@ impl Keys<'_, WriteTx> {
             created_at: Set(key.created_at),
             retired_at: Set(key.retired_at),
         };
-        signing_keys::Entity::insert(row).exec_without_returning(&self.0.db()).await?;
+        signing_keys::Entity::insert(row)
+            .exec_without_returning(&self.0.db())
+            .await?;
         Ok(())
     }
 

@@ -4,9 +4,7 @@ use halcyon_domain::{
     clock::Timestamp,
     id::{OrganizationId, ProjectId},
 };
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, sea_query::Expr,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, sea_query::Expr};
 
 use crate::{
     connection::WriteTx,
@@ -94,7 +92,9 @@ impl<C: Connection> Organizations<'_, C> {
     /// # Errors
     /// The database fails.
     pub async fn find(&self, tenant: Tenant) -> Result<Option<Organization>> {
-        let row = organizations::Entity::find_by_id(tenant.uuid()).one(&self.0.db()).await?;
+        let row = organizations::Entity::find_by_id(tenant.uuid())
+            .one(&self.0.db())
+            .await?;
         Ok(row.map(Organization::from))
     }
 
@@ -141,7 +141,9 @@ impl<C: Connection> Organizations<'_, C> {
     /// The page cannot be had, or the database fails.
     pub async fn projects(&self, tenant: Tenant, request: &PageRequest) -> Result<Page<Project>> {
         let select = projects::Entity::find().filter(projects::Column::OrganizationId.eq(tenant.uuid()));
-        page::fetch(self.0, select, &PROJECT_SORTING, request).await?.try_map(|row| Ok(row.into()))
+        page::fetch(self.0, select, &PROJECT_SORTING, request)
+            .await?
+            .try_map(|row| Ok(row.into()))
     }
 }
 
@@ -158,7 +160,9 @@ impl Organizations<'_, WriteTx> {
             updated_at: Set(organization.updated_at),
             revision: Set(organization.revision),
         };
-        organizations::Entity::insert(row).exec_without_returning(&self.0.db()).await?;
+        organizations::Entity::insert(row)
+            .exec_without_returning(&self.0.db())
+            .await?;
         Ok(())
     }
 
@@ -175,7 +179,9 @@ impl Organizations<'_, WriteTx> {
             updated_at: Set(project.updated_at),
             revision: Set(project.revision),
         };
-        projects::Entity::insert(row).exec_without_returning(&self.0.db()).await?;
+        projects::Entity::insert(row)
+            .exec_without_returning(&self.0.db())
+            .await?;
         Ok(())
     }
 
@@ -200,9 +206,14 @@ impl Organizations<'_, WriteTx> {
             .filter(projects::Column::Revision.eq(revision))
             .exec(&self.0.db())
             .await?;
-        let project = self.project(tenant, id).await?.ok_or(Error::NotFound("project"))?;
+        let project = self
+            .project(tenant, id)
+            .await?
+            .ok_or(Error::NotFound("project"))?;
         if done.rows_affected == 0 {
-            return Err(Error::StaleRevision { current: project.revision });
+            return Err(Error::StaleRevision {
+                current: project.revision,
+            });
         }
         Ok(project)
     }

@@ -112,7 +112,12 @@ fn message(row: Model) -> Result<OutboxMessage> {
             aggregate: row.aggregate,
             datasource: row.datasource_id.map(DatasourceId),
             body: row.body,
-            trace: row.trace.as_deref().map(document).transpose()?.unwrap_or_default(),
+            trace: row
+                .trace
+                .as_deref()
+                .map(document)
+                .transpose()?
+                .unwrap_or_default(),
             created_at: row.created_at,
         },
     })
@@ -128,7 +133,11 @@ impl<C: Connection> Outbox<'_, C> {
     /// # Errors
     /// The database fails.
     pub async fn next(&self, _: AllTenants, limit: u64) -> Result<Vec<OutboxMessage>> {
-        let rows = Entity::find().order_by_asc(Column::Position).limit(limit).all(&self.0.db()).await?;
+        let rows = Entity::find()
+            .order_by_asc(Column::Position)
+            .limit(limit)
+            .all(&self.0.db())
+            .await?;
         rows.into_iter().map(message).collect()
     }
 
@@ -148,7 +157,11 @@ impl Outbox<'_, WriteTx> {
     /// The database fails.
     pub async fn append(&self, tenant: Tenant, messages: &[NewMessage]) -> Result<()> {
         for message in messages {
-            let trace = if message.trace.is_empty() { None } else { Some(text(&message.trace)?) };
+            let trace = if message.trace.is_empty() {
+                None
+            } else {
+                Some(text(&message.trace)?)
+            };
             let row = ActiveModel {
                 position: sea_orm::NotSet,
                 id: Set(message.id.0),

@@ -30,7 +30,11 @@ pub struct PageRequest {
 
 impl Default for PageRequest {
     fn default() -> Self {
-        Self { limit: 50, cursor: None, sort: None }
+        Self {
+            limit: 50,
+            cursor: None,
+            sort: None,
+        }
     }
 }
 
@@ -50,7 +54,10 @@ impl<T> Page<T> {
     /// The first that `f` gives.
     pub fn try_map<U, E>(self, f: impl FnMut(T) -> Result<U, E>) -> Result<Page<U>, E> {
         let items = self.items.into_iter().map(f).collect::<Result<_, E>>()?;
-        Ok(Page { items, next_cursor: self.next_cursor })
+        Ok(Page {
+            items,
+            next_cursor: self.next_cursor,
+        })
     }
 }
 
@@ -98,9 +105,9 @@ impl Key {
 
     fn value(self) -> Result<Value> {
         Ok(match self {
-            Self::Time(micros) => {
-                DateTime::from_timestamp_micros(micros).ok_or_else(|| invalid("cursor", "not one of ours"))?.into()
-            }
+            Self::Time(micros) => DateTime::from_timestamp_micros(micros)
+                .ok_or_else(|| invalid("cursor", "not one of ours"))?
+                .into(),
             Self::Text(text) => text.into(),
             Self::Number(number) => number.into(),
             Self::Uuid(id) => id.into(),
@@ -109,11 +116,16 @@ impl Key {
 }
 
 fn invalid(parameter: &'static str, detail: impl Into<String>) -> Error {
-    Error::InvalidPage { parameter, detail: detail.into() }
+    Error::InvalidPage {
+        parameter,
+        detail: detail.into(),
+    }
 }
 
 fn decode(cursor: &str) -> Result<Cursor> {
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| invalid("cursor", "not one of ours"))?;
+    let bytes = URL_SAFE_NO_PAD
+        .decode(cursor)
+        .map_err(|_| invalid("cursor", "not one of ours"))?;
     serde_json::from_slice(&bytes).map_err(|_| invalid("cursor", "not one of ours"))
 }
 
@@ -141,7 +153,9 @@ where
         return Err(invalid("sort", format!("must be one of {}", known.join(", "))));
     };
     let order = if descending { Order::Desc } else { Order::Asc };
-    let mut select = select.order_by(*column, order.clone()).order_by(sorting.id, order);
+    let mut select = select
+        .order_by(*column, order.clone())
+        .order_by(sorting.id, order);
     if let Some(cursor) = &request.cursor {
         let cursor = decode(cursor)?;
         if cursor.sort != sort {
@@ -152,7 +166,10 @@ where
         select = select.filter(if descending { row.lt(last) } else { row.gt(last) });
     }
     let limit = request.limit as usize;
-    let mut items = select.limit(u64::from(request.limit) + 1).all(&connection.db()).await?;
+    let mut items = select
+        .limit(u64::from(request.limit) + 1)
+        .all(&connection.db())
+        .await?;
     let more = items.len() > limit;
     items.truncate(limit);
     let next_cursor = match items.last().filter(|_| more) {

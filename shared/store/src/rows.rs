@@ -45,7 +45,8 @@ pub(crate) fn storable(text: &str) -> String {
 /// A time as both databases can keep and sort it: years 0 to 9999, microseconds.
 pub(crate) fn storable_time(time: Timestamp) -> Timestamp {
     let day = |year, month, day| NaiveDate::from_ymd_opt(year, month, day).unwrap_or_default();
-    let at = |date: NaiveDate| DateTime::from_naive_utc_and_offset(date.and_time(NaiveTime::MIN), chrono::Utc);
+    let at =
+        |date: NaiveDate| DateTime::from_naive_utc_and_offset(date.and_time(NaiveTime::MIN), chrono::Utc);
     truncate(time.clamp(at(day(1, 1, 1)), at(day(9999, 12, 31))))
 }
 
@@ -55,8 +56,14 @@ mod tests {
 
     #[test]
     fn times_out_of_range_are_moved_into_it() {
-        assert_eq!(storable_time(Timestamp::MAX_UTC).to_rfc3339(), "9999-12-31T00:00:00+00:00");
-        assert_eq!(storable_time(Timestamp::MIN_UTC).to_rfc3339(), "0001-01-01T00:00:00+00:00");
+        assert_eq!(
+            storable_time(Timestamp::MAX_UTC).to_rfc3339(),
+            "9999-12-31T00:00:00+00:00"
+        );
+        assert_eq!(
+            storable_time(Timestamp::MIN_UTC).to_rfc3339(),
+            "0001-01-01T00:00:00+00:00"
+        );
     }
 
     #[test]

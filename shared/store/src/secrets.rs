@@ -112,7 +112,9 @@ fn meta(row: MetaRow) -> Result<SecretMeta> {
 }
 
 fn stored(row: Model) -> Result<StoredSecret> {
-    let Model { key_id, ciphertext, .. } = row;
+    let Model {
+        key_id, ciphertext, ..
+    } = row;
     let meta = meta(MetaRow {
         id: row.id,
         organization_id: row.organization_id,
@@ -125,7 +127,11 @@ fn stored(row: Model) -> Result<StoredSecret> {
         rotated_at: row.rotated_at,
         expires_at: row.expires_at,
     })?;
-    Ok(StoredSecret { meta, key_id, ciphertext })
+    Ok(StoredSecret {
+        meta,
+        key_id,
+        ciphertext,
+    })
 }
 
 fn of(tenant: Tenant, datasource: DatasourceId) -> Select<Entity> {

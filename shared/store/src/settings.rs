@@ -62,7 +62,16 @@ mod tests {
     #[test]
     fn a_password_is_not_shown() {
         let url = "postgres://user:p@ss@host/db".to_owned();
-        let shown = format!("{:?}", StoreSettings { url, ..StoreSettings::default() });
-        assert!(shown.contains("postgres://[REDACTED]@host/db") && !shown.contains("p@ss"), "{shown}");
+        let shown = format!(
+            "{:?}",
+            StoreSettings {
+                url,
+                ..StoreSettings::default()
+            }
+        );
+        assert!(
+            shown.contains("postgres://[REDACTED]@host/db") && !shown.contains("p@ss"),
+            "{shown}"
+        );
     }
 }

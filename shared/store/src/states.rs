@@ -113,7 +113,9 @@ impl<C: Connection> States<'_, C> {
             .filter(Column::OrganizationId.eq(tenant.uuid()))
             .filter(Column::DatasourceId.is_in(datasources.iter().map(|id| id.0)));
         let rows = select.all(&self.0.db()).await?;
-        rows.into_iter().map(|row| Ok((DatasourceId(row.datasource_id), record(row)?))).collect()
+        rows.into_iter()
+            .map(|row| Ok((DatasourceId(row.datasource_id), record(row)?)))
+            .collect()
     }
 
     /// The states of all datasources: the control plane reconciles all of them.
@@ -121,7 +123,10 @@ impl<C: Connection> States<'_, C> {
     /// # Errors
     /// The database fails.
     pub async fn all(&self, _: AllTenants) -> Result<Vec<StateRecord>> {
-        let rows = Entity::find().order_by_asc(Column::DatasourceId).all(&self.0.db()).await?;
+        let rows = Entity::find()
+            .order_by_asc(Column::DatasourceId)
+            .all(&self.0.db())
+            .await?;
         rows.into_iter().map(record).collect()
     }
 }
@@ -135,12 +140,17 @@ impl States<'_, WriteTx> {
         let columns = Column::iter().filter(|column| !matches!(column, Column::DatasourceId));
         let newer = OnConflict::column(Column::DatasourceId)
             .update_columns(columns)
-            .action_and_where(sea_orm::sea_query::Expr::cust("datasource_state.epoch <= excluded.epoch"))
+            .action_and_where(sea_orm::sea_query::Expr::cust(
+                "datasource_state.epoch <= excluded.epoch",
+            ))
             .to_owned();
         let mut records: Vec<_> = records.iter().collect();
         records.sort_by_key(|record| record.datasource);
         for chunk in records.chunks(1_000) {
-            let rows = chunk.iter().map(|record| row(record)).collect::<Result<Vec<_>>>()?;
+            let rows = chunk
+                .iter()
+                .map(|record| row(record))
+                .collect::<Result<Vec<_>>>()?;
             Entity::insert_many(rows)
                 .on_conflict(newer.clone())
                 .exec_without_returning(&self.0.db())

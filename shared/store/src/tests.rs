@@ -2,11 +2,14 @@
 
 mod access;
 mod datasources;
+mod faults;
 mod journal;
 mod ontology;
+mod outcomes;
 mod schema;
+mod versions;
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use chrono::TimeDelta;
 use halcyon_domain::{
@@ -53,15 +56,25 @@ impl Fixture {
         };
         let store = Store::connect(&settings).await.unwrap();
         store.migrate().await.unwrap();
-        Self { store, settings, _folder: folder, _server: server }
+        Self {
+            store,
+            settings,
+            _folder: folder,
+            _server: server,
+        }
     }
 
     /// A new organisation.
     pub(crate) async fn tenant(&self, name: &str) -> Tenant {
         let id = OrganizationId::generate();
         let tx = self.store.begin().await.unwrap();
-        let organization =
-            Organization { id, name: name.into(), created_at: at(0), updated_at: at(0), revision: 1 };
+        let organization = Organization {
+            id,
+            name: name.into(),
+            created_at: at(0),
+            updated_at: at(0),
+            revision: 1,
+        };
         tx.organizations().insert(&organization).await.unwrap();
         tx.commit().await.unwrap();
         Tenant(id)
@@ -69,9 +82,11 @@ impl Fixture {
 }
 
 /// Runs a test on both databases.
-pub(crate) async fn on_both<F: Future<Output = ()>>(test: impl Fn(Fixture) -> F) {
-    test(Fixture::sqlite().await).await;
-    test(Fixture::postgres().await).await;
+pub(crate) async fn on_both<F: Future<Output = ()>>(test: impl Fn(Arc<Fixture>) -> F) {
+    for fixture in [Fixture::sqlite().await, Fixture::postgres().await] {
+        let fixture = Arc::new(fixture);
+        test(Arc::clone(&fixture)).await;
+    }
 }
 
 /// Seconds after a fixed time.

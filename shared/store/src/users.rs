@@ -54,7 +54,9 @@ pub struct Credentials {
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,7 +94,10 @@ impl From<users::Model> for User {
 
 impl From<users::Model> for Credentials {
     fn from(mut row: users::Model) -> Self {
-        Self { password_hash: row.password_hash.take(), user: row.into() }
+        Self {
+            password_hash: row.password_hash.take(),
+            user: row.into(),
+        }
     }
 }
 
@@ -138,7 +143,10 @@ impl<C: Connection> Users<'_, C> {
     /// # Errors
     /// The database fails.
     pub async fn find(&self, tenant: Tenant, id: UserId) -> Result<Option<User>> {
-        Ok(self.credentials(tenant, id).await?.map(|credentials| credentials.user))
+        Ok(self
+            .credentials(tenant, id)
+            .await?
+            .map(|credentials| credentials.user))
     }
 
     /// A user of the organisation, with their password's hash.
@@ -175,7 +183,9 @@ impl<C: Connection> Users<'_, C> {
                 .add(page::contains(users::Column::Name, q));
             select = select.filter(found);
         }
-        page::fetch(self.0, select, &SORTING, request).await?.try_map(|row| Ok(row.into()))
+        page::fetch(self.0, select, &SORTING, request)
+            .await?
+            .try_map(|row| Ok(row.into()))
     }
 
     /// How many users there are.
@@ -226,7 +236,9 @@ impl<C: Connection> Users<'_, C> {
         if let Some(user) = user {
             select = select.filter(role_bindings::Column::UserId.eq(user.0));
         }
-        page::fetch(self.0, select, &BINDING_SORTING, request).await?.try_map(binding)
+        page::fetch(self.0, select, &BINDING_SORTING, request)
+            .await?
+            .try_map(binding)
     }
 }
 
@@ -247,7 +259,9 @@ impl Users<'_, WriteTx> {
             updated_at: Set(user.updated_at),
             revision: Set(user.revision),
         };
-        users::Entity::insert(row).exec_without_returning(&self.0.db()).await?;
+        users::Entity::insert(row)
+            .exec_without_returning(&self.0.db())
+            .await?;
         Ok(())
     }
 
@@ -275,7 +289,9 @@ impl Users<'_, WriteTx> {
             .await?;
         let current = self.find(tenant, user.id).await?.ok_or(Error::NotFound("user"))?;
         if done.rows_affected == 0 {
-            return Err(Error::StaleRevision { current: current.revision });
+            return Err(Error::StaleRevision {
+                current: current.revision,
+            });
         }
         Ok(current)
     }
@@ -309,7 +325,9 @@ impl Users<'_, WriteTx> {
             created_at: Set(binding.created_at),
             created_by: Set(binding.created_by.map(|id| id.0)),
         };
-        role_bindings::Entity::insert(row).exec_without_returning(&self.0.db()).await?;
+        role_bindings::Entity::insert(row)
+            .exec_without_returning(&self.0.db())
+            .await?;
         Ok(())
     }
 

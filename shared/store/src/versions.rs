@@ -125,8 +125,11 @@ impl<C: Connection> Versions<'_, C> {
     /// # Errors
     /// The database fails.
     pub async fn next_number(&self, tenant: Tenant, datasource: DatasourceId) -> Result<u32> {
-        let newest =
-            of(tenant, datasource).order_by_desc(Column::Number).limit(1).one(&self.0.db()).await?;
+        let newest = of(tenant, datasource)
+            .order_by_desc(Column::Number)
+            .limit(1)
+            .one(&self.0.db())
+            .await?;
         newest.map_or(Ok(1), |row| Ok(number(row.number)? + 1))
     }
 
@@ -145,7 +148,9 @@ impl<C: Connection> Versions<'_, C> {
         if let Some(state) = state {
             select = select.filter(Column::State.eq(state.as_str()));
         }
-        page::fetch(self.0, select, &SORTING, request).await?.try_map(record)
+        page::fetch(self.0, select, &SORTING, request)
+            .await?
+            .try_map(record)
     }
 }
 
@@ -155,7 +160,9 @@ impl Versions<'_, WriteTx> {
     /// # Errors
     /// [`Unique::Version`](crate::Unique::Version), or the database fails.
     pub async fn insert(&self, tenant: Tenant, record: &VersionRecord) -> Result<()> {
-        Entity::insert(row(tenant, record)?).exec_without_returning(&self.0.db()).await?;
+        Entity::insert(row(tenant, record)?)
+            .exec_without_returning(&self.0.db())
+            .await?;
         Ok(())
     }
 
@@ -166,7 +173,10 @@ impl Versions<'_, WriteTx> {
     /// Not found, a stale revision, or the database fails.
     pub async fn update(&self, tenant: Tenant, record: &VersionRecord) -> Result<()> {
         let done = Entity::update_many()
-            .set(ActiveModel { id: sea_orm::NotSet, ..row(tenant, record)? })
+            .set(ActiveModel {
+                id: sea_orm::NotSet,
+                ..row(tenant, record)?
+            })
             .filter(Column::Id.eq(record.id.0))
             .filter(Column::OrganizationId.eq(tenant.uuid()))
             .filter(Column::DatasourceId.eq(record.datasource.0))
@@ -177,8 +187,10 @@ impl Versions<'_, WriteTx> {
             return Ok(());
         }
         let current = self.find(tenant, record.datasource, record.number).await?;
-        Err(current.map_or(Error::NotFound("version"), |current| Error::StaleRevision {
-            current: current.revision,
-        }))
+        Err(
+            current.map_or(Error::NotFound("version"), |current| Error::StaleRevision {
+                current: current.revision,
+            }),
+        )
     }
 }

@@ -1,5 +1,8 @@
 //! The tables as sea-orm sees them. Nothing outside this crate can name them.
-#![expect(unreachable_pub, reason = "sea-orm's derives want public items; the modules are private")]
+#![expect(
+    unreachable_pub,
+    reason = "sea-orm's derives want public items; the modules are private"
+)]
 
 pub(crate) mod alerts;
 pub(crate) mod audit_entries;

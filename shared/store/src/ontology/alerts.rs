@@ -66,7 +66,11 @@ impl ObjectTable for Alerts {
         let Identity::Alert { external_id } = &object.identity else {
             return Err(Error::internal("not an alert"));
         };
-        let Documents { fields, stamps, provenance } = object.documents()?;
+        let Documents {
+            fields,
+            stamps,
+            provenance,
+        } = object.documents()?;
         Ok(ActiveModel {
             id: Set(object.id.0),
             organization_id: Set(object.organization.0),
@@ -86,12 +90,24 @@ impl ObjectTable for Alerts {
     }
 
     fn merged(row: Model) -> Result<Merged> {
-        let Model { fields, stamps, provenance, .. } = row;
-        let (fields, provenance) = Documents { fields, stamps, provenance }.read()?;
+        let Model {
+            fields,
+            stamps,
+            provenance,
+            ..
+        } = row;
+        let (fields, provenance) = Documents {
+            fields,
+            stamps,
+            provenance,
+        }
+        .read()?;
         Ok(Merged {
             id: ObjectId(row.id),
             organization: OrganizationId(row.organization_id),
-            identity: Identity::Alert { external_id: row.external_id },
+            identity: Identity::Alert {
+                external_id: row.external_id,
+            },
             fields,
             provenance,
             first_seen: row.first_seen,
@@ -133,12 +149,18 @@ impl<C: Connection> Ontology<'_, C> {
         let wanted = Condition::all()
             .add(Column::OrganizationId.eq(tenant.uuid()))
             .add_option(filter.datasource.map(|id| Column::DatasourceId.eq(id.0)))
-            .add_option(filter.severity.map(|severity| Column::Severity.eq(severity.as_str())))
+            .add_option(
+                filter
+                    .severity
+                    .map(|severity| Column::Severity.eq(severity.as_str())),
+            )
             .add_option(filter.status.map(|status| Column::Status.eq(status.as_str())))
             .add_option(filter.external_id.as_deref().map(|id| Column::ExternalId.eq(id)))
             .add_option(filter.from.map(|from| Column::Time.gte(from)))
             .add_option(filter.to.map(|to| Column::Time.lt(to)))
             .add_option(found);
-        page::fetch(self.0, Entity::find().filter(wanted), &SORTING, request).await?.try_map(stored)
+        page::fetch(self.0, Entity::find().filter(wanted), &SORTING, request)
+            .await?
+            .try_map(stored)
     }
 }

@@ -62,7 +62,13 @@ impl Ontology<'_, WriteTx> {
         for (outcome, record) in admitted {
             batch.add(outcome, record);
         }
-        let Batch { entities, stubs, alerts, relationships, .. } = batch.finish();
+        let Batch {
+            entities,
+            stubs,
+            alerts,
+            relationships,
+            ..
+        } = batch.finish();
         write::<Entities>(tx, entities, stubs, &mut applied.objects).await?;
         write::<Alerts>(tx, alerts, BTreeMap::new(), &mut applied.objects).await?;
         write::<Relationships>(tx, relationships, BTreeMap::new(), &mut applied.objects).await?;

@@ -51,7 +51,10 @@ impl Batch {
             self.stub(outcome, &link.source, record, object);
             self.stub(outcome, &link.target, record, object);
         }
-        self.touched.entry(id).or_default().insert((outcome.event.clone(), outcome.attempt));
+        self.touched
+            .entry(id)
+            .or_default()
+            .insert((outcome.event.clone(), outcome.attempt));
         let objects = match object.kind() {
             ObjectKind::Alert => &mut self.alerts,
             ObjectKind::Entity => &mut self.entities,
@@ -83,7 +86,10 @@ impl Batch {
         self.stubs.entry(id).or_insert_with(|| Merged {
             id,
             organization: outcome.organization,
-            identity: Identity::Entity { kind: storable(&end.kind), key: storable(&end.key) },
+            identity: Identity::Entity {
+                kind: storable(&end.kind),
+                key: storable(&end.key),
+            },
             fields: MergedFields::default(),
             provenance: vec![provenance(outcome)],
             first_seen: seen,
@@ -103,12 +109,18 @@ fn provenance(outcome: &EventOutcome) -> Provenance {
 }
 
 fn identity(outcome: &EventOutcome, object: &OntologyObject) -> Identity {
-    let end = |end: &End| End { kind: storable(&end.kind), key: storable(&end.key) };
+    let end = |end: &End| End {
+        kind: storable(&end.kind),
+        key: storable(&end.key),
+    };
     match object {
-        OntologyObject::Alert(alert) => Identity::Alert { external_id: storable(&alert.external_id) },
-        OntologyObject::Entity(entity) => {
-            Identity::Entity { kind: storable(&entity.kind), key: storable(&entity.key) }
-        }
+        OntologyObject::Alert(alert) => Identity::Alert {
+            external_id: storable(&alert.external_id),
+        },
+        OntologyObject::Entity(entity) => Identity::Entity {
+            kind: storable(&entity.kind),
+            key: storable(&entity.key),
+        },
         OntologyObject::Relationship(link) => Identity::Relationship {
             kind: storable(&link.kind),
             source: end(&link.source),

@@ -4,8 +4,8 @@
 //! prepared statements hold them all.
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn, QueryFilter, QueryOrder,
-    QuerySelect, Value,
+    ActiveModelTrait, ColumnTrait, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn, QueryFilter,
+    QueryOrder, QuerySelect, Value,
     sea_query::{LockType, OnConflict},
 };
 
@@ -33,7 +33,11 @@ pub(crate) trait ObjectTable {
 /// Cuts `rows` into pieces whose sizes are powers of two.
 pub(crate) fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
-        let size = rows.len().min(MOST).checked_ilog2().map(|exponent| 1_usize << exponent)?;
+        let size = rows
+            .len()
+            .min(MOST)
+            .checked_ilog2()
+            .map(|exponent| 1_usize << exponent)?;
         let (piece, rest) = rows.split_at(size);
         rows = rest;
         Some(piece)
@@ -74,7 +78,9 @@ where
     A: ActiveModelTrait<Entity = E> + Send,
 {
     for piece in pieces(rows) {
-        let inserted = E::insert_many(piece.iter().cloned()).exec_without_returning(&tx.db()).await;
+        let inserted = E::insert_many(piece.iter().cloned())
+            .exec_without_returning(&tx.db())
+            .await;
         inserted.map_err(Error::contended)?;
     }
     Ok(())
@@ -89,7 +95,10 @@ pub(crate) async fn replace<T: ObjectTable>(tx: &WriteTx, objects: &[&Merged]) -
         .filter(|column| !key.iter().any(|key| key.as_str() == column.as_str()));
     let existing = OnConflict::columns(key.clone()).update_columns(others).to_owned();
     for piece in pieces(objects) {
-        let rows = piece.iter().map(|object| T::row(object)).collect::<Result<Vec<_>>>()?;
+        let rows = piece
+            .iter()
+            .map(|object| T::row(object))
+            .collect::<Result<Vec<_>>>()?;
         let insert = T::Entity::insert_many(rows).on_conflict(existing.clone());
         insert.exec_without_returning(&tx.db()).await?;
     }

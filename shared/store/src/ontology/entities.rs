@@ -63,7 +63,11 @@ impl ObjectTable for Entities {
         let Identity::Entity { kind, key } = &object.identity else {
             return Err(Error::internal("not an entity"));
         };
-        let Documents { fields, stamps, provenance } = object.documents()?;
+        let Documents {
+            fields,
+            stamps,
+            provenance,
+        } = object.documents()?;
         Ok(ActiveModel {
             id: Set(object.id.0),
             organization_id: Set(object.organization.0),
@@ -81,12 +85,25 @@ impl ObjectTable for Entities {
     }
 
     fn merged(row: Model) -> Result<Merged> {
-        let Model { fields, stamps, provenance, .. } = row;
-        let (fields, provenance) = Documents { fields, stamps, provenance }.read()?;
+        let Model {
+            fields,
+            stamps,
+            provenance,
+            ..
+        } = row;
+        let (fields, provenance) = Documents {
+            fields,
+            stamps,
+            provenance,
+        }
+        .read()?;
         Ok(Merged {
             id: ObjectId(row.id),
             organization: OrganizationId(row.organization_id),
-            identity: Identity::Entity { kind: row.kind, key: row.key },
+            identity: Identity::Entity {
+                kind: row.kind,
+                key: row.key,
+            },
             fields,
             provenance,
             first_seen: row.first_seen,
@@ -132,7 +149,9 @@ impl<C: Connection> Ontology<'_, C> {
         request: &PageRequest,
     ) -> Result<Page<StoredObject>> {
         let found = filter.q.as_deref().map(|q| {
-            Condition::any().add(page::contains(Column::Name, q)).add(page::contains(Column::Key, q))
+            Condition::any()
+                .add(page::contains(Column::Name, q))
+                .add(page::contains(Column::Key, q))
         });
         let wanted = Condition::all()
             .add(Column::OrganizationId.eq(tenant.uuid()))
@@ -140,6 +159,8 @@ impl<C: Connection> Ontology<'_, C> {
             .add_option(filter.datasource.map(|id| Column::DatasourceId.eq(id.0)))
             .add_option(keyed(tenant, filter))
             .add_option(found);
-        page::fetch(self.0, Entity::find().filter(wanted), &SORTING, request).await?.try_map(stored)
+        page::fetch(self.0, Entity::find().filter(wanted), &SORTING, request)
+            .await?
+            .try_map(stored)
     }
 }

@@ -83,9 +83,10 @@ pub(super) async fn admit<'o>(
     let mut rows = Vec::new();
     for outcome in outcomes {
         let key = (outcome.datasource, outcome.event.clone(), outcome.attempt);
-        let entry = decided
-            .entry(key)
-            .or_insert_with(|| Decided { version: outcome.version, records: HashSet::new() });
+        let entry = decided.entry(key).or_insert_with(|| Decided {
+            version: outcome.version,
+            records: HashSet::new(),
+        });
         if entry.version != outcome.version {
             applied.superseded += 1;
             applied.duplicates += outcome.records.len() as u64;
@@ -109,7 +110,12 @@ pub(super) async fn admit<'o>(
 
 fn key_of(row: &ActiveModel) -> (&str, uuid::Uuid, i64, i64) {
     let (event, datasource) = (row.event_id.as_ref(), row.datasource_id.as_ref());
-    (event, *datasource, *row.attempt.as_ref(), *row.record_index.as_ref())
+    (
+        event,
+        *datasource,
+        *row.attempt.as_ref(),
+        *row.record_index.as_ref(),
+    )
 }
 
 async fn known(tx: &WriteTx, outcomes: &[EventOutcome]) -> Result<HashMap<Key, Decided>> {
@@ -117,11 +123,21 @@ async fn known(tx: &WriteTx, outcomes: &[EventOutcome]) -> Result<HashMap<Key, D
     let events: Vec<&str> = events.into_iter().collect();
     let mut decided: HashMap<Key, Decided> = HashMap::new();
     for piece in events.chunks(256) {
-        let rows = Entity::find().filter(Column::EventId.is_in(bulk::filled(piece))).all(&tx.db()).await?;
+        let rows = Entity::find()
+            .filter(Column::EventId.is_in(bulk::filled(piece)))
+            .all(&tx.db())
+            .await?;
         for row in rows {
-            let key = (DatasourceId(row.datasource_id), EventId::from(row.event_id), number(row.attempt)?);
+            let key = (
+                DatasourceId(row.datasource_id),
+                EventId::from(row.event_id),
+                number(row.attempt)?,
+            );
             let version = number(row.version)?;
-            let entry = decided.entry(key).or_insert_with(|| Decided { version, records: HashSet::new() });
+            let entry = decided.entry(key).or_insert_with(|| Decided {
+                version,
+                records: HashSet::new(),
+            });
             entry.records.insert(number(row.record_index)?);
         }
     }

@@ -22,9 +22,20 @@ const PROVENANCE_KEPT: usize = 32;
 /// What identifies an object, and never changes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Identity {
-    Alert { external_id: String },
-    Entity { kind: String, key: String },
-    Relationship { kind: String, source: End, source_id: ObjectId, target: End, target_id: ObjectId },
+    Alert {
+        external_id: String,
+    },
+    Entity {
+        kind: String,
+        key: String,
+    },
+    Relationship {
+        kind: String,
+        source: End,
+        source_id: ObjectId,
+        target: End,
+        target_id: ObjectId,
+    },
 }
 
 /// An object as it is merged.
@@ -59,7 +70,10 @@ impl Documents {
 impl Merged {
     /// The feed that observed it last.
     pub(crate) fn datasource(&self) -> Result<DatasourceId> {
-        let newest = self.provenance.first().ok_or_else(|| Error::internal("an object without provenance"))?;
+        let newest = self
+            .provenance
+            .first()
+            .ok_or_else(|| Error::internal("an object without provenance"))?;
         Ok(newest.datasource)
     }
 
@@ -77,12 +91,17 @@ impl Merged {
     /// Keeps `provenance` if it is its feed's newest.
     pub(crate) fn came_from(&mut self, provenance: &Provenance) {
         let age = |of: &Provenance| (of.received_at, of.event.clone());
-        match self.provenance.iter_mut().find(|known| known.datasource == provenance.datasource) {
+        match self
+            .provenance
+            .iter_mut()
+            .find(|known| known.datasource == provenance.datasource)
+        {
             Some(known) if age(known) < age(provenance) => *known = provenance.clone(),
             Some(_) => {}
             None => self.provenance.push(provenance.clone()),
         }
-        self.provenance.sort_by_cached_key(|of| std::cmp::Reverse((age(of), of.datasource)));
+        self.provenance
+            .sort_by_cached_key(|of| std::cmp::Reverse((age(of), of.datasource)));
         self.provenance.truncate(PROVENANCE_KEPT);
     }
 
@@ -96,12 +115,18 @@ impl Merged {
 
     /// A field that holds text.
     pub(crate) fn text(&self, field: &str) -> Option<String> {
-        self.fields.values.get(field).and_then(Value::as_str).map(str::to_owned)
+        self.fields
+            .values
+            .get(field)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
     }
 
     fn field<T: DeserializeOwned>(&self, field: &str) -> Result<Option<T>> {
         let value = self.fields.values.get(field);
-        value.map(|value| T::deserialize(value).map_err(Error::internal)).transpose()
+        value
+            .map(|value| T::deserialize(value).map_err(Error::internal))
+            .transpose()
     }
 
     pub(crate) fn time(&self, field: &str) -> Option<Timestamp> {
@@ -141,17 +166,17 @@ impl Merged {
                 time: Some(self.last_seen),
                 attributes,
             }),
-            Identity::Relationship { kind, source, target, .. } => {
-                OntologyObject::Relationship(Relationship {
-                    kind: kind.clone(),
-                    source: source.clone(),
-                    target: target.clone(),
-                    start_time: self.time("start_time"),
-                    end_time: self.time("end_time"),
-                    time: Some(self.last_seen),
-                    attributes,
-                })
-            }
+            Identity::Relationship {
+                kind, source, target, ..
+            } => OntologyObject::Relationship(Relationship {
+                kind: kind.clone(),
+                source: source.clone(),
+                target: target.clone(),
+                start_time: self.time("start_time"),
+                end_time: self.time("end_time"),
+                time: Some(self.last_seen),
+                attributes,
+            }),
         })
     }
 

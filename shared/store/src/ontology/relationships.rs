@@ -56,10 +56,21 @@ impl ObjectTable for Relationships {
     }
 
     fn row(object: &Merged) -> Result<ActiveModel> {
-        let Identity::Relationship { kind, source, source_id, target, target_id } = &object.identity else {
+        let Identity::Relationship {
+            kind,
+            source,
+            source_id,
+            target,
+            target_id,
+        } = &object.identity
+        else {
             return Err(Error::internal("not a relationship"));
         };
-        let Documents { fields, stamps, provenance } = object.documents()?;
+        let Documents {
+            fields,
+            stamps,
+            provenance,
+        } = object.documents()?;
         Ok(ActiveModel {
             id: Set(object.id.0),
             organization_id: Set(object.organization.0),
@@ -81,13 +92,29 @@ impl ObjectTable for Relationships {
     }
 
     fn merged(row: Model) -> Result<Merged> {
-        let Model { fields, stamps, provenance, .. } = row;
-        let (fields, provenance) = Documents { fields, stamps, provenance }.read()?;
+        let Model {
+            fields,
+            stamps,
+            provenance,
+            ..
+        } = row;
+        let (fields, provenance) = Documents {
+            fields,
+            stamps,
+            provenance,
+        }
+        .read()?;
         let identity = Identity::Relationship {
             kind: row.kind,
-            source: End { kind: row.source_type, key: row.source_key },
+            source: End {
+                kind: row.source_type,
+                key: row.source_key,
+            },
             source_id: ObjectId(row.source_id),
-            target: End { kind: row.target_type, key: row.target_key },
+            target: End {
+                kind: row.target_type,
+                key: row.target_key,
+            },
             target_id: ObjectId(row.target_id),
         };
         Ok(Merged {
@@ -127,9 +154,11 @@ impl<C: Connection> Ontology<'_, C> {
         filter: &RelationshipFilter,
         request: &PageRequest,
     ) -> Result<Page<StoredObject>> {
-        let either = filter
-            .end
-            .map(|id| Condition::any().add(Column::SourceId.eq(id.0)).add(Column::TargetId.eq(id.0)));
+        let either = filter.end.map(|id| {
+            Condition::any()
+                .add(Column::SourceId.eq(id.0))
+                .add(Column::TargetId.eq(id.0))
+        });
         let wanted = Condition::all()
             .add(Column::OrganizationId.eq(tenant.uuid()))
             .add_option(filter.kind.as_deref().map(|kind| Column::Kind.eq(kind)))
@@ -137,6 +166,8 @@ impl<C: Connection> Ontology<'_, C> {
             .add_option(filter.target.map(|id| Column::TargetId.eq(id.0)))
             .add_option(filter.datasource.map(|id| Column::DatasourceId.eq(id.0)))
             .add_option(either);
-        page::fetch(self.0, Entity::find().filter(wanted), &SORTING, request).await?.try_map(stored)
+        page::fetch(self.0, Entity::find().filter(wanted), &SORTING, request)
+            .await?
+            .try_map(stored)
     }
 }

@@ -26,7 +26,10 @@ pub(crate) fn write(stamps: &BTreeMap<String, Stamp>) -> Result<String> {
     for (field, stamp) in stamps {
         match groups.iter_mut().find(|group| group.stamp == *stamp) {
             Some(group) => group.fields.push(field.clone()),
-            None => groups.push(Group { stamp: stamp.clone(), fields: vec![field.clone()] }),
+            None => groups.push(Group {
+                stamp: stamp.clone(),
+                fields: vec![field.clone()],
+            }),
         }
     }
     if let Some(most) = groups.iter_mut().max_by_key(|group| group.fields.len()) {
@@ -62,12 +65,16 @@ mod tests {
             event: EventId::from(event.to_owned()),
             record: 1,
         };
-        let stamps: BTreeMap<_, _> =
-            [("a", "1"), ("b", "1"), ("c", "2")].map(|(f, e)| (f.to_owned(), stamp(e))).into();
+        let stamps: BTreeMap<_, _> = [("a", "1"), ("b", "1"), ("c", "2")]
+            .map(|(f, e)| (f.to_owned(), stamp(e)))
+            .into();
         let values = stamps.keys().map(|field| (field.clone(), Value::Null)).collect();
         let text = write(&stamps).unwrap();
         assert_eq!(read(&text, &values).unwrap(), stamps);
         assert!(!text.contains("\"a\""), "{text}");
-        assert_eq!(read(&write(&BTreeMap::new()).unwrap(), &BTreeMap::new()).unwrap(), BTreeMap::new());
+        assert_eq!(
+            read(&write(&BTreeMap::new()).unwrap(), &BTreeMap::new()).unwrap(),
+            BTreeMap::new()
+        );
     }
 }

@@ -29,14 +29,31 @@ async fn the_first_start_happens_once() {
         let made: Vec<_> = [one.unwrap(), two.unwrap()].into_iter().flatten().collect();
         assert_eq!(made.len(), 1);
         let read = fixture.store.read();
-        let found = read.users().by_email(WHY, "ADMIN@example.com").await.unwrap().unwrap();
+        let found = read
+            .users()
+            .by_email(WHY, "ADMIN@example.com")
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(found.user.email, "admin@example.com");
         assert_eq!(found.password_hash.as_deref(), Some("$argon2"));
         assert!(!format!("{found:?}").contains("argon2"));
         let grants = read.users().grants(WHY, found.user.id).await.unwrap();
-        assert_eq!(grants, [Grant { role: Role::Admin, scope: Scope::Global }]);
+        assert_eq!(
+            grants,
+            [Grant {
+                role: Role::Admin,
+                scope: Scope::Global
+            }]
+        );
         let tenant = Tenant(found.user.organization);
-        assert!(read.organizations().project_by_name(tenant, "default").await.unwrap().is_some());
+        assert!(
+            read.organizations()
+                .project_by_name(tenant, "default")
+                .await
+                .unwrap()
+                .is_some()
+        );
     })
     .await;
 }
@@ -59,7 +76,10 @@ async fn users_and_roles_belong_to_their_tenant() {
             id: RoleBindingId::generate(),
             organization: Some(ours.0),
             user: user.id,
-            grant: Grant { role: Role::Viewer, scope: Scope::Organization(ours.0) },
+            grant: Grant {
+                role: Role::Viewer,
+                scope: Scope::Organization(ours.0),
+            },
             created_at: at(0),
             created_by: None,
         };
@@ -69,14 +89,28 @@ async fn users_and_roles_belong_to_their_tenant() {
         tx.commit().await.unwrap();
 
         let tx = fixture.store.begin().await.unwrap();
-        let again = User { id: UserId::generate(), email: "a@X.org".into(), ..user.clone() };
+        let again = User {
+            id: UserId::generate(),
+            email: "a@X.org".into(),
+            ..user.clone()
+        };
         let taken = tx.users().insert(&again, None).await.unwrap_err();
         assert!(matches!(taken, Error::Conflict(Unique::UserEmail)), "{taken:?}");
         drop(tx);
 
         let tx = fixture.store.begin().await.unwrap();
-        let renamed = User { name: "B".into(), ..user.clone() };
-        assert_eq!(tx.users().update(&renamed, Some("hash"), at(1)).await.unwrap().revision, 2);
+        let renamed = User {
+            name: "B".into(),
+            ..user.clone()
+        };
+        assert_eq!(
+            tx.users()
+                .update(&renamed, Some("hash"), at(1))
+                .await
+                .unwrap()
+                .revision,
+            2
+        );
         let stale = tx.users().update(&renamed, None, at(1)).await.unwrap_err();
         assert!(matches!(stale, Error::StaleRevision { current: 2 }), "{stale:?}");
         assert!(!tx.users().delete(theirs, user.id).await.unwrap());
@@ -86,11 +120,32 @@ async fn users_and_roles_belong_to_their_tenant() {
         let read = fixture.store.read();
         assert!(read.users().find(theirs, user.id).await.unwrap().is_none());
         let kept = read.users().credentials(ours, user.id).await.unwrap().unwrap();
-        assert_eq!((kept.user.name.as_str(), kept.password_hash.as_deref()), ("B", Some("hash")));
+        assert_eq!(
+            (kept.user.name.as_str(), kept.password_hash.as_deref()),
+            ("B", Some("hash"))
+        );
         let page = PageRequest::default();
-        assert_eq!(read.users().list(ours, Some("x.ORG"), &page).await.unwrap().items.len(), 1);
-        assert_eq!(read.users().bindings(ours, Some(user.id), &page).await.unwrap().items, [binding]);
-        assert_eq!(read.users().bindings(theirs, None, &page).await.unwrap().items, []);
+        assert_eq!(
+            read.users()
+                .list(ours, Some("x.ORG"), &page)
+                .await
+                .unwrap()
+                .items
+                .len(),
+            1
+        );
+        assert_eq!(
+            read.users()
+                .bindings(ours, Some(user.id), &page)
+                .await
+                .unwrap()
+                .items,
+            [binding]
+        );
+        assert_eq!(
+            read.users().bindings(theirs, None, &page).await.unwrap().items,
+            []
+        );
     })
     .await;
 }
@@ -111,14 +166,30 @@ async fn a_projects_name_is_unique_in_its_organisation() {
         let tx = fixture.store.begin().await.unwrap();
         tx.organizations().insert_project(&first).await.unwrap();
         tx.organizations().insert_project(&project(theirs)).await.unwrap();
-        let renamed = tx.organizations().rename_project(ours, first.id, "q", 1, at(1)).await.unwrap();
+        let renamed = tx
+            .organizations()
+            .rename_project(ours, first.id, "q", 1, at(1))
+            .await
+            .unwrap();
         assert_eq!((renamed.name.as_str(), renamed.revision), ("q", 2));
-        let stale = tx.organizations().rename_project(ours, first.id, "r", 1, at(1)).await.unwrap_err();
+        let stale = tx
+            .organizations()
+            .rename_project(ours, first.id, "r", 1, at(1))
+            .await
+            .unwrap_err();
         assert!(matches!(stale, Error::StaleRevision { current: 2 }));
-        let none = tx.organizations().rename_project(theirs, first.id, "r", 2, at(1)).await.unwrap_err();
+        let none = tx
+            .organizations()
+            .rename_project(theirs, first.id, "r", 2, at(1))
+            .await
+            .unwrap_err();
         assert!(matches!(none, Error::NotFound("project")));
         tx.organizations().insert_project(&project(ours)).await.unwrap();
-        let taken = tx.organizations().insert_project(&project(ours)).await.unwrap_err();
+        let taken = tx
+            .organizations()
+            .insert_project(&project(ours))
+            .await
+            .unwrap_err();
         assert!(matches!(taken, Error::Conflict(Unique::ProjectName)), "{taken:?}");
     })
     .await;
@@ -133,14 +204,24 @@ async fn a_repeated_request_gets_the_kept_answer() {
             key: "k".into(),
             hash: vec![1],
         };
-        let other = KeptRequest { hash: vec![2], ..request.clone() };
-        let answer = KeptAnswer { status: 201, headers: "{}".into(), body: b"{}".to_vec() };
+        let other = KeptRequest {
+            hash: vec![2],
+            ..request.clone()
+        };
+        let answer = KeptAnswer {
+            status: 201,
+            headers: "{}".into(),
+            body: b"{}".to_vec(),
+        };
         let tx = fixture.store.begin().await.unwrap();
         let keys = tx.idempotency();
         assert_eq!(keys.begin(&request, at(0)).await.unwrap(), Remembered::New);
         assert_eq!(keys.begin(&request, at(1)).await.unwrap(), Remembered::InFlight);
         keys.finish(&request, &answer).await.unwrap();
-        assert_eq!(keys.begin(&request, at(2)).await.unwrap(), Remembered::Answered(answer));
+        assert_eq!(
+            keys.begin(&request, at(2)).await.unwrap(),
+            Remembered::Answered(answer)
+        );
         assert_eq!(keys.begin(&other, at(2)).await.unwrap(), Remembered::OtherRequest);
         let next_day = at(2) + TimeDelta::hours(25);
         assert_eq!(keys.begin(&other, next_day).await.unwrap(), Remembered::New);

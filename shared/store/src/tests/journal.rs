@@ -39,7 +39,10 @@ async fn the_outbox_keeps_its_order() {
         assert_eq!(read_back, messages[..3]);
         assert_eq!(next[0].organization, ours.0);
         let tx = fixture.store.begin().await.unwrap();
-        tx.outbox().delete(WHY, &[messages[0].id, messages[1].id]).await.unwrap();
+        tx.outbox()
+            .delete(WHY, &[messages[0].id, messages[1].id])
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
         assert_eq!(read.outbox().pending(WHY).await.unwrap(), 3);
         assert_eq!(read.outbox().next(WHY, 1).await.unwrap()[0].message, messages[2]);
@@ -52,9 +55,22 @@ fn entry(tenant: Tenant, n: i64) -> AuditEntry {
         id: AuditEntryId::generate(),
         organization: tenant.0,
         at: at(n),
-        actor: Actor { kind: ActorKind::User, id: Some(uuid::Uuid::nil()), name: "ann".into() },
-        action: if n % 2 == 0 { "datasource.publish" } else { "secret.write" }.into(),
-        resource: Resource { kind: "datasource".into(), id: Some(format!("d{n}")), name: None },
+        actor: Actor {
+            kind: ActorKind::User,
+            id: Some(uuid::Uuid::nil()),
+            name: "ann".into(),
+        },
+        action: if n % 2 == 0 {
+            "datasource.publish"
+        } else {
+            "secret.write"
+        }
+        .into(),
+        resource: Resource {
+            kind: "datasource".into(),
+            id: Some(format!("d{n}")),
+            name: None,
+        },
         version: None,
         outcome: AuditOutcome::Succeeded,
         diff: Some(json!({"z": "\0", "a": 1})),
@@ -80,15 +96,27 @@ async fn the_audit_trail_only_grows() {
     on_both(|fixture| async move {
         let (ours, theirs) = (fixture.tenant("ours").await, fixture.tenant("theirs").await);
         let entries: Vec<_> = (1..=4).map(|n| entry(ours, n)).collect();
-        let links: Vec<_> =
-            entries.iter().zip(1..).map(|(entry, n)| (link(entry, n), entry.clone())).collect();
+        let links: Vec<_> = entries
+            .iter()
+            .zip(1..)
+            .map(|(entry, n)| (link(entry, n), entry.clone()))
+            .collect();
         let tx = fixture.store.begin().await.unwrap();
         assert_eq!(tx.audit().head(ours).await.unwrap(), None);
         tx.audit().append(&links).await.unwrap();
         let head = tx.audit().head(ours).await.unwrap();
-        assert_eq!(head, Some(AuditHead { sequence: 4, hash: vec![4; 32] }));
+        assert_eq!(
+            head,
+            Some(AuditHead {
+                sequence: 4,
+                hash: vec![4; 32]
+            })
+        );
         let asked = [entries[0].id, AuditEntryId::generate()];
-        assert_eq!(tx.audit().known(ours, &asked).await.unwrap(), [entries[0].id].into());
+        assert_eq!(
+            tx.audit().known(ours, &asked).await.unwrap(),
+            [entries[0].id].into()
+        );
         tx.commit().await.unwrap();
 
         let read = fixture.store.read();
@@ -97,21 +125,64 @@ async fn the_audit_trail_only_grows() {
         assert_eq!(chain[0].entry().unwrap(), entries[1]);
         assert_eq!(read.audit().organizations(WHY).await.unwrap(), [ours.0]);
         let count = async |filter: AuditFilter| {
-            read.audit().list(ours, &filter, &PageRequest::default()).await.unwrap().items.len()
+            read.audit()
+                .list(ours, &filter, &PageRequest::default())
+                .await
+                .unwrap()
+                .items
+                .len()
         };
-        assert_eq!(count(AuditFilter { action: Some("secret.write".into()), ..Default::default() }).await, 2);
-        assert_eq!(count(AuditFilter { actor: Some("ann".into()), ..Default::default() }).await, 4);
-        let nobody = AuditFilter { actor: Some(uuid::Uuid::max().to_string()), ..Default::default() };
+        assert_eq!(
+            count(AuditFilter {
+                action: Some("secret.write".into()),
+                ..Default::default()
+            })
+            .await,
+            2
+        );
+        assert_eq!(
+            count(AuditFilter {
+                actor: Some("ann".into()),
+                ..Default::default()
+            })
+            .await,
+            4
+        );
+        let nobody = AuditFilter {
+            actor: Some(uuid::Uuid::max().to_string()),
+            ..Default::default()
+        };
         assert_eq!(count(nobody).await, 0);
-        let one = AuditFilter { resource: Some("datasource:d2".into()), ..Default::default() };
+        let one = AuditFilter {
+            resource: Some("datasource:d2".into()),
+            ..Default::default()
+        };
         assert_eq!(count(one).await, 1);
-        assert_eq!(count(AuditFilter { from: Some(at(2)), to: Some(at(4)), ..Default::default() }).await, 2);
+        assert_eq!(
+            count(AuditFilter {
+                from: Some(at(2)),
+                to: Some(at(4)),
+                ..Default::default()
+            })
+            .await,
+            2
+        );
         let none = AuditFilter::default();
-        assert!(read.audit().list(theirs, &none, &PageRequest::default()).await.unwrap().items.is_empty());
+        assert!(
+            read.audit()
+                .list(theirs, &none, &PageRequest::default())
+                .await
+                .unwrap()
+                .items
+                .is_empty()
+        );
 
         let tx = fixture.store.begin().await.unwrap();
         let twice = tx.audit().append(&links[..1]).await.unwrap_err();
-        assert!(matches!(twice, Error::Conflict(Unique::AuditSequence)), "{twice:?}");
+        assert!(
+            matches!(twice, Error::Conflict(Unique::AuditSequence)),
+            "{twice:?}"
+        );
         tx.rollback().await.unwrap();
         for sql in ["UPDATE audit_entries SET body = ''", "DELETE FROM audit_entries"] {
             let tx = fixture.store.begin().await.unwrap();

@@ -4,156 +4,155 @@ use chrono::TimeDelta;
 use halcyon_domain::{
     clock::Timestamp,
     error::InputError,
-    event::{EventId, EventOutcome, RecordOutcome, Verdict},
-    id::{DatasourceId, OrganizationId},
-    ontology::{Alert, End, Entity, OntologyObject, Relationship, Severity, entity_id},
+    event::{EventOutcome, RecordOutcome, Verdict},
+    id::OrganizationId,
+    ontology::{OntologyObject, Severity, entity_id},
 };
 use serde_json::json;
 
-use super::{Fixture, at, on_both};
+use super::{
+    at, on_both,
+    outcomes::{Feed, alert, apply, delivered, host, targets},
+};
 use crate::{
-    AlertFilter, AllTenants, Applied, EntityFilter, Error, PageRequest, RelationshipFilter, Store,
-    StoredObject, Tenant,
+    AlertFilter, AllTenants, EntityFilter, PageRequest, RelationshipFilter, Store, StoredObject, Tenant,
 };
 
 const WHY: AllTenants = AllTenants::because("a test");
 
-struct Feed {
-    organization: OrganizationId,
-    datasource: DatasourceId,
-}
-
-impl Feed {
-    fn new() -> Self {
-        Self { organization: OrganizationId::generate(), datasource: DatasourceId::generate() }
-    }
-
-    fn outcome(&self, event: &str, records: Vec<RecordOutcome>) -> EventOutcome {
-        EventOutcome {
-            event: EventId::from(event.to_owned()),
-            organization: self.organization,
-            datasource: self.datasource,
-            version: 1,
-            attempt: 0,
-            received_at: at(0),
-            records,
-        }
-    }
-}
-
-fn delivered(index: u32, objects: Vec<OntologyObject>) -> RecordOutcome {
-    RecordOutcome { index, verdict: Verdict::Delivered, objects, failure: None }
-}
-
-fn alert(id: &str, title: &str, time: Timestamp) -> OntologyObject {
-    OntologyObject::Alert(Alert {
-        external_id: id.into(),
-        title: title.into(),
-        time,
-        severity: Severity::High,
-        status: None,
-        description: None,
-        category: None,
-        vendor: Some("v".into()),
-        product: None,
-        rule: None,
-        observables: vec![],
-        attributes: serde_json::Map::new(),
-    })
-}
-
-fn host(key: &str, attribute: &str, value: i64, time: Timestamp) -> OntologyObject {
-    OntologyObject::Entity(Entity {
-        kind: "host".into(),
-        key: key.into(),
-        name: None,
-        time: Some(time),
-        attributes: [(attribute.to_owned(), json!(value))].into_iter().collect(),
-    })
-}
-
-fn targets(alert: &str, key: &str) -> OntologyObject {
-    OntologyObject::Relationship(Relationship {
-        kind: "targets".into(),
-        source: End { kind: "alert".into(), key: alert.into() },
-        target: End { kind: "host".into(), key: key.into() },
-        start_time: None,
-        end_time: None,
-        time: None,
-        attributes: serde_json::Map::new(),
-    })
-}
-
-async fn apply(store: &Store, outcomes: &[EventOutcome]) -> Applied {
-    loop {
-        let tx = store.begin().await.unwrap();
-        match tx.ontology().apply(outcomes, at(0)).await {
-            Ok(applied) => {
-                tx.commit().await.unwrap();
-                return applied;
-            }
-            Err(Error::Contention(_)) => {}
-            Err(error) => panic!("{error:?}"),
-        }
-    }
-}
-
 async fn hosts(store: &Store, feed: &Feed) -> Vec<StoredObject> {
-    let request = PageRequest { limit: 200, cursor: None, sort: Some("key".into()) };
+    let request = PageRequest {
+        limit: 200,
+        cursor: None,
+        sort: Some("key".into()),
+    };
     let read = store.read();
     let all = EntityFilter::default();
-    read.ontology().entities(Tenant(feed.organization), &all, &request).await.unwrap().items
+    read.ontology()
+        .entities(Tenant(feed.organization), &all, &request)
+        .await
+        .unwrap()
+        .items
 }
 
 #[tokio::test]
 async fn an_event_counts_once() {
-    on_both(|Fixture { store, .. }| async move { counts_once(&store).await }).await;
+    on_both(|fixture| async move { counts_once(&fixture.store).await }).await;
 }
 
 async fn counts_once(store: &Store) {
     let feed = Feed::new();
     let failure = Some(InputError::new("/a", "invalid", "no"));
-    let objects = vec![alert("1", "a\0b", at(5)), host("web", "cpus", 4, at(5)), targets("1", "web")];
+    let objects = vec![
+        alert("1", "a\0b", at(5)),
+        host("web", "cpus", 4, at(5)),
+        targets("1", "web"),
+    ];
     let records = vec![
         delivered(0, objects),
-        RecordOutcome { index: 1, verdict: Verdict::Filtered, objects: vec![], failure: None },
-        RecordOutcome { index: 2, verdict: Verdict::DeadLettered, objects: vec![], failure },
+        RecordOutcome {
+            index: 1,
+            verdict: Verdict::Filtered,
+            objects: vec![],
+            failure: None,
+        },
+        RecordOutcome {
+            index: 2,
+            verdict: Verdict::DeadLettered,
+            objects: vec![],
+            failure,
+        },
     ];
     let outcome = feed.outcome("e", records);
     let applied = apply(store, std::slice::from_ref(&outcome)).await;
-    assert_eq!((applied.delivered, applied.filtered, applied.dead_lettered), (1, 1, 1));
+    assert_eq!(
+        (applied.delivered, applied.filtered, applied.dead_lettered),
+        (1, 1, 1)
+    );
     assert_eq!(applied.objects.len(), 3);
     let again = apply(store, &[outcome.clone(), outcome.clone()]).await;
-    assert_eq!((again.duplicates, again.delivered, again.objects.len()), (6, 0, 0));
-    let other = EventOutcome { version: 2, ..outcome.clone() };
+    assert_eq!(
+        (again.duplicates, again.delivered, again.objects.len()),
+        (6, 0, 0)
+    );
+    let other = EventOutcome {
+        version: 2,
+        ..outcome.clone()
+    };
     assert_eq!(apply(store, &[other]).await.superseded, 1);
-    let replayed = apply(store, &[EventOutcome { attempt: 1, version: 2, ..outcome.clone() }]).await;
+    let replayed = apply(
+        store,
+        &[EventOutcome {
+            attempt: 1,
+            version: 2,
+            ..outcome.clone()
+        }],
+    )
+    .await;
     assert_eq!(replayed.delivered, 1);
 
     let tenant = Tenant(feed.organization);
     let read = store.read();
     let request = PageRequest::default();
-    let found = read.ontology().alerts(tenant, &AlertFilter::default(), &request).await.unwrap().items;
-    let [stored] = found.as_slice() else { panic!("{found:?}") };
+    let found = read
+        .ontology()
+        .alerts(tenant, &AlertFilter::default(), &request)
+        .await
+        .unwrap()
+        .items;
+    let [stored] = found.as_slice() else {
+        panic!("{found:?}")
+    };
     assert_eq!((stored.revision, stored.first_seen), (2, at(5)));
-    let OntologyObject::Alert(read_back) = &stored.object else { panic!("{stored:?}") };
-    assert_eq!((read_back.title.as_str(), read_back.severity), ("a\0b", Severity::High));
-    assert_eq!(read.ontology().alert(tenant, stored.id).await.unwrap().as_ref(), Some(stored));
-    assert_eq!(replayed.objects.iter().find(|object| object.id == stored.id), Some(stored));
+    let OntologyObject::Alert(read_back) = &stored.object else {
+        panic!("{stored:?}")
+    };
+    assert_eq!(
+        (read_back.title.as_str(), read_back.severity),
+        ("a\0b", Severity::High)
+    );
+    assert_eq!(
+        read.ontology().alert(tenant, stored.id).await.unwrap().as_ref(),
+        Some(stored)
+    );
+    assert_eq!(
+        replayed.objects.iter().find(|object| object.id == stored.id),
+        Some(stored)
+    );
     let elsewhere = Tenant(OrganizationId::generate());
     assert_eq!(read.ontology().alert(elsewhere, stored.id).await.unwrap(), None);
-    let links = RelationshipFilter { source: Some(stored.id), ..Default::default() };
-    assert_eq!(read.ontology().relationships(tenant, &links, &request).await.unwrap().items.len(), 1);
-    let ledger = read.ontology().ledger(WHY, feed.datasource, &outcome.event).await.unwrap();
+    let links = RelationshipFilter {
+        source: Some(stored.id),
+        ..Default::default()
+    };
+    assert_eq!(
+        read.ontology()
+            .relationships(tenant, &links, &request)
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
+    let ledger = read
+        .ontology()
+        .ledger(WHY, feed.datasource, &outcome.event)
+        .await
+        .unwrap();
     assert_eq!(ledger.len(), 6);
     assert_eq!(ledger[2].reason.as_deref(), Some("invalid"));
-    let verdicts = read.ontology().verdicts(WHY, feed.datasource, Verdict::Filtered).await.unwrap();
+    let verdicts = read
+        .ontology()
+        .verdicts(WHY, feed.datasource, Verdict::Filtered)
+        .await
+        .unwrap();
     assert_eq!(verdicts, 2);
 }
 
 #[tokio::test]
 async fn filters_find_what_they_say() {
-    on_both(|Fixture { store, .. }| async move {
+    on_both(|fixture| async move {
+        let store = &fixture.store;
         let feed = Feed::new();
         let long = "k".repeat(10_000);
         let objects = vec![
@@ -162,39 +161,124 @@ async fn filters_find_what_they_say() {
             host("web", "a", 1, at(1)),
             host(&long, "a", 1, at(1)),
         ];
-        apply(&store, &[feed.outcome("e", vec![delivered(0, objects)])]).await;
+        apply(store, &[feed.outcome("e", vec![delivered(0, objects)])]).await;
         let tenant = Tenant(feed.organization);
         let read = store.read();
         let request = PageRequest::default();
         let alerts = async |filter: AlertFilter| {
-            read.ontology().alerts(tenant, &filter, &request).await.unwrap().items.len()
+            read.ontology()
+                .alerts(tenant, &filter, &request)
+                .await
+                .unwrap()
+                .items
+                .len()
         };
-        assert_eq!(alerts(AlertFilter { q: Some("malware".into()), ..Default::default() }).await, 1);
-        assert_eq!(alerts(AlertFilter { severity: Some(Severity::Low), ..Default::default() }).await, 0);
-        assert_eq!(alerts(AlertFilter { datasource: Some(feed.datasource), ..Default::default() }).await, 2);
-        assert_eq!(alerts(AlertFilter { from: Some(at(5)), to: Some(at(6)), ..Default::default() }).await, 1);
-        assert_eq!(alerts(AlertFilter { external_id: Some("2".into()), ..Default::default() }).await, 1);
+        assert_eq!(
+            alerts(AlertFilter {
+                q: Some("malware".into()),
+                ..Default::default()
+            })
+            .await,
+            1
+        );
+        assert_eq!(
+            alerts(AlertFilter {
+                severity: Some(Severity::Low),
+                ..Default::default()
+            })
+            .await,
+            0
+        );
+        assert_eq!(
+            alerts(AlertFilter {
+                datasource: Some(feed.datasource),
+                ..Default::default()
+            })
+            .await,
+            2
+        );
+        assert_eq!(
+            alerts(AlertFilter {
+                from: Some(at(5)),
+                to: Some(at(6)),
+                ..Default::default()
+            })
+            .await,
+            1
+        );
+        assert_eq!(
+            alerts(AlertFilter {
+                external_id: Some("2".into()),
+                ..Default::default()
+            })
+            .await,
+            1
+        );
         let entities = async |filter: EntityFilter| {
-            read.ontology().entities(tenant, &filter, &request).await.unwrap().items.len()
+            read.ontology()
+                .entities(tenant, &filter, &request)
+                .await
+                .unwrap()
+                .items
+                .len()
         };
         let kind = Some("host".to_owned());
-        assert_eq!(entities(EntityFilter { kind: kind.clone(), ..Default::default() }).await, 2);
-        assert_eq!(entities(EntityFilter { key: Some(long.clone()), ..Default::default() }).await, 1);
-        assert_eq!(entities(EntityFilter { kind, key: Some(long), ..Default::default() }).await, 1);
-        assert_eq!(entities(EntityFilter { q: Some("WEB".into()), ..Default::default() }).await, 1);
+        assert_eq!(
+            entities(EntityFilter {
+                kind: kind.clone(),
+                ..Default::default()
+            })
+            .await,
+            2
+        );
+        assert_eq!(
+            entities(EntityFilter {
+                key: Some(long.clone()),
+                ..Default::default()
+            })
+            .await,
+            1
+        );
+        assert_eq!(
+            entities(EntityFilter {
+                kind,
+                key: Some(long),
+                ..Default::default()
+            })
+            .await,
+            1
+        );
+        assert_eq!(
+            entities(EntityFilter {
+                q: Some("WEB".into()),
+                ..Default::default()
+            })
+            .await,
+            1
+        );
     })
     .await;
 }
 
 #[tokio::test]
 async fn order_does_not_matter_and_stubs_are_filled() {
-    on_both(|Fixture { store, .. }| async move {
+    on_both(|fixture| async move {
+        let store = &fixture.store;
         let observed = |feed: &Feed| {
             vec![
-                feed.outcome("1", vec![delivered(0, vec![targets("x", "web"), targets("x", "db")])]),
+                feed.outcome(
+                    "1",
+                    vec![delivered(0, vec![targets("x", "web"), targets("x", "db")])],
+                ),
                 feed.outcome("2", vec![delivered(0, vec![host("web", "a", 1, at(9))])]),
                 feed.outcome("3", vec![delivered(0, vec![host("web", "a", 2, at(3))])]),
-                feed.outcome("4", vec![delivered(0, vec![host("web", "b", 3, at(4)), targets("y", "web")])]),
+                feed.outcome(
+                    "4",
+                    vec![delivered(
+                        0,
+                        vec![host("web", "b", 3, at(4)), targets("y", "web")],
+                    )],
+                ),
             ]
         };
         let mut results = Vec::new();
@@ -203,19 +287,23 @@ async fn order_does_not_matter_and_stubs_are_filled() {
             let mut outcomes = observed(&feed);
             outcomes.rotate_left(rotation);
             for outcome in outcomes {
-                apply(&store, &[outcome]).await;
+                apply(store, &[outcome]).await;
             }
-            results.push(hosts(&store, &feed).await);
+            results.push(hosts(store, &feed).await);
             let together = Feed::new();
             let mut outcomes = observed(&together);
             outcomes.rotate_left(rotation);
-            apply(&store, &outcomes).await;
-            results.push(hosts(&store, &together).await);
+            apply(store, &outcomes).await;
+            results.push(hosts(store, &together).await);
         }
         for hosts in &results {
-            let [db, web] = hosts.as_slice() else { panic!("{hosts:?}") };
+            let [db, web] = hosts.as_slice() else {
+                panic!("{hosts:?}")
+            };
             assert_eq!(db.revision, 1);
-            let OntologyObject::Entity(web_entity) = &web.object else { panic!("{web:?}") };
+            let OntologyObject::Entity(web_entity) = &web.object else {
+                panic!("{web:?}")
+            };
             let expected = [("a".to_owned(), json!(1)), ("b".to_owned(), json!(3))];
             assert_eq!(web_entity.attributes, serde_json::Map::from_iter(expected));
             assert_eq!(web.last_seen, at(9));
@@ -226,7 +314,8 @@ async fn order_does_not_matter_and_stubs_are_filled() {
 
 #[tokio::test]
 async fn several_processes_apply_at_once() {
-    on_both(|Fixture { store, .. }| async move {
+    on_both(|fixture| async move {
+        let store = &fixture.store;
         let feed = Feed::new();
         // Every batch is applied twice, and all touch the same few hosts.
         let batches: Vec<Vec<EventOutcome>> = (0..8)
@@ -234,8 +323,10 @@ async fn several_processes_apply_at_once() {
                 (0..20)
                     .map(|n| {
                         let key = format!("h{}", (n * 7 + batch) % 5);
-                        let objects =
-                            vec![host(&key, "n", n, at(n)), alert(&format!("{batch}-{n}"), "t", at(n))];
+                        let objects = vec![
+                            host(&key, "n", n, at(n)),
+                            alert(&format!("{batch}-{n}"), "t", at(n)),
+                        ];
                         feed.outcome(&format!("{batch}-{n}"), vec![delivered(0, objects)])
                     })
                     .collect()
@@ -249,7 +340,7 @@ async fn several_processes_apply_at_once() {
         let applied = tasks.join_all().await;
         assert_eq!(applied.iter().map(|applied| applied.delivered).sum::<u64>(), 160);
         assert_eq!(applied.iter().map(|applied| applied.duplicates).sum::<u64>(), 160);
-        let hosts = hosts(&store, &feed).await;
+        let hosts = hosts(store, &feed).await;
         assert_eq!(hosts.len(), 5);
         assert_eq!(hosts.iter().map(|host| host.revision).sum::<i64>(), 160);
         assert_eq!(hosts[0].id, entity_id(feed.organization, "host", "h0"));
@@ -259,14 +350,15 @@ async fn several_processes_apply_at_once() {
 
 #[tokio::test]
 async fn the_ledger_forgets_after_a_week() {
-    on_both(|Fixture { store, .. }| async move {
+    on_both(|fixture| async move {
+        let store = &fixture.store;
         let feed = Feed::new();
         let outcome = feed.outcome("e", vec![delivered(0, vec![alert("1", "t", at(0))])]);
-        apply(&store, std::slice::from_ref(&outcome)).await;
+        apply(store, std::slice::from_ref(&outcome)).await;
         store.maintain(at(0) + TimeDelta::days(6)).await.unwrap();
-        assert_eq!(apply(&store, std::slice::from_ref(&outcome)).await.duplicates, 1);
+        assert_eq!(apply(store, std::slice::from_ref(&outcome)).await.duplicates, 1);
         store.maintain(at(0) + TimeDelta::days(8)).await.unwrap();
-        assert_eq!(apply(&store, std::slice::from_ref(&outcome)).await.delivered, 1);
+        assert_eq!(apply(store, std::slice::from_ref(&outcome)).await.delivered, 1);
     })
     .await;
 }
@@ -275,7 +367,8 @@ async fn the_ledger_forgets_after_a_week() {
 #[tokio::test]
 #[ignore = "a measurement, not a test"]
 async fn how_fast_outcomes_are_applied() {
-    on_both(|Fixture { store, .. }| async move {
+    on_both(|fixture| async move {
+        let store = &fixture.store;
         let feed = Feed::new();
         let mut objects = 0;
         let begin = std::time::Instant::now();
@@ -287,9 +380,13 @@ async fn how_fast_outcomes_are_applied() {
                     feed.outcome(&id, vec![delivered(0, objects)])
                 })
                 .collect();
-            objects += apply(&store, &outcomes).await.objects.len();
+            objects += apply(store, &outcomes).await.objects.len();
         }
-        println!("postgres: {}, {objects} objects in {:?}", store.is_postgres(), begin.elapsed());
+        println!(
+            "postgres: {}, {objects} objects in {:?}",
+            store.is_postgres(),
+            begin.elapsed()
+        );
     })
     .await;
 }
