@@ -1,0 +1,180 @@
+//! What the parts of a worker share: the datasources it knows, what is parked, the bus and the time.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use halcyon_bus::Bus;
+use halcyon_domain::{clock::Clock, id::DatasourceId};
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::{Settings, feed::Feed, logs::Logs, sink::Sink};
+
+/// What the parts of a worker share.
+pub(crate) struct Board {
+    pub(crate) bus: Bus,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: Settings,
+    pub(crate) sink: Sink,
+    pub(crate) logs: Logs,
+    /// Mappings that run at a time.
+    pub(crate) processors: Semaphore,
+    pub(crate) threads: usize,
+    /// Rung when a datasource's state has changed: the next heartbeat goes at once.
+    pub(crate) news: Notify,
+    /// Whether the worker's lease is held: sources run only then.
+    pub(crate) leased: watch::Sender<bool>,
+    feeds: RwLock<HashMap<DatasourceId, Arc<Feed>>>,
+    /// Sources that this worker runs.
+    sources: RwLock<HashMap<DatasourceId, Arc<Feed>>>,
+    /// Grows with every change of the feeds or of a feed's state.
+    changes: watch::Sender<u64>,
+    parked: RwLock<HashMap<(u16, DatasourceId), u64>>,
+}
+
+impl Board {
+    pub(crate) fn new(bus: Bus, clock: Arc<dyn Clock>, settings: Settings) -> Self {
+        let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = if settings.mapping_threads == 0 {
+            available
+        } else {
+            settings.mapping_threads
+        };
+        Self {
+            sink: Sink::new(&bus, clock.clone()),
+            logs: Logs::new(&bus, clock.clone()),
+            bus,
+            clock,
+            settings,
+            processors: Semaphore::new(threads),
+            threads,
+            news: Notify::new(),
+            leased: watch::Sender::new(false),
+            feeds: RwLock::default(),
+            sources: RwLock::default(),
+            changes: watch::Sender::new(0),
+            parked: RwLock::default(),
+        }
+    }
+
+    /// The datasource, if its events may come in frames here.
+    pub(crate) fn feed(&self, datasource: DatasourceId) -> Option<Arc<Feed>> {
+        self.feeds
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&datasource)
+            .cloned()
+    }
+
+    pub(crate) fn feeds(&self) -> Vec<Arc<Feed>> {
+        self.feeds
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    pub(crate) fn add_feed(&self, feed: Arc<Feed>) {
+        self.feeds
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(feed.id, feed);
+    }
+
+    pub(crate) fn remove_feed(&self, datasource: DatasourceId) {
+        self.feeds
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&datasource);
+        self.changed();
+    }
+
+    pub(crate) fn sources(&self) -> Vec<Arc<Feed>> {
+        self.sources
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    pub(crate) fn add_source(&self, feed: Arc<Feed>) {
+        self.sources
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(feed.id, feed);
+    }
+
+    /// Forgets a source that has ended, unless another run of it has begun.
+    pub(crate) fn remove_source(&self, ended: &Arc<Feed>) {
+        let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
+        if sources
+            .get(&ended.id)
+            .is_some_and(|feed| Arc::ptr_eq(feed, ended))
+        {
+            sources.remove(&ended.id);
+        }
+        drop(sources);
+        self.changed();
+    }
+
+    /// Tells everyone that a feed came, went or changed its state.
+    pub(crate) fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+        self.news.notify_one();
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The feed once its fate is known (it runs, it is stopped, it cannot run), or as it is after `patience`.
+    pub(crate) async fn settled(&self, datasource: DatasourceId, patience: Duration) -> Option<Arc<Feed>> {
+        use halcyon_domain::lifecycle::RuntimeStatus::{Init, Starting};
+        let mut changes = self.changes.subscribe();
+        let wait = async {
+            loop {
+                let feed = self.feed(datasource);
+                if let Some(feed) = feed.filter(|feed| !matches!(feed.state().status, Init | Starting)) {
+                    return Some(feed);
+                }
+                if changes.changed().await.is_err() {
+                    return None;
+                }
+            }
+        };
+        tokio::time::timeout(patience, wait)
+            .await
+            .unwrap_or_else(|_| self.feed(datasource))
+    }
+
+    /// Sets how many of a datasource's events are parked on a partition.
+    pub(crate) fn set_parked(&self, partition: u16, datasource: DatasourceId, count: u64) {
+        let mut parked = self.parked.write().unwrap_or_else(PoisonError::into_inner);
+        if count == 0 {
+            parked.remove(&(partition, datasource));
+        } else {
+            parked.insert((partition, datasource), count);
+        }
+    }
+
+    /// Forgets what is parked on a partition that is given up.
+    pub(crate) fn forget_parked(&self, partition: u16) {
+        self.parked
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(held, _), _| *held != partition);
+    }
+
+    /// How many events are parked, by datasource.
+    pub(crate) fn parked(&self) -> HashMap<DatasourceId, u64> {
+        let mut sums = HashMap::new();
+        for ((_, datasource), count) in self.parked.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            *sums.entry(*datasource).or_default() += count;
+        }
+        sums
+    }
+}

@@ -1,0 +1,175 @@
+//! A datasource at this worker: the version that runs, the state it is in, its numbers and its pace.
+
+mod stats;
+mod throttle;
+mod version;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use halcyon_domain::{
+    assignment::{AssignedVersion, Assignment, TaskStatus},
+    clock::Timestamp,
+    error::InputError,
+    id::{DatasourceId, OrganizationId},
+    lifecycle::{DesiredState, Reason, RuntimeStatus},
+};
+use tokio::sync::Semaphore;
+
+pub(crate) use stats::{Snapshot, Stats, Tally};
+pub(crate) use throttle::Throttle;
+pub(crate) use version::Version;
+
+/// A datasource at this worker.
+pub(crate) struct Feed {
+    pub(crate) id: DatasourceId,
+    pub(crate) organization: OrganizationId,
+    /// Whether events are pushed to it. Of a datasource that is pulled only replayed events come in frames.
+    pub(crate) push: bool,
+    pub(crate) stats: Stats,
+    pub(crate) throttle: Throttle,
+    /// Mappings of this datasource that may run at a time, so that a slow one leaves processors to the others.
+    pub(crate) share: Semaphore,
+    state: Mutex<FeedState>,
+}
+
+/// The state of a datasource at this worker.
+#[derive(Clone, Debug)]
+pub(crate) struct FeedState {
+    pub(crate) generation: i64,
+    pub(crate) status: RuntimeStatus,
+    pub(crate) reason: Reason,
+    pub(crate) message: Option<String>,
+    pub(crate) version: Option<Arc<Version>>,
+    pub(crate) restarts: u32,
+    pub(crate) next_attempt_at: Option<Timestamp>,
+}
+
+impl FeedState {
+    /// The version to map with, if events may be processed now.
+    pub(crate) fn runnable(&self) -> Option<&Arc<Version>> {
+        self.version
+            .as_ref()
+            .filter(|_| self.status == RuntimeStatus::Running)
+    }
+}
+
+impl Feed {
+    pub(crate) fn new(assignment: &Assignment, threads: usize) -> Self {
+        let push = halcyon_connectors::find(&assignment.connector)
+            .is_none_or(|connector| !connector.spec().capabilities.pull);
+        let state = FeedState {
+            generation: 0,
+            status: RuntimeStatus::Starting,
+            reason: Reason::AsDesired,
+            message: None,
+            version: None,
+            restarts: 0,
+            next_attempt_at: None,
+        };
+        Self {
+            id: assignment.datasource,
+            organization: assignment.organization,
+            push,
+            stats: Stats::default(),
+            throttle: Throttle::default(),
+            share: Semaphore::new(threads.div_ceil(2)),
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(crate) fn state(&self) -> FeedState {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The version to map with, if events may be processed now.
+    pub(crate) fn runnable(&self) -> Option<Arc<Version>> {
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .runnable()
+            .cloned()
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut FeedState)) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut state);
+        let throttle = state
+            .runnable()
+            .and_then(|version| version.config.runtime.throttle.clone());
+        self.throttle
+            .set_rate(throttle.map(|throttle| throttle.records_per_second));
+    }
+
+    /// What the worker says of it.
+    pub(crate) fn status(&self, parked: u64) -> TaskStatus {
+        let state = self.state();
+        TaskStatus {
+            datasource: self.id,
+            generation: state.generation,
+            version: state.version.as_ref().map(|version| version.number),
+            status: state.status,
+            reason: state.reason,
+            message: state.message,
+            restarts: state.restarts,
+            next_attempt_at: state.next_attempt_at,
+            last_event_at: self.stats.last_event_at(),
+            metrics: self.stats.metrics(parked),
+        }
+    }
+}
+
+/// What an assignment makes of a state: a pure function but for `compile`, which takes its time.
+pub(crate) fn reach(
+    before: &FeedState,
+    assignment: &Assignment,
+    compile: impl Fn(&AssignedVersion) -> Result<Version, InputError>,
+) -> FeedState {
+    let after = FeedState {
+        generation: assignment.generation,
+        reason: Reason::AsDesired,
+        message: None,
+        next_attempt_at: None,
+        ..before.clone()
+    };
+    if assignment.desired == DesiredState::Stopped {
+        let (status, reason) = (RuntimeStatus::Stopped, Reason::StoppedByUser);
+        return FeedState {
+            status,
+            reason,
+            version: None,
+            ..after
+        };
+    }
+    let running = |version| FeedState {
+        status: RuntimeStatus::Running,
+        version: Some(version),
+        ..after.clone()
+    };
+    let wanted = &assignment.wanted;
+    if let Some(version) = before.version.as_ref().filter(|version| version.is(wanted)) {
+        return running(version.clone());
+    }
+    let refusal = match compile(wanted) {
+        Ok(version) => return running(Arc::new(version)),
+        Err(error) => format!("version {} is refused: {error}", wanted.number),
+    };
+    // What runs goes on; a worker that runs nothing falls back to the last version that was good.
+    let fallback = before.version.clone().or_else(|| {
+        let good = assignment.last_good.as_ref()?;
+        compile(good).ok().map(Arc::new)
+    });
+    match fallback {
+        Some(version) => FeedState {
+            reason: Reason::VersionRejected,
+            message: Some(refusal),
+            ..running(version)
+        },
+        None => FeedState {
+            status: RuntimeStatus::Error,
+            reason: Reason::InvalidConfig,
+            message: Some(refusal),
+            version: None,
+            ..after
+        },
+    }
+}

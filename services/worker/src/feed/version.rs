@@ -1,0 +1,47 @@
+//! A version that is ready to run.
+
+use halcyon_connectors::validate_connection;
+use halcyon_domain::{assignment::AssignedVersion, config::VersionConfig, error::InputError};
+use halcyon_mapping::CompiledMapping;
+use serde_json::Value;
+
+/// A version that is ready to run.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub(crate) number: u32,
+    pub(crate) config: VersionConfig,
+    pub(crate) mapping: CompiledMapping,
+    source: Value,
+}
+
+impl Version {
+    /// Checks and compiles a version.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub(crate) fn compile(assigned: &AssignedVersion, connector: &str) -> Result<Self, InputError> {
+        let config = VersionConfig::parse(&assigned.config)?;
+        let errors = validate_connection(connector, &config.connection);
+        if let Some(error) = errors.into_iter().next() {
+            return Err(error.under("/connection"));
+        }
+        let mapping =
+            CompiledMapping::compile(&config.mapping).map_err(|errors| first(errors).under("/mapping"))?;
+        Ok(Self {
+            number: assigned.number,
+            config,
+            mapping,
+            source: assigned.config.clone(),
+        })
+    }
+
+    /// Whether it was made from that.
+    pub(crate) fn is(&self, assigned: &AssignedVersion) -> bool {
+        self.number == assigned.number && self.source == assigned.config
+    }
+}
+
+fn first(errors: Vec<InputError>) -> InputError {
+    let unknown = || InputError::new("", "invalid", "the mapping cannot be compiled");
+    errors.into_iter().next().unwrap_or_else(unknown)
+}

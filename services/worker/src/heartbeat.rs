@@ -1,0 +1,128 @@
+//! What the worker says of itself: each second, and at once when a datasource's state has changed.
+
+use std::{sync::Arc, time::Duration};
+
+use halcyon_domain::{
+    assignment::Heartbeat,
+    event::Verdict,
+    id::{InstanceId, WorkerId},
+    lifecycle::RuntimeStatus,
+};
+use halcyon_infra::{Metric, Metrics};
+use tokio::time::MissedTickBehavior;
+
+use crate::{board::Board, feed::Feed};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Changes that come together are told together.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// Tells until it is dropped.
+pub(crate) async fn tell(board: Arc<Board>, worker: WorkerId, instance: InstanceId, metrics: Metrics) {
+    let mut interval = tokio::time::interval(INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = interval.tick() => count(&board, &metrics),
+            () = board.news.notified() => tokio::time::sleep(GATHER).await,
+        }
+        let heartbeat = heartbeat(&board, worker, instance);
+        if let Err(error) = board.bus.publish_heartbeat(&heartbeat).await {
+            tracing::debug!(error = %error, "a heartbeat was not published");
+        }
+    }
+}
+
+/// The datasources that this worker answers for: sources it runs, and feeds whose events come in on its partitions.
+fn feeds(board: &Board) -> Vec<Arc<Feed>> {
+    let mut feeds = board.sources();
+    feeds.extend(board.feeds().into_iter().filter(|feed| feed.push));
+    feeds
+}
+
+pub(crate) fn heartbeat(board: &Board, worker: WorkerId, instance: InstanceId) -> Heartbeat {
+    let parked = board.parked();
+    let parked = |feed: &Feed| parked.get(&feed.id).copied().unwrap_or(0);
+    let tasks = feeds(board)
+        .iter()
+        .map(|feed| feed.status(parked(feed)))
+        .collect();
+    Heartbeat {
+        worker,
+        instance,
+        at: board.clock.now(),
+        tasks,
+    }
+}
+
+/// Brings the metrics up to date, once a second rather than with each event.
+fn count(board: &Board, metrics: &Metrics) {
+    let parked = board.parked();
+    let mut states = [0_u32; RuntimeStatus::ALL.len()];
+    for feed in feeds(board) {
+        if let Some(place) = RuntimeStatus::ALL
+            .iter()
+            .position(|status| *status == feed.state().status)
+            && let Some(count) = states.get_mut(place)
+        {
+            *count += 1;
+        }
+        count_feed(&feed, parked.get(&feed.id).copied().unwrap_or(0), metrics);
+    }
+    for (status, count) in RuntimeStatus::ALL.iter().zip(states) {
+        metrics.set(
+            Metric::WorkerTasks,
+            f64::from(count),
+            &[("status", status.as_str())],
+        );
+    }
+}
+
+fn count_feed(feed: &Feed, parked: u64, metrics: &Metrics) {
+    let (before, now) = feed.stats.sample();
+    let id = feed.id.to_string();
+    let datasource = ("datasource", id.as_str());
+    let since = |count: fn(&crate::feed::Snapshot) -> u64| count(&now) - before.as_ref().map_or(0, count);
+    metrics.add(
+        Metric::DatasourceEvents,
+        since(|sample| sample.events),
+        &[datasource],
+    );
+    let verdicts = [
+        (Verdict::Delivered, since(|sample| sample.delivered)),
+        (Verdict::Filtered, since(|sample| sample.filtered)),
+        (Verdict::DeadLettered, since(|sample| sample.dead_lettered)),
+    ];
+    for (verdict, count) in verdicts {
+        metrics.add(
+            Metric::DatasourceRecords,
+            count,
+            &[datasource, ("verdict", verdict.as_str())],
+        );
+    }
+    metrics.add(
+        Metric::DatasourceErrors,
+        since(|sample| sample.errors),
+        &[datasource, ("kind", "worker")],
+    );
+    metrics.add(
+        Metric::DatasourceErrors,
+        since(|sample| sample.dead_lettered),
+        &[datasource, ("kind", "mapping")],
+    );
+    let numbers = feed.stats.metrics(parked);
+    metrics.set(
+        Metric::DatasourceIngestRate,
+        numbers.events_per_second,
+        &[datasource],
+    );
+    metrics.set(
+        Metric::DatasourceLag,
+        numbers.lag_ms as f64 / 1_000.0,
+        &[datasource],
+    );
+    metrics.set(Metric::DatasourceParked, parked as f64, &[datasource]);
+    if since(|sample| sample.events) > 0 {
+        metrics.observe(Metric::MappingSeconds, numbers.mapping_us / 1e6, &[]);
+    }
+}

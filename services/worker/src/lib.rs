@@ -1,0 +1,29 @@
+//! The data plane: takes accepted events from the partitions it holds and records from the sources it runs, maps
+//! them, and hands what they became to the ontology stream. It has no database and no key of its own.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | `run`, [`settings`](Settings) | a worker from its start to its end |
+//! | `supervisor` | follows the assignments: which partitions, which versions, which sources |
+//! | `feed` | a datasource at this worker: its version, state and numbers |
+//! | `mapper`, `sink` | events to outcomes, off the async threads; outcomes to the bus |
+//! | `partition` | a partition: frames, attempts, parking and draining |
+//! | `pull` | a source that this worker runs: batches, checkpoints, failures |
+//! | `heartbeat`, `logs` | what the worker says of itself and of its datasources |
+
+mod board;
+mod feed;
+mod heartbeat;
+mod logs;
+mod mapper;
+mod partition;
+mod pull;
+mod run;
+mod settings;
+mod sink;
+mod supervisor;
+#[cfg(test)]
+mod tests;
+
+pub use run::{Context, run};
+pub use settings::Settings;

@@ -1,0 +1,143 @@
+//! Mapping events off the async threads: bounded in number and time, and a mapping that panics hurts only its event.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use halcyon_domain::{
+    error::InputError,
+    event::{EventOutcome, IngestEvent, RecordOutcome},
+};
+use halcyon_mapping::{EventResult, MappingContext, Outcome};
+
+use crate::{
+    board::Board,
+    feed::{Feed, Tally, Version},
+};
+
+/// An event and what it became.
+#[derive(Clone, Debug)]
+pub(crate) struct Mapped {
+    pub(crate) event: IngestEvent,
+    pub(crate) outcome: EventOutcome,
+}
+
+/// What became of a group of events.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) mapped: Vec<Mapped>,
+    /// Those there was no time for.
+    pub(crate) rest: Vec<IngestEvent>,
+    /// How long it took.
+    pub(crate) took: Duration,
+}
+
+impl Board {
+    /// Maps a group of one datasource's events with one version. Events that are not begun after `slice` are
+    /// handed back; at least one is mapped.
+    pub(crate) async fn map(
+        &self,
+        feed: &Feed,
+        version: &Arc<Version>,
+        events: Vec<IngestEvent>,
+        slice: Duration,
+    ) -> Batch {
+        if events.is_empty() {
+            return Batch::default();
+        }
+        // Neither semaphore is ever closed.
+        let _share = feed.share.acquire().await.ok();
+        let _processor = self.processors.acquire().await.ok();
+        let (version, kept) = (version.clone(), events.clone());
+        let job = tokio::task::spawn_blocking(move || map_all(&version, events, slice));
+        match job.await {
+            Ok(batch) => batch,
+            // Panics are caught for each event; this is the runtime that ends.
+            Err(_) => Batch {
+                rest: kept,
+                ..Batch::default()
+            },
+        }
+    }
+}
+
+fn map_all(version: &Version, events: Vec<IngestEvent>, slice: Duration) -> Batch {
+    let started = Instant::now();
+    let mut batch = Batch {
+        mapped: Vec::with_capacity(events.len()),
+        ..Batch::default()
+    };
+    let mut events = events.into_iter();
+    for event in events.by_ref() {
+        batch.mapped.push(map_one(version, event));
+        if started.elapsed() >= slice {
+            break;
+        }
+    }
+    batch.rest = events.collect();
+    batch.took = started.elapsed();
+    batch
+}
+
+fn map_one(version: &Version, event: IngestEvent) -> Mapped {
+    let map = || version.mapping.map(&event.payload, &MappingContext::from(&event));
+    // The mapping is not changed by being used, so nothing half done can be seen after a panic.
+    let result = catch_unwind(AssertUnwindSafe(map)).unwrap_or_else(|_| {
+        let detail = "the mapping failed in a way that it must not; this is a fault of the system";
+        EventResult::dead_lettered(InputError::new("", "mapping_panicked", detail))
+    });
+    let outcome = outcome_of(&event, version.number, result);
+    Mapped { event, outcome }
+}
+
+fn outcome_of(event: &IngestEvent, version: u32, result: EventResult) -> EventOutcome {
+    let record = |record: halcyon_mapping::RecordResult| {
+        let verdict = record.outcome.verdict();
+        let (objects, failure) = match record.outcome {
+            Outcome::Delivered(objects) => (objects, None),
+            Outcome::Filtered => (Vec::new(), None),
+            Outcome::DeadLettered(failure) => (Vec::new(), Some(failure)),
+        };
+        RecordOutcome {
+            index: record.index,
+            verdict,
+            objects,
+            failure,
+        }
+    };
+    EventOutcome {
+        event: event.id.clone(),
+        organization: event.organization,
+        datasource: event.datasource,
+        version,
+        attempt: event.attempt,
+        received_at: event.received_at,
+        records: result.records.into_iter().map(record).collect(),
+    }
+}
+
+/// An event that is dead-lettered without being mapped.
+pub(crate) fn dead(event: IngestEvent, version: u32, failure: InputError) -> Mapped {
+    let outcome = outcome_of(&event, version, EventResult::dead_lettered(failure));
+    Mapped { event, outcome }
+}
+
+/// What mapped events count.
+pub(crate) fn tally(mapped: &[Mapped], took: Duration) -> Tally {
+    let mut tally = Tally {
+        events: mapped.len() as u64,
+        mapping: took,
+        ..Tally::default()
+    };
+    for Mapped { event, outcome } in mapped {
+        tally.bytes += event.payload.len() as u64;
+        tally.newest = tally.newest.max(Some(event.received_at));
+        for record in &outcome.records {
+            tally.count(record.verdict);
+            tally.objects += record.objects.len() as u64;
+        }
+    }
+    tally
+}

@@ -1,0 +1,125 @@
+//! The records of a batch: to events, to outcomes, to the bus; again until all are stored.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use halcyon_connectors::SourceRecord;
+use halcyon_domain::{
+    error::InputError,
+    event::{EventId, IngestEvent},
+    partition::{partition_of, slot},
+};
+
+use super::run::{End, Run};
+use crate::{
+    feed::Version,
+    mapper::{Mapped, dead, tally},
+    partition::say_dead_letters,
+    sink::is_permanent,
+};
+
+/// The first pause after the bus has failed, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+impl Run {
+    /// Maps records and publishes what they became; returns once all of it is stored.
+    pub(super) async fn deliver(
+        &self,
+        version: &Arc<Version>,
+        records: Vec<SourceRecord>,
+    ) -> Result<(), End> {
+        let mut left: Vec<IngestEvent> = records.into_iter().map(|record| self.event(record)).collect();
+        while !left.is_empty() {
+            let now = self.paced(&mut left).await?;
+            let batch = self
+                .board
+                .map(&self.feed, version, now, self.board.settings.park_after.get())
+                .await;
+            left.splice(0..0, batch.rest);
+            let tally = tally(&batch.mapped, batch.took);
+            let stored = self.publish(version, batch.mapped).await?;
+            self.feed
+                .throttle
+                .charge(tally.records().saturating_sub(tally.events) as usize);
+            self.feed.stats.add(&tally, self.board.clock.now());
+            if tally.dead_lettered > 0 {
+                say_dead_letters(&self.board, &self.feed, &stored);
+            }
+        }
+        Ok(())
+    }
+
+    /// The events whose turn it is; waits until the pace allows at least one.
+    async fn paced(&self, left: &mut Vec<IngestEvent>) -> Result<Vec<IngestEvent>, End> {
+        loop {
+            match self.feed.throttle.take(left.len()) {
+                0 => {
+                    self.pause(self.feed.throttle.wait().max(Duration::from_millis(10)))
+                        .await?
+                }
+                granted => {
+                    let later = left.split_off(granted);
+                    return Ok(std::mem::replace(left, later));
+                }
+            }
+        }
+    }
+
+    /// Publishes until everything is stored. Each event travels on the partition of its slot, as pushed ones do.
+    async fn publish(&self, version: &Version, mapped: Vec<Mapped>) -> Result<Vec<Mapped>, End> {
+        let mut groups: BTreeMap<u16, Vec<Mapped>> = BTreeMap::new();
+        for item in mapped {
+            let slot = slot(&item.event.id, version.config.runtime.parallelism);
+            let partition = partition_of(self.feed.id, slot, self.board.bus.partitions());
+            groups.entry(partition).or_default().push(item);
+        }
+        let mut stored = Vec::new();
+        for (partition, mut group) in groups {
+            let mut pause = PAUSE.0;
+            loop {
+                let failed = self.board.sink.deliver(partition, &mut group).await;
+                let Some((place, error)) = failed.into_iter().next() else {
+                    break;
+                };
+                self.feed.stats.add_error();
+                match group.get_mut(place).filter(|_| is_permanent(&error)) {
+                    Some(culprit) => {
+                        let detail = format!("what it became cannot be published: {error}");
+                        let failure = InputError::new("", "undeliverable", detail);
+                        *culprit = dead(culprit.event.clone(), version.number, failure);
+                    }
+                    None => {
+                        tracing::warn!(datasource.id = %self.feed.id, error = %error, "outcomes cannot be published yet");
+                        self.pause(pause).await?;
+                        pause = (pause * 2).min(PAUSE.1);
+                    }
+                }
+            }
+            stored.extend(group);
+        }
+        Ok(stored)
+    }
+
+    async fn pause(&self, pause: Duration) -> Result<(), End> {
+        self.stop
+            .run_until_cancelled(tokio::time::sleep(pause))
+            .await
+            .ok_or(End::Stopped)
+    }
+
+    fn event(&self, record: SourceRecord) -> IngestEvent {
+        let id = match &record.dedupe_key {
+            Some(key) => EventId::from_key(self.feed.id, key),
+            None => EventId::generate(),
+        };
+        IngestEvent {
+            id,
+            organization: self.feed.organization,
+            datasource: self.feed.id,
+            received_at: record.received_at,
+            content_type: None,
+            headers: BTreeMap::new(),
+            attempt: 0,
+            payload: record.bytes,
+        }
+    }
+}

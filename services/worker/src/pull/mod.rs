@@ -1,0 +1,238 @@
+//! A source that this worker runs: a keeper that starts it again after failures, and the run itself.
+
+mod backoff;
+mod deliver;
+mod run;
+pub(crate) mod secrets;
+
+use std::sync::Arc;
+
+use halcyon_bus::Entry;
+use halcyon_domain::{
+    assignment::{Assignment, LogLevel},
+    lifecycle::{Reason, RuntimeStatus},
+};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    board::Board,
+    feed::Feed,
+    supervisor::{is_to_run, reach_off_thread, tell},
+};
+use backoff::{Backoff, HEALTHY};
+use run::{End, Run};
+use secrets::Opener;
+
+/// What the supervisor holds of a source.
+pub(crate) struct PullTask {
+    epoch: u64,
+    assignment: watch::Sender<Arc<Entry<Assignment>>>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl PullTask {
+    pub(crate) fn start(board: Arc<Board>, opener: Arc<Opener>, entry: Arc<Entry<Assignment>>) -> Self {
+        let epoch = entry.value.epoch;
+        let feed = Arc::new(Feed::new(&entry.value, board.threads));
+        board.add_source(feed.clone());
+        let (assignment, changes) = watch::channel(entry);
+        let stop = CancellationToken::new();
+        let keeper = Keeper {
+            board: board.clone(),
+            opener,
+            feed: feed.clone(),
+            changes,
+            stop: stop.clone(),
+        };
+        let task = tokio::spawn(async move {
+            let mut leased = board.leased.subscribe();
+            tokio::select! {
+                () = keeper.keep() => {}
+                // Another worker may run it from now on.
+                _ = leased.wait_for(|leased| !leased) => {
+                    tracing::warn!(datasource.id = %feed.id, "the source is stopped because the lease was lost");
+                }
+            }
+            board.remove_source(&feed);
+        });
+        Self {
+            epoch,
+            assignment,
+            stop,
+            task,
+        }
+    }
+
+    /// Whether it has ended by itself: fenced, or because the lease was lost.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// The epoch of the assignment that it runs under.
+    pub(crate) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Tells it about its assignment; the same one again changes nothing.
+    pub(crate) fn tell(&self, entry: Arc<Entry<Assignment>>) {
+        self.assignment.send_if_modified(|known| {
+            let changed = known.revision != entry.revision;
+            if changed {
+                *known = entry;
+            }
+            changed
+        });
+    }
+
+    /// Asks it to stop after the batch that is under way.
+    pub(crate) fn cancel(self) {
+        self.stop.cancel();
+    }
+
+    /// As `cancel`; the task ends once that is done.
+    pub(crate) fn stop(self) -> JoinHandle<()> {
+        self.stop.cancel();
+        self.task
+    }
+}
+
+/// Starts a source again after failures.
+struct Keeper {
+    board: Arc<Board>,
+    opener: Arc<Opener>,
+    feed: Arc<Feed>,
+    changes: watch::Receiver<Arc<Entry<Assignment>>>,
+    stop: CancellationToken,
+}
+
+impl Keeper {
+    async fn keep(mut self) {
+        let mut backoff = Backoff::default();
+        while !self.stop.is_cancelled() {
+            self.reach().await;
+            let Some(version) = self.feed.runnable() else {
+                // Stopped, or no version can run: nothing to do before the next assignment.
+                self.wait(None).await;
+                continue;
+            };
+            backoff.configure(&version.config.runtime.retry);
+            let began = Instant::now();
+            let end = self.run_once().await;
+            if began.elapsed() >= HEALTHY {
+                backoff.reset();
+            }
+            match end {
+                End::Changed => backoff.reset(),
+                End::Stopped => return,
+                End::Finished => {
+                    self.say(LogLevel::Info, "the feed has ended".to_owned());
+                    self.wait(None).await;
+                }
+                End::Config(message) => {
+                    self.fail(Reason::InvalidConfig, message, None);
+                    self.wait(None).await;
+                }
+                End::Failed {
+                    reason,
+                    message,
+                    retry_after,
+                } => {
+                    let pause = backoff.next().max(retry_after.unwrap_or_default());
+                    self.fail(reason, message, Some(pause));
+                    if self.wait(Some(pause)).await {
+                        backoff.reset();
+                    }
+                    self.feed.change(|state| state.restarts += 1);
+                }
+            }
+        }
+    }
+
+    /// Runs the source on a task of its own, so that a panic ends only that.
+    async fn run_once(&self) -> End {
+        let run = Run {
+            board: self.board.clone(),
+            opener: self.opener.clone(),
+            feed: self.feed.clone(),
+            changes: self.changes.clone(),
+            stop: self.stop.clone(),
+        };
+        let mut task = AbortOnDrop(tokio::spawn(run.go()));
+        (&mut task.0).await.unwrap_or_else(|error| End::Failed {
+            reason: Reason::TaskFailed,
+            message: format!("the task failed: {error}"),
+            retry_after: None,
+        })
+    }
+
+    /// Brings the state to the newest assignment.
+    async fn reach(&mut self) {
+        let entry = self.changes.borrow_and_update().clone();
+        let before = self.feed.state();
+        let after = reach_off_thread(&before, &entry.value).await;
+        tell(&self.board, &self.feed, &before, &after);
+        if !is_to_run(&entry.value) {
+            tracing::info!(datasource.id = %self.feed.id, "the source is stopped");
+        }
+        self.feed.change(|state| *state = after);
+        self.board.changed();
+    }
+
+    /// Waits for a new assignment (true), the end of `pause`, or the request to stop.
+    async fn wait(&mut self, pause: Option<std::time::Duration>) -> bool {
+        let asleep = async {
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => false,
+            () = asleep => false,
+            changed = self.changes.changed() => {
+                if changed.is_err() {
+                    self.stop.cancel();
+                }
+                self.changes.mark_changed();
+                true
+            }
+        }
+    }
+
+    fn fail(&self, reason: Reason, message: String, pause: Option<std::time::Duration>) {
+        self.feed.stats.add_error();
+        let next = pause
+            .and_then(|pause| chrono::TimeDelta::from_std(pause).ok())
+            .map(|pause| self.board.clock.now() + pause);
+        tracing::warn!(datasource.id = %self.feed.id, reason = %reason, error = message, "the source failed");
+        self.say(LogLevel::Error, message.clone());
+        self.feed.change(|state| {
+            state.status = RuntimeStatus::Error;
+            state.reason = reason;
+            state.message = Some(message);
+            state.next_attempt_at = next;
+        });
+        self.board.changed();
+    }
+
+    fn say(&self, level: LogLevel, message: String) {
+        self.board.logs.say(
+            (self.feed.organization, self.feed.id),
+            level,
+            "source",
+            message,
+            None,
+        );
+    }
+}
+
+/// A task that ends with whoever waits for it.
+struct AbortOnDrop(JoinHandle<End>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

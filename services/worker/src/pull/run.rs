@@ -1,0 +1,217 @@
+//! One run of a source: batch, map, publish, acks, checkpoint, upstream ack; and the same again.
+
+use std::{sync::Arc, time::Duration};
+
+use halcyon_bus::{Entry, Error as BusError, checkpoint::CheckpointWriter};
+use halcyon_connectors::{BatchLimits, Checkpoint, Error as SourceError, Source, SourceBatch, SourceContext};
+use halcyon_domain::{assignment::Assignment, config::VersionConfig, lifecycle::Reason};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::secrets::Opener;
+use crate::{
+    board::Board,
+    feed::{Feed, Version},
+    supervisor::{is_to_run, reach_off_thread, tell},
+};
+
+/// How long a source may take to let go of its upstream.
+const STOP: Duration = Duration::from_secs(5);
+
+/// Why a run has ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It was asked to stop, or another worker has the datasource.
+    Stopped,
+    /// A new assignment cannot be taken up in the middle of a run.
+    Changed,
+    /// There is nothing more to read.
+    Finished,
+    /// The configuration is at fault: no use in trying again.
+    Config(String),
+    /// Worth another attempt.
+    Failed {
+        reason: Reason,
+        message: String,
+        retry_after: Option<Duration>,
+    },
+}
+
+/// One run of a source.
+pub(super) struct Run {
+    pub(super) board: Arc<Board>,
+    pub(super) opener: Arc<Opener>,
+    pub(super) feed: Arc<Feed>,
+    pub(super) changes: watch::Receiver<Arc<Entry<Assignment>>>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Run {
+    pub(super) async fn go(mut self) -> End {
+        match self.run().await {
+            Ok(end) | Err(end) => end,
+        }
+    }
+
+    async fn run(&mut self) -> Result<End, End> {
+        let Some(mut version) = self.feed.runnable() else {
+            return Ok(End::Changed);
+        };
+        let epoch = self.changes.borrow().value.epoch;
+        let claim = self
+            .board
+            .bus
+            .checkpoints()
+            .claim(self.feed.id, epoch, self.board.clock.now())
+            .await;
+        let (mut writer, position) = claim.map_err(|error| self.lost(error))?;
+        let mut source = self.source(&version.config, position).await?;
+        loop {
+            let batch = tokio::select! {
+                () = self.stop.cancelled() => {
+                    let_go(source.as_mut()).await;
+                    return Ok(End::Stopped);
+                }
+                Ok(()) = self.changes.changed() => {
+                    match self.change(&version).await {
+                        Some(next) => version = next,
+                        None => {
+                            let_go(source.as_mut()).await;
+                            return Ok(End::Changed);
+                        }
+                    }
+                    continue;
+                }
+                batch = source.next_batch() => batch.map_err(failed)?,
+            };
+            let Some(batch) = batch else {
+                return Ok(End::Finished);
+            };
+            self.take_in(&version, batch, source.as_mut(), &mut writer)
+                .await?;
+        }
+    }
+
+    /// A batch all the way: nothing is acked upstream before its effects and then the checkpoint are durable.
+    async fn take_in(
+        &self,
+        version: &Arc<Version>,
+        batch: SourceBatch,
+        source: &mut dyn Source,
+        writer: &mut CheckpointWriter,
+    ) -> Result<(), End> {
+        let SourceBatch {
+            records,
+            checkpoint: Checkpoint(position),
+        } = batch;
+        self.deliver(version, records).await?;
+        let now = self.board.clock.now();
+        writer
+            .save(position.clone(), now)
+            .await
+            .map_err(|error| self.lost(error))?;
+        source.ack(&Checkpoint(position)).await.map_err(failed)
+    }
+
+    async fn source(&self, config: &VersionConfig, position: Value) -> Result<Box<dyn Source>, End> {
+        let connector = halcyon_connectors::find(&self.changes.borrow().value.connector);
+        let connector = connector.ok_or_else(|| End::Config("there is no such connector".to_owned()))?;
+        let opened = self
+            .opener
+            .open(self.feed.organization, self.feed.id, &config.connection)
+            .await;
+        let secrets = opened.map_err(|error| End::Failed {
+            reason: Reason::SecretsUnavailable,
+            message: format!("the secrets cannot be had: {error}"),
+            retry_after: None,
+        })?;
+        let context = SourceContext {
+            connection: config.connection.clone(),
+            secrets,
+            checkpoint: (!position.is_null()).then_some(Checkpoint(position)),
+            limits: limits(config),
+            clock: self.board.clock.clone(),
+        };
+        connector.source(context).map_err(failed)
+    }
+
+    /// Takes up a new assignment. The version to go on with, unless the source must be made anew.
+    async fn change(&mut self, running: &Arc<Version>) -> Option<Arc<Version>> {
+        let entry = self.changes.borrow_and_update().clone();
+        if !is_to_run(&entry.value) {
+            // The keeper takes it up.
+            self.changes.mark_changed();
+            return None;
+        }
+        let before = self.feed.state();
+        let after = reach_off_thread(&before, &entry.value).await;
+        let next = after.runnable().cloned();
+        tell(&self.board, &self.feed, &before, &after);
+        // A restart is a new generation of the same version.
+        let restart = next.as_ref().is_some_and(|next| next.number == running.number)
+            && after.generation != before.generation
+            && after.reason == Reason::AsDesired;
+        self.feed.change(|state| *state = after);
+        self.board.changed();
+        let same_source = |next: &Arc<Version>| {
+            next.config.connection == running.config.connection
+                && next.config.schedule == running.config.schedule
+                && next.config.runtime.batch == running.config.runtime.batch
+        };
+        next.filter(|next| !restart && same_source(next))
+    }
+
+    /// The checkpoint could not be claimed or written: fenced, or the bus is away.
+    fn lost(&self, error: BusError) -> End {
+        if matches!(error, BusError::Conflict) {
+            tracing::warn!(datasource.id = %self.feed.id, "another worker has the datasource; the source is stopped");
+            return End::Stopped;
+        }
+        End::Failed {
+            reason: Reason::SourceFailed,
+            message: format!("the checkpoint cannot be kept: {error}"),
+            retry_after: None,
+        }
+    }
+}
+
+fn limits(config: &VersionConfig) -> BatchLimits {
+    let batch = &config.runtime.batch;
+    BatchLimits {
+        max_records: batch.max_records as usize,
+        max_wait: batch.max_wait.get(),
+    }
+}
+
+async fn let_go(source: &mut dyn Source) {
+    if tokio::time::timeout(STOP, source.stop()).await.is_err() {
+        tracing::warn!("a source did not let go of its upstream in time");
+    }
+}
+
+/// A source's error by class: whose it is to put right.
+fn failed(error: SourceError) -> End {
+    match error {
+        SourceError::Config(errors) => {
+            let detail = errors.first().map_or_else(String::new, ToString::to_string);
+            End::Config(format!("the configuration is not valid: {detail}"))
+        }
+        SourceError::Unsupported { .. } | SourceError::Checkpoint { .. } => End::Config(error.to_string()),
+        SourceError::Secret { .. } => End::Failed {
+            reason: Reason::SecretsUnavailable,
+            message: error.to_string(),
+            retry_after: None,
+        },
+        SourceError::Transient { message, retry_after } => End::Failed {
+            reason: Reason::SourceFailed,
+            message,
+            retry_after,
+        },
+        SourceError::System(message) => End::Failed {
+            reason: Reason::SourceFailed,
+            message,
+            retry_after: None,
+        },
+    }
+}

@@ -1,0 +1,43 @@
+//! The worker's settings.
+
+use halcyon_domain::{assignment::DEFAULT_POOL, duration::HumanDuration};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The worker's settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The pool that it belongs to.
+    pub pool: String,
+    /// The time to live of its lease: how long it takes others to take over its work.
+    pub lease: HumanDuration,
+    /// Frames of one partition that are worked on at a time.
+    pub frames_in_flight: usize,
+    /// The delivery at which an event that cannot be processed is dead-lettered.
+    pub max_attempts: u32,
+    /// How long a frame waits for one datasource (its version, its share of the processors) before that
+    /// datasource's events are parked.
+    pub park_after: HumanDuration,
+    /// How long a parked event waits for a datasource that nobody knows before it is dead-lettered.
+    pub orphan_after: HumanDuration,
+    /// Mappings that run at a time; 0 is one for each processor.
+    pub mapping_threads: usize,
+    /// How long the work in flight may take when the worker stops.
+    pub drain: HumanDuration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            pool: DEFAULT_POOL.to_owned(),
+            lease: HumanDuration::from_secs(10),
+            frames_in_flight: 8,
+            max_attempts: 5,
+            park_after: HumanDuration::from_secs(2),
+            orphan_after: HumanDuration::from_secs(3_600),
+            mapping_threads: 0,
+            drain: HumanDuration::from_secs(15),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Outcomes to the ontology stream and dead letters to theirs; done once both are stored.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, future::join_all, stream};
+use halcyon_bus::{Bus, Error, FramePublishers};
+use halcyon_domain::{
+    clock::Clock,
+    error::InputError,
+    event::{DeadLetter, EventOutcome, IngestEvent, RecordOutcome, Verdict},
+};
+
+use crate::mapper::Mapped;
+
+/// Dead letters that are under way at a time, of one group of events.
+const DEAD_LETTERS: usize = 32;
+/// What of a dead letter's payload is kept when the whole does not fit a message.
+const KEPT_BYTES: usize = 256 * 1_024;
+/// Room that a message leaves for what is not the record itself.
+const MARGIN: usize = 16 * 1_024;
+
+/// Where outcomes go.
+pub(crate) struct Sink {
+    bus: Bus,
+    clock: Arc<dyn Clock>,
+    outcomes: FramePublishers<EventOutcome>,
+}
+
+impl Sink {
+    pub(crate) fn new(bus: &Bus, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            bus: bus.clone(),
+            clock,
+            outcomes: bus.outcome_publishers(),
+        }
+    }
+
+    /// Publishes what events became, and waits until all of it is stored. A record that does not fit a message
+    /// becomes a dead letter. Returns what could not be published: the event's place in `mapped`, and why.
+    pub(crate) async fn deliver(&self, partition: u16, mapped: &mut [Mapped]) -> Vec<(usize, Error)> {
+        let dead: Vec<(usize, DeadLetter)> = mapped
+            .iter()
+            .enumerate()
+            .flat_map(|(place, mapped)| self.dead_letters(place, mapped))
+            .collect();
+        let dead = stream::iter(dead)
+            .map(|(place, letter)| async move { (place, self.publish_dead_letter(letter).await) })
+            .buffer_unordered(DEAD_LETTERS)
+            .filter_map(async |(place, result)| result.err().map(|error| (place, error)));
+        let mut failed: Vec<(usize, Error)> = dead.collect().await;
+        let submit = mapped.iter_mut().enumerate().map(async |(place, mapped)| {
+            let result = self.outcomes.submit(partition, &mapped.outcome, None).await;
+            let result = match result {
+                Err(Error::TooLarge { limit, .. }) => {
+                    self.without_large_records(partition, mapped, limit).await
+                }
+                result => result,
+            };
+            (place, result)
+        });
+        let submitted = join_all(submit).await;
+        failed.extend(
+            submitted
+                .into_iter()
+                .filter_map(|(place, result)| Some((place, result.err()?))),
+        );
+        failed
+    }
+
+    fn dead_letters(&self, place: usize, mapped: &Mapped) -> impl Iterator<Item = (usize, DeadLetter)> {
+        let failed_at = self.clock.now();
+        mapped.outcome.records.iter().filter_map(move |record| {
+            let failure = record.failure.clone()?;
+            let (event, version) = (mapped.event.clone(), mapped.outcome.version);
+            Some((
+                place,
+                DeadLetter {
+                    event,
+                    index: record.index,
+                    version,
+                    failure,
+                    failed_at,
+                },
+            ))
+        })
+    }
+
+    async fn publish_dead_letter(&self, mut letter: DeadLetter) -> Result<(), Error> {
+        match self.bus.publish_dead_letter(&letter).await {
+            Err(Error::TooLarge { .. }) => {}
+            result => return result,
+        }
+        let length = letter.event.payload.len();
+        letter.event.payload.truncate(KEPT_BYTES);
+        letter
+            .failure
+            .detail
+            .push_str(&format!(" (of {length} bytes the first {KEPT_BYTES} are kept)"));
+        self.bus.publish_dead_letter(&letter).await
+    }
+
+    /// Turns the records that do not fit a message into dead letters, and publishes the rest.
+    async fn without_large_records(
+        &self,
+        partition: u16,
+        mapped: &mut Mapped,
+        limit: usize,
+    ) -> Result<(), Error> {
+        let limit = limit.saturating_sub(MARGIN);
+        for record in &mut mapped.outcome.records {
+            if !is_too_large(record, limit) {
+                continue;
+            }
+            let detail = format!("the record's objects are larger than a message of {limit} bytes");
+            let failure = InputError::new("/outputs", "record_too_large", detail);
+            let letter = DeadLetter {
+                event: mapped.event.clone(),
+                index: record.index,
+                version: mapped.outcome.version,
+                failure: failure.clone(),
+                failed_at: self.clock.now(),
+            };
+            self.publish_dead_letter(letter).await?;
+            let index = record.index;
+            *record = RecordOutcome {
+                index,
+                verdict: Verdict::DeadLettered,
+                objects: Vec::new(),
+                failure: Some(failure),
+            };
+        }
+        self.outcomes.submit(partition, &mapped.outcome, None).await
+    }
+
+    /// Parks an event and waits until that is durable.
+    pub(crate) async fn park(&self, partition: u16, event: &IngestEvent) -> Result<(), Error> {
+        self.bus.park(partition, event).await
+    }
+}
+
+fn is_too_large(record: &RecordOutcome, limit: usize) -> bool {
+    serde_json::to_vec(record).is_ok_and(|bytes| bytes.len() > limit)
+}
+
+/// Whether the event, not the bus, is at fault: trying again will not help.
+pub(crate) const fn is_permanent(error: &Error) -> bool {
+    matches!(error, Error::TooLarge { .. } | Error::Malformed(_))
+}

@@ -1,0 +1,281 @@
+//! Follows the assignments: holds the partitions that are this worker's, keeps the datasources whose events may
+//! come in at the version that is wanted, and runs the sources that are placed here.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt, stream};
+use halcyon_bus::{Entry, KvMirror};
+use halcyon_domain::{
+    assignment::{Assignment, LogLevel, PartitionAssignment},
+    id::{DatasourceId, InstanceId, WorkerId},
+    lifecycle::{DesiredState, Reason},
+    partition::partition_of,
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    board::Board,
+    feed::{Feed, FeedState, Version, reach},
+    partition,
+    pull::{PullTask, secrets::Opener},
+};
+
+/// Versions that are compiled at a time.
+const COMPILES: usize = 4;
+
+/// What a worker does, and by which assignments.
+pub(crate) struct Supervisor {
+    board: Arc<Board>,
+    worker: WorkerId,
+    opener: Arc<Opener>,
+    assignments: KvMirror<Assignment>,
+    holders: KvMirror<PartitionAssignment>,
+    partitions: HashMap<u16, Running>,
+    sources: HashMap<DatasourceId, PullTask>,
+    /// The assignment that each feed has reached, by its revision.
+    reached: HashMap<DatasourceId, u64>,
+}
+
+/// A partition at work.
+struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Supervisor {
+    pub(crate) fn new(board: Arc<Board>, worker: WorkerId, instance: InstanceId, opener: Opener) -> Self {
+        tracing::info!(worker.id = %worker, worker.instance = %instance, "the worker waits for assignments");
+        Self {
+            assignments: board.bus.assignments().mirror(),
+            holders: board.bus.partition_assignments().mirror(),
+            board,
+            worker,
+            opener: Arc::new(opener),
+            partitions: HashMap::new(),
+            sources: HashMap::new(),
+            reached: HashMap::new(),
+        }
+    }
+
+    /// Follows the assignments until it is dropped. Sources run only while the lease is held.
+    pub(crate) async fn follow(&mut self) {
+        self.assignments.ready().await;
+        self.holders.ready().await;
+        let mut leased = self.board.leased.subscribe();
+        loop {
+            let held = *leased.borrow_and_update();
+            self.compare(held).await;
+            tokio::select! {
+                () = self.assignments.changed() => {}
+                () = self.holders.changed() => {}
+                _ = leased.changed() => {}
+            }
+        }
+    }
+
+    /// Stops everything; what is under way is finished within `deadline`.
+    pub(crate) async fn stop(mut self, deadline: Duration) {
+        let mut tasks = Vec::new();
+        for (_, running) in self.partitions.drain() {
+            running.stop.cancel();
+            tasks.push(running.task);
+        }
+        for (_, source) in self.sources.drain() {
+            tasks.push(source.stop());
+        }
+        if tokio::time::timeout(deadline, futures::future::join_all(tasks))
+            .await
+            .is_err()
+        {
+            tracing::warn!("not all work in flight could be finished; it is done again elsewhere");
+        }
+    }
+
+    /// Brings what runs to what is assigned.
+    async fn compare(&mut self, leased: bool) {
+        self.compare_partitions();
+        let assignments = self.assignments.snapshot();
+        let assignments: Vec<Arc<Entry<Assignment>>> = assignments.into_values().collect();
+        self.compare_feeds(&assignments).await;
+        self.compare_sources(&assignments, leased);
+    }
+
+    fn compare_partitions(&mut self) {
+        let held: HashSet<u16> = self
+            .holders
+            .snapshot()
+            .values()
+            .filter(|entry| entry.value.worker == Some(self.worker))
+            .map(|entry| entry.value.partition)
+            .filter(|partition| *partition < self.board.bus.partitions())
+            .collect();
+        // A partition whose task has ended without being told to is begun anew.
+        self.partitions.retain(|number, running| {
+            let keep = held.contains(number) && !running.task.is_finished();
+            if !keep {
+                running.stop.cancel();
+            }
+            keep
+        });
+        for number in held {
+            self.partitions.entry(number).or_insert_with(|| {
+                let stop = CancellationToken::new();
+                let task = tokio::spawn(partition::run(self.board.clone(), number, stop.clone()));
+                Running { stop, task }
+            });
+        }
+    }
+
+    /// Whether events of a datasource may come in on a partition that is held.
+    fn concerns(&self, assignment: &Assignment) -> bool {
+        let parallelism = assignment
+            .wanted
+            .config
+            .pointer("/runtime/parallelism")
+            .and_then(|value| value.as_u64());
+        let slots = parallelism
+            .and_then(|slots| u16::try_from(slots).ok())
+            .unwrap_or(1)
+            .max(1);
+        let partitions = self.board.bus.partitions();
+        (0..slots).any(|slot| {
+            self.partitions
+                .contains_key(&partition_of(assignment.datasource, slot, partitions))
+        })
+    }
+
+    async fn compare_feeds(&mut self, assignments: &[Arc<Entry<Assignment>>]) {
+        let concerned: Vec<_> = assignments
+            .iter()
+            .filter(|entry| self.concerns(&entry.value))
+            .collect();
+        let kept: HashSet<DatasourceId> = concerned.iter().map(|entry| entry.value.datasource).collect();
+        for gone in self
+            .board
+            .feeds()
+            .into_iter()
+            .filter(|feed| !kept.contains(&feed.id))
+        {
+            self.reached.remove(&gone.id);
+            self.board.remove_feed(gone.id);
+        }
+        let due = concerned.into_iter().filter(|entry| {
+            self.reached
+                .get(&entry.value.datasource)
+                .is_none_or(|revision| *revision != entry.revision)
+        });
+        let due: Vec<_> = due.cloned().collect();
+        let board = &self.board;
+        let reached: Vec<(DatasourceId, u64)> = stream::iter(due)
+            .map(|entry| async move {
+                update(board, &entry.value).await;
+                (entry.value.datasource, entry.revision)
+            })
+            .buffer_unordered(COMPILES)
+            .collect()
+            .await;
+        self.reached.extend(reached);
+    }
+
+    fn compare_sources(&mut self, assignments: &[Arc<Entry<Assignment>>], leased: bool) {
+        let mine: HashMap<DatasourceId, &Arc<Entry<Assignment>>> = assignments
+            .iter()
+            .filter(|entry| leased && entry.value.worker == Some(self.worker))
+            .map(|entry| (entry.value.datasource, entry))
+            .collect();
+        let sources = std::mem::take(&mut self.sources);
+        for (datasource, source) in sources {
+            let same = mine
+                .get(&datasource)
+                .is_some_and(|entry| entry.value.epoch == source.epoch());
+            if same && !source.has_ended() {
+                self.sources.insert(datasource, source);
+            } else {
+                source.cancel();
+            }
+        }
+        for (datasource, entry) in mine {
+            match self.sources.get(&datasource) {
+                Some(source) => source.tell(entry.clone()),
+                None => {
+                    let task = PullTask::start(self.board.clone(), self.opener.clone(), entry.clone());
+                    self.sources.insert(datasource, task);
+                }
+            }
+        }
+    }
+}
+
+/// Brings a feed to its assignment: the new version is compiled while the old one runs, and takes its place at once.
+async fn update(board: &Arc<Board>, assignment: &Assignment) {
+    let feed = board.feed(assignment.datasource).unwrap_or_else(|| {
+        let feed = Arc::new(Feed::new(assignment, board.threads));
+        board.add_feed(feed.clone());
+        feed
+    });
+    let before = feed.state();
+    let after = reach_off_thread(&before, assignment).await;
+    tell(board, &feed, &before, &after);
+    feed.change(|state| *state = after);
+    board.changed();
+}
+
+/// What an assignment makes of a state; compiling takes its time, and not that of an async thread.
+pub(crate) async fn reach_off_thread(before: &FeedState, assignment: &Assignment) -> FeedState {
+    let (state, wanted) = (before.clone(), assignment.clone());
+    let job = tokio::task::spawn_blocking(move || {
+        reach(&state, &wanted, |version| {
+            Version::compile(version, &wanted.connector)
+        })
+    });
+    job.await.unwrap_or_else(|_| before.clone())
+}
+
+/// Says in the datasource's log what has changed.
+pub(crate) fn tell(board: &Board, feed: &Feed, before: &FeedState, after: &FeedState) {
+    let number = |state: &FeedState| state.version.as_ref().map(|version| version.number);
+    let place = (feed.organization, feed.id);
+    if let Some(message) = after
+        .message
+        .as_ref()
+        .filter(|message| before.message.as_ref() != Some(message))
+    {
+        let level = if after.reason == Reason::VersionRejected {
+            LogLevel::Warn
+        } else {
+            LogLevel::Error
+        };
+        board.logs.say(place, level, "task", message.clone(), None);
+    }
+    match (number(before), number(after)) {
+        (before, Some(after)) if before != Some(after) => {
+            board.logs.say(
+                place,
+                LogLevel::Info,
+                "task",
+                format!("version {after} runs"),
+                None,
+            );
+        }
+        (Some(before), None) => {
+            board.logs.say(
+                place,
+                LogLevel::Info,
+                "task",
+                format!("version {before} is stopped"),
+                None,
+            );
+        }
+        _ => {}
+    }
+}
+
+/// Whether a source is to run.
+pub(crate) fn is_to_run(assignment: &Assignment) -> bool {
+    assignment.desired == DesiredState::Running
+}

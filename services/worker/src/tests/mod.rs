@@ -1,0 +1,9 @@
+//! The worker against a real nats-server; the test plays gateway, registry and ontology service.
+
+mod frames;
+mod parking;
+mod sources;
+mod states;
+mod support;
+
+pub(crate) use support::event;
