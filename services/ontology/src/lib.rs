@@ -2,6 +2,8 @@
 
 mod run;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use run::{Context, run};
