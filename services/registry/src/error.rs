@@ -29,6 +29,18 @@ pub enum Error {
     UnknownKey,
 }
 
+impl Error {
+    /// Whether the same thing may work later without any change.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_transient(),
+            Self::Bus(_) | Self::UnknownKey => true,
+            Self::Secrets(_) | Self::Invalid(_) | Self::NotFound(_) | Self::Refused(_) => false,
+        }
+    }
+}
+
 impl From<Error> for RemoteError {
     /// What fails inside is logged here and not told outside.
     fn from(error: Error) -> Self {

@@ -3,16 +3,18 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use halcyon_bus::{
-    Bus, BusSettings, Identity, InstanceKey, Service,
+    Bus, BusSettings, Identity, InstanceKey, LeaseHolder, LeaseRecord, Service,
     requests::{OnBehalf, PublicKey, SecretPut},
     server::{ServerParams, server_config},
+    subjects::lease_keys,
 };
 use halcyon_domain::{
-    assignment::{ChangeCause, ConfigChange},
+    assignment::{ChangeCause, ConfigChange, DEFAULT_POOL, WorkerMember},
     audit::{Actor, ActorKind},
     clock::{Clock, SystemClock, Timestamp},
     datasource::{DEFAULT_ENV, Datasource, DatasourceEventKind},
-    id::{DatasourceId, InstanceId, OrganizationId, OutboxId, VersionId},
+    duration::HumanDuration,
+    id::{DatasourceId, InstanceId, OrganizationId, OutboxId, VersionId, WorkerId},
     lifecycle::{DatasourceStatus, DesiredState},
     version::Version,
 };
@@ -211,11 +213,10 @@ impl System {
             health: health.clone(),
             metrics: Metrics::new().unwrap(),
         };
-        let second = halcyon_domain::duration::HumanDuration::from_secs(1);
         let settings = Settings {
             kek_file: self.database.folder.path().join("kek"),
-            leader_lease: halcyon_domain::duration::HumanDuration::from_secs(2),
-            heartbeat_write_interval: second,
+            leader_lease: HumanDuration::from_secs(2),
+            heartbeat_write_interval: HumanDuration::from_secs(1),
             ..Settings::default()
         };
         let task = tokio::spawn(run(context, settings, shutdown.clone()));
@@ -275,6 +276,28 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// Says that it is a worker that can be given work.
+    pub(crate) async fn hold_worker_lease(&self) -> LeaseHolder {
+        let worker = WorkerId::generate();
+        let member = WorkerMember {
+            worker,
+            instance: self.instance,
+            pool: DEFAULT_POOL.to_owned(),
+            started_at: now(),
+            draining: false,
+        };
+        let record = LeaseRecord {
+            holder: worker.to_string(),
+            info: serde_json::to_value(member).unwrap(),
+        };
+        let lease = self
+            .bus
+            .leases(Duration::from_secs(5))
+            .hold(&lease_keys::worker(worker), record);
+        lease.held().await;
+        lease
+    }
+
     /// Writes a secret as a gateway does.
     pub(crate) async fn put_secret(&self, datasource: &Datasource, name: &str, value: &str) {
         let to = self

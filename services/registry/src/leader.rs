@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use crate::{control, run::Shared, trim};
 
+/// How long what is under way may take once stopping is asked for.
+const DRAIN: Duration = Duration::from_secs(5);
+
 /// Stands for election, leads while elected, and hands the lease back at the end.
 pub(crate) async fn stand(shared: &Shared, shutdown: &Shutdown) {
     let record = LeaseRecord {
@@ -26,8 +29,15 @@ pub(crate) async fn stand(shared: &Shared, shutdown: &Shutdown) {
             },
             () = holder.lost() => tracing::warn!("this registry leads no more: its lease could not be renewed"),
             () = trim::keep_trimmed(shared) => {}
+            () = overdue(shutdown) => tracing::warn!("what was under way is left to the next leader"),
         }
         shared.metrics.set(Metric::RegistryLeader, 0.0, &[]);
     }
     holder.release().await;
+}
+
+/// Ends when stopping was asked for and what was under way did not end in time.
+async fn overdue(shutdown: &Shutdown) {
+    shutdown.triggered().await;
+    tokio::time::sleep(DRAIN).await;
 }

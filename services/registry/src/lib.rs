@@ -16,14 +16,13 @@ mod error;
 mod history;
 mod key_file;
 mod leader;
+mod members;
 mod run;
 mod secrets;
 mod settings;
 mod state;
 mod trim;
 
-#[cfg(test)]
-mod control_tests;
 #[cfg(test)]
 mod fixture;
 

@@ -9,6 +9,8 @@ mod vault;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vault_tests;
 
 use std::sync::Arc;
 

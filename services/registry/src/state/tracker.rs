@@ -212,3 +212,133 @@ impl Known {
         aged || self.metrics != *metrics || self.state.last_event_at != state.last_event_at
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use halcyon_domain::{
+        assignment::{AssignedVersion, TaskStatus},
+        id::{InstanceId, OrganizationId},
+        lifecycle::{DatasourceStatus, DesiredState, Reason, RuntimeStatus},
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    fn desired() -> DesiredDatasource {
+        DesiredDatasource {
+            datasource: DatasourceId::generate(),
+            organization: OrganizationId::generate(),
+            connector: "http_webhook".to_owned(),
+            pull: false,
+            status: DatasourceStatus::Active,
+            desired: DesiredState::Running,
+            generation: 1,
+            wanted: Some(AssignedVersion {
+                number: 1,
+                config: json!({}),
+            }),
+            last_good: None,
+            secrets_revision: 0,
+        }
+    }
+
+    fn heartbeat(worker: WorkerId, datasource: &DesiredDatasource, events: u64) -> Heartbeat {
+        let task = TaskStatus {
+            datasource: datasource.datasource,
+            generation: 1,
+            version: Some(1),
+            status: RuntimeStatus::Running,
+            reason: Reason::AsDesired,
+            message: None,
+            restarts: 0,
+            next_attempt_at: None,
+            last_event_at: None,
+            metrics: DatasourceMetrics {
+                events,
+                ..DatasourceMetrics::default()
+            },
+        };
+        Heartbeat {
+            worker,
+            instance: InstanceId::generate(),
+            at: start(),
+            tasks: vec![task],
+        }
+    }
+
+    fn start() -> Timestamp {
+        Timestamp::default()
+    }
+
+    fn patience() -> TimeDelta {
+        TimeDelta::seconds(10)
+    }
+
+    fn status(tracker: &Tracker) -> Vec<RuntimeStatus> {
+        tracker.states().map(|state| state.status).collect()
+    }
+
+    #[test]
+    fn numbers_wait_for_their_turn_and_states_do_not() {
+        let (datasource, worker) = (desired(), WorkerId::generate());
+        let mut tracker = Tracker::new([], start(), patience());
+        tracker.hear(heartbeat(worker, &datasource, 1));
+        tracker.refresh([&datasource].into_iter(), start());
+        assert!(tracker.has_news());
+        let rows = tracker.unwritten(false);
+        assert_eq!((rows.len(), rows[0].happenings.len()), (1, 3));
+        tracker.written(rows);
+
+        tracker.hear(heartbeat(worker, &datasource, 2));
+        tracker.refresh([&datasource].into_iter(), start());
+        assert!(!tracker.has_news() && tracker.unwritten(false).is_empty());
+        let rows = tracker.unwritten(true);
+        assert_eq!((rows.len(), rows[0].metrics.events), (1, 2));
+        tracker.written(rows);
+        assert!(tracker.unwritten(true).is_empty());
+    }
+
+    #[test]
+    fn a_short_silence_is_no_news_and_a_lost_worker_is() {
+        let (datasource, worker) = (desired(), WorkerId::generate());
+        let mut tracker = Tracker::new([], start(), patience());
+        tracker.hear(heartbeat(worker, &datasource, 1));
+        tracker.refresh([&datasource].into_iter(), start());
+        tracker.retain_workers(|_| false);
+        tracker.refresh([&datasource].into_iter(), start() + TimeDelta::seconds(1));
+        assert_eq!(status(&tracker), [RuntimeStatus::Running]);
+        tracker.refresh([&datasource].into_iter(), start() + SILENCE);
+        assert_eq!(status(&tracker), [RuntimeStatus::Starting]);
+    }
+
+    #[test]
+    fn a_new_leader_waits_for_workers_it_has_not_heard_yet() {
+        let (datasource, worker) = (desired(), WorkerId::generate());
+        let state = DatasourceState {
+            status: RuntimeStatus::Running,
+            worker: Some(worker),
+            observed_generation: 1,
+            ..DatasourceState::default()
+        };
+        let stored = [(datasource.datasource, state, DatasourceMetrics::default())];
+        let mut tracker = Tracker::new(stored, start(), patience());
+        tracker.refresh([&datasource].into_iter(), start() + TimeDelta::seconds(9));
+        assert!(!tracker.has_news());
+        tracker.refresh([&datasource].into_iter(), start() + patience());
+        assert_eq!(status(&tracker), [RuntimeStatus::Starting]);
+    }
+
+    #[test]
+    fn what_happened_during_a_write_is_written_next() {
+        let (datasource, worker) = (desired(), WorkerId::generate());
+        let mut tracker = Tracker::new([], start(), patience());
+        tracker.hear(heartbeat(worker, &datasource, 1));
+        tracker.refresh([&datasource].into_iter(), start());
+        let rows = tracker.unwritten(false);
+        tracker.retain_workers(|_| false);
+        tracker.refresh([&datasource].into_iter(), start() + SILENCE);
+        tracker.written(rows);
+        assert!(tracker.has_news());
+        assert_eq!(tracker.unwritten(false)[0].happenings.len(), 1);
+    }
+}

@@ -1,28 +1,29 @@
 //! What the leader reacts to: notices of changed configurations, workers that come and go, heartbeats, and from
 //! time to time nothing at all.
 
+mod notices;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
 use chrono::TimeDelta;
-use halcyon_bus::{Delivery, KvMirror, LeaseRecord, subjects::lease_keys::WORKERS};
+use halcyon_bus::{KvMirror, LeaseRecord};
 use halcyon_domain::{
-    assignment::{ConfigChange, Heartbeat, WorkerMember},
+    assignment::{Heartbeat, WorkerMember},
     clock::Timestamp,
-    datasource::DatasourceEventKind,
     id::{DatasourceId, OrganizationId, WorkerId},
     lifecycle::RuntimeStatus,
 };
 use halcyon_infra::{Metric, Shutdown};
-use halcyon_store::Tenant;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use uuid::Uuid;
 
 use crate::{
     Error,
-    history::Rows,
+    members::members,
     reconcile::{
         Action, DesiredDatasource,
         execute::Board,
@@ -109,9 +110,6 @@ impl Known for Memory {
         self.secrets.get(&datasource).copied().unwrap_or_default()
     }
 }
-
-/// A notice and the identifier of its message.
-type Notice = (Option<Uuid>, ConfigChange);
 
 impl<'s> Control<'s> {
     fn new(shared: &'s Shared) -> Self {
@@ -243,74 +241,6 @@ impl<'s> Control<'s> {
         self.due = Some(Instant::now() + RETRY);
     }
 
-    /// Handles notices. They are acked once all that follows from them is written; else they come again.
-    async fn take_in(&mut self, deliveries: Vec<Delivery>) {
-        let mut notices = Vec::with_capacity(deliveries.len());
-        for delivery in &deliveries {
-            match delivery.json::<ConfigChange>() {
-                Ok(change) => notices.push((delivery.message_id().and_then(|id| id.parse().ok()), change)),
-                Err(error) => {
-                    tracing::error!(error = %error, "a notice of a change cannot be read and is left out")
-                }
-            }
-        }
-        if let Err(error) = self.apply(&notices).await {
-            tracing::warn!(error = %error, changes = notices.len(), "changes could not be applied yet");
-            return;
-        }
-        for delivery in deliveries {
-            if let Err(error) = delivery.ack().await {
-                tracing::debug!(error = %error, "a notice could not be acked and will come again");
-            }
-        }
-    }
-
-    async fn apply(&mut self, notices: &[Notice]) -> Result<(), Error> {
-        self.record(notices).await?;
-        let mut changed = BTreeSet::new();
-        for (_, change) in notices {
-            changed.insert(change.datasource);
-            if kind(change) == Some(DatasourceEventKind::SecretChanged) {
-                *self.memory.secrets.entry(change.datasource).or_default() += 1;
-            }
-        }
-        for datasource in changed {
-            self.desired.read_one(datasource, &self.memory).await?;
-        }
-        self.heard = true;
-        self.reconcile().await
-    }
-
-    /// Writes what users did into the histories, and destroys the secrets and the state of what was deleted.
-    async fn record(&mut self, notices: &[Notice]) -> Result<(), Error> {
-        let mut rows = Rows::default();
-        for (message, change) in notices {
-            if let Some(message) = message {
-                rows.add_cause(*message, change);
-            }
-        }
-        let deleted: Vec<_> = notices
-            .iter()
-            .filter(|(_, change)| kind(change) == Some(DatasourceEventKind::Deleted))
-            .collect();
-        if rows.is_empty() && deleted.is_empty() {
-            return Ok(());
-        }
-        let tx = self.shared.store.begin().await?;
-        rows.write(&tx).await?;
-        for (_, change) in &deleted {
-            let tenant = Tenant(change.organization);
-            tx.secrets().destroy_all(tenant, change.datasource).await?;
-            tx.states().delete(tenant, change.datasource).await?;
-        }
-        tx.commit().await?;
-        for (_, change) in deleted {
-            self.memory.tracker.forget(change.datasource);
-            self.memory.secrets.remove(&change.datasource);
-        }
-        Ok(())
-    }
-
     /// Looks who is there; whether that has changed.
     fn see_members(&mut self, leases: &KvMirror<LeaseRecord>) -> bool {
         let members = members(leases);
@@ -395,27 +325,6 @@ impl<'s> Control<'s> {
     }
 }
 
-fn kind(change: &ConfigChange) -> Option<DatasourceEventKind> {
-    change.cause.as_ref().map(|cause| cause.kind)
-}
-
 const fn tenant_of(desired: &DesiredDatasource) -> (DatasourceId, OrganizationId) {
     (desired.datasource, desired.organization)
-}
-
-/// The workers whose lease stands.
-pub(crate) fn members(leases: &KvMirror<LeaseRecord>) -> Vec<WorkerMember> {
-    let leases = leases.snapshot();
-    let workers = leases.iter().filter(|(key, _)| key.starts_with(WORKERS));
-    let mut members: Vec<WorkerMember> = workers
-        .filter_map(|(key, entry)| match entry.value.info::<WorkerMember>() {
-            Ok(member) => Some(member),
-            Err(error) => {
-                tracing::error!(lease = key, error = %error, "a worker's lease cannot be read");
-                None
-            }
-        })
-        .collect();
-    members.sort_by_key(|member| member.worker);
-    members
 }
