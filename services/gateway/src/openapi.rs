@@ -13,7 +13,7 @@ use salvo::{
     },
 };
 use schemars::{JsonSchema, generate::SchemaSettings};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{auth::SESSION_COOKIE, problem};
 
@@ -32,6 +32,7 @@ const TAGS: &[(&str, &str)] = &[
     ("tests", "Trying a configuration on a payload, with no effect on production."),
     ("secrets", "Names and ages of secrets; values go in and never come out."),
     ("observation", "History, numbers, log lines and dead letters of a datasource."),
+    ("ingest", "Where events come in."),
     ("ontology", "Alerts, entities and relationships."),
     ("audit", "Who did what."),
 ];
@@ -71,8 +72,38 @@ pub(crate) fn properties_of<T: JsonSchema>() -> Vec<(String, Value, bool)> {
     };
     properties
         .iter()
-        .map(|(name, schema)| (name.clone(), schema.clone(), is_required(name)))
+        .map(|(name, schema)| (name.clone(), without_null(schema.clone()), is_required(name)))
         .collect()
+}
+
+/// A parameter's schema without the null that stands for an absent one.
+fn without_null(mut schema: Value) -> Value {
+    let Some(object) = schema.as_object_mut() else {
+        return schema;
+    };
+    if object.get("default").is_some_and(Value::is_null) {
+        object.remove("default");
+    }
+    if let Some(Value::Array(kinds)) = object.get_mut("type") {
+        kinds.retain(|kind| kind != "null");
+        if let [only] = kinds.as_slice() {
+            let only = only.clone();
+            object.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(Value::Array(mut kinds)) = object.remove("anyOf") {
+        kinds.retain(|kind| kind["type"] != "null");
+        match kinds.as_mut_slice() {
+            [Value::Object(only)] => {
+                // What is said of the parameter goes before what is said of its type.
+                for (key, value) in std::mem::take(only) {
+                    object.entry(key).or_insert(value);
+                }
+            }
+            _ => drop(object.insert("anyOf".to_owned(), Value::Array(kinds))),
+        }
+    }
+    schema
 }
 
 /// The extension that gives a parameter its schema.
@@ -121,7 +152,54 @@ pub(crate) fn document(router: &Router) -> Value {
     // A document that the framework built always has a JSON form; an empty one would fail the tests.
     let mut document = serde_json::to_value(document).unwrap_or_default();
     settle(&mut document);
+    if let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) {
+        paths.insert("/ingest/{datasource_id}".to_owned(), ingest());
+    }
     document
+}
+
+/// The description of ingest, which is written for speed and not as an operation of the framework.
+fn ingest() -> Value {
+    let problem = |text: &str| {
+        let schema = json!({"$ref": "#/components/schemas/Problem"});
+        json!({"description": text, "content": {problem::MEDIA_TYPE: {"schema": schema}}})
+    };
+    let id = json!({"type": "string"});
+    let stored = json!({"type": "object", "properties": {
+        "id": {"type": "string", "description": "The event's identifier."},
+        "ids": {"type": "array", "items": id, "description": "The events' identifiers, of NDJSON."},
+    }});
+    json!({"post": {
+        "tags": ["ingest"],
+        "operationId": "ingest",
+        "summary": "Takes an event in.",
+        "description": "The answer comes once the event is kept durably. How a sender shows who it is depends on \
+                        the datasource's configuration: a signature, a bearer token, an API key or a password. A \
+                        provider's delivery identifier makes a redelivery harmless.",
+        "security": [],
+        "parameters": [{
+            "name": "datasource_id", "in": "path", "required": true, "description": "The datasource.",
+            "schema": {"type": "string", "format": "uuid"},
+        }],
+        "requestBody": {"required": true, "content": {
+            "application/json": {"schema": {}},
+            "application/x-ndjson": {"schema": {"type": "string"}},
+            "application/x-www-form-urlencoded": {"schema": {"type": "object"}},
+        }},
+        "responses": {
+            "200": {"description": "The answer to a provider's handshake."},
+            "202": {"description": "Kept.", "content": {"application/json": {"schema": stored}}},
+            "400": problem("The body cannot be read."),
+            "401": problem("The sender is not who it has to be."),
+            "404": problem("There is no such datasource."),
+            "409": problem("The datasource is disabled or was never published."),
+            "413": problem("The body is too large."),
+            "415": problem("The body is of a type that the datasource does not read."),
+            "429": problem("Too many events; see `Retry-After`."),
+            "500": problem("Something went wrong inside."),
+            "503": problem("The event cannot be kept now; see `Retry-After`."),
+        },
+    }})
 }
 
 /// Moves the schemas that travelled as extensions to their places.
@@ -204,14 +282,28 @@ mod tests {
                 let responses = operation["responses"].as_object().unwrap();
                 assert!(responses.keys().any(|status| status.starts_with('2')), "{name} never succeeds");
                 assert!(responses.contains_key("500"), "{name} never fails");
-                let open = path.ends_with("/auth/login") || path.ends_with("/auth/logout");
-                assert_eq!(operation["security"].is_array(), !open, "{name}: security");
+                let open = path.contains("/auth/") || path.starts_with("/ingest/");
+                let secured = operation["security"].as_array().is_some_and(|any| !any.is_empty());
+                assert_eq!(secured, !open, "{name}: security");
                 for parameter in operation["parameters"].as_array().into_iter().flatten() {
                     assert!(parameter["schema"].is_object(), "{name}: {parameter}");
                     assert!(parameter["description"].is_string(), "{name}: {parameter}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_parameter_is_of_the_type_it_takes() {
+        let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+        let parameters = &document["paths"]["/api/v1/alerts"]["get"]["parameters"];
+        let schema_of = |name: &str| {
+            let all = parameters.as_array().unwrap();
+            all.iter().find(|parameter| parameter["name"] == name).unwrap()["schema"].clone()
+        };
+        assert_eq!(schema_of("limit")["type"], "integer");
+        assert_eq!(schema_of("datasource")["format"], "uuid");
+        assert!(schema_of("severity").to_string().contains("critical"));
     }
 
     #[test]

@@ -50,7 +50,10 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         poke: Arc::new(Notify::new()),
     };
     let background = Shutdown::new();
-    process.spawn_background(&ctx, settings.relay_lease.get(), &background);
+    // Before anybody asks the registry for something sealed; without a registry it goes on in the background.
+    let registering = registered(&ctx.bus, process.instance, &process.key);
+    let registration = tokio::time::timeout(LOOK, registering).await.ok();
+    process.spawn_background(&ctx, settings.relay_lease.get(), registration, &background);
     let ingest = IngestState::start(IngestContext {
         bus: ctx.bus.clone(),
         clock: ctx.clock.clone(),
@@ -100,11 +103,20 @@ impl Process {
     }
 
     /// Begins what goes on beside the requests: the token keys, the relay, the checks.
-    fn spawn_background(&self, ctx: &Context, lease: Duration, background: &Shutdown) {
+    fn spawn_background(
+        &self,
+        ctx: &Context,
+        lease: Duration,
+        registration: Option<InstanceRegistration>,
+        background: &Shutdown,
+    ) {
         let (bus, instance, key) = (ctx.bus.clone(), self.instance, self.key.clone());
         let (tokens, stop, ready) = (self.tokens.clone(), background.clone(), ctx.health.check("token_keys"));
         background.spawn(async move {
-            let registering = stop.unless_triggered(registered(&bus, instance, &key)).await;
+            let registering = match registration {
+                Some(registration) => Some(registration),
+                None => stop.unless_triggered(registered(&bus, instance, &key)).await,
+            };
             // The registration lasts as long as the task.
             if let Some(_registration) = registering {
                 keep_token_keys(&bus, instance, &key, &tokens, &stop, &ready).await;

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 /// A page of a list.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
 pub struct List<T> {
     /// The objects.
     pub items: Vec<T>,

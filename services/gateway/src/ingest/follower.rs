@@ -156,9 +156,13 @@ impl Follower {
         routes.ready().await;
         let mut looked_at = self.clock.now();
         loop {
+            self.follow(&routes.snapshot());
+            let now = self.clock.now();
+            self.expire(looked_at, now);
+            looked_at = now;
             self.fetch_secrets();
             self.report();
-            let waiting = self.is_waiting(looked_at);
+            let waiting = self.is_waiting(now);
             tokio::select! {
                 () = routes.changed() => {}
                 Some(fetched) = self.fetches.join_next() => {
@@ -168,10 +172,6 @@ impl Follower {
                 }
                 () = tokio::time::sleep(TICK), if waiting => {}
             }
-            self.follow(&routes.snapshot());
-            let now = self.clock.now();
-            self.expire(looked_at, now);
-            looked_at = now;
         }
     }
 

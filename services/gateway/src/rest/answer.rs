@@ -6,7 +6,10 @@ use salvo::{
         HeaderValue, StatusCode,
         header::{CONTENT_TYPE, ETAG, LOCATION},
     },
-    oapi::{Components, Content, EndpointOutRegister, Header, Operation, Response as ResponseDescription},
+    oapi::{
+        Components, Content, EndpointOutRegister, Header, Operation, Response as ResponseDescription, Responses,
+        ToResponses,
+    },
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -98,5 +101,17 @@ impl Writer for Done {
 impl EndpointOutRegister for Done {
     fn register(_: &mut Components, operation: &mut Operation) {
         operation.responses.insert("204", ResponseDescription::new("Done."));
+    }
+}
+
+/// What answers that an operation makes no sense in the present state, or that a name is taken.
+pub(crate) struct StateConflict;
+
+impl ToResponses for StateConflict {
+    fn to_responses(components: &mut Components) -> Responses {
+        let mut operation = Operation::new();
+        let text = "It makes no sense in the present state, or the name is taken.";
+        openapi::add_problem(components, &mut operation, "409", text);
+        operation.responses
     }
 }

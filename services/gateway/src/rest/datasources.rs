@@ -4,7 +4,7 @@ use halcyon_domain::id::DatasourceId;
 use salvo::{Writer, oapi::endpoint};
 
 use super::{
-    answer::{Created, Done, Found, Outcome},
+    answer::{Created, Done, Found, Outcome, StateConflict},
     extract::{Body, Caller, Path, Precondition, Query},
 };
 use crate::app::{
@@ -27,7 +27,7 @@ pub(crate) async fn list(
 }
 
 /// Makes a datasource, with draft version 1 if `config` is given.
-#[endpoint(operation_id = "createDatasource", tags("datasources"))]
+#[endpoint(operation_id = "createDatasource", tags("datasources"), responses(StateConflict))]
 pub(crate) async fn create(
     caller: Caller,
     body: Body<CreateDatasource>,
@@ -44,7 +44,7 @@ pub(crate) async fn get(caller: Caller, id: Path<DatasourceId>) -> Outcome<Found
 }
 
 /// Changes what is given of a datasource.
-#[endpoint(operation_id = "updateDatasource", tags("datasources"))]
+#[endpoint(operation_id = "updateDatasource", tags("datasources"), responses(StateConflict))]
 pub(crate) async fn update(
     caller: Caller,
     id: Path<DatasourceId>,
@@ -70,7 +70,7 @@ pub(crate) async fn delete(
 /// Copies a datasource's newest configuration into a new datasource.
 ///
 /// Secrets are not copied.
-#[endpoint(operation_id = "cloneDatasource", tags("datasources"))]
+#[endpoint(operation_id = "cloneDatasource", tags("datasources"), responses(StateConflict))]
 pub(crate) async fn clone(
     caller: Caller,
     id: Path<DatasourceId>,

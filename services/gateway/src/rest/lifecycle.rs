@@ -1,33 +1,16 @@
 //! Publishing and rolling back; starting, stopping and the like.
 
 use halcyon_domain::id::DatasourceId;
-use salvo::{
-    Writer,
-    oapi::{Components, Operation as Description, endpoint},
-};
+use salvo::{Writer, oapi::endpoint};
 
 use super::{
-    answer::{Accepted, Found, Outcome},
+    answer::{Accepted, Found, Outcome, StateConflict},
     extract::{Body, Caller, Nothing, Path, Precondition},
 };
-use crate::{
-    app::{
-        Operation, PublishVersion, RollBack,
-        views::{DatasourceView, VersionView},
-    },
-    openapi,
+use crate::app::{
+    Operation, PublishVersion, RollBack,
+    views::{DatasourceView, VersionView},
 };
-
-/// What answers that an operation makes no sense in the present state.
-struct StateConflict;
-
-impl salvo::oapi::ToResponses for StateConflict {
-    fn to_responses(components: &mut Components) -> salvo::oapi::Responses {
-        let mut operation = Description::new();
-        openapi::add_problem(components, &mut operation, "409", "It makes no sense in the present state.");
-        operation.responses
-    }
-}
 
 /// Publishes a draft: the newest one, unless `version` says which.
 ///

@@ -4,7 +4,7 @@ use halcyon_domain::id::DatasourceId;
 use salvo::{Writer, oapi::endpoint};
 
 use super::{
-    answer::{Created, Found, Outcome},
+    answer::{Created, Found, Outcome, StateConflict},
     extract::{Body, Caller, Path, Precondition, Query},
 };
 use crate::app::{
@@ -47,7 +47,7 @@ pub(crate) async fn get(
 }
 
 /// Changes a draft.
-#[endpoint(operation_id = "editVersion", tags("versions"))]
+#[endpoint(operation_id = "editVersion", tags("versions"), responses(StateConflict))]
 pub(crate) async fn edit(
     caller: Caller,
     id: Path<DatasourceId>,

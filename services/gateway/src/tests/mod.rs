@@ -3,6 +3,7 @@
 mod access;
 mod datasources;
 mod ends;
+mod process;
 mod publish;
 mod session;
 mod support;
