@@ -76,6 +76,7 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
     tokio::select! {
         () = leader::stand(&shared, &shutdown) => {}
         () = checks.watch(&shared) => {}
+        () = shared.bus.keep_streams(shared.bus.replicas()) => {}
     }
     serving.stop().await;
     drop(registration);

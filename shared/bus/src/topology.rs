@@ -172,6 +172,19 @@ impl Bus {
         Ok(())
     }
 
+    /// Makes them again after each reconnect, for ever: those in memory are gone when the server was killed.
+    pub async fn keep_streams(&self, replicas: u8) {
+        let mut connections = self.connections();
+        while connections.changed().await.is_ok() {
+            while let Err(error) = self.ensure_streams(replicas).await {
+                tracing::warn!(error = %error, "the streams cannot be made again yet");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+        // The connection was closed: there is nothing left to keep.
+        std::future::pending().await
+    }
+
     async fn ensure_stream(&self, config: Config) -> Result<(), Error> {
         match self.jetstream().create_stream(config.clone()).await {
             Ok(_) => return Ok(()),
