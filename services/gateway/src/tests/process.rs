@@ -16,20 +16,29 @@ use halcyon_bus::{
     rpc::Serving,
 };
 use halcyon_domain::{
-    assignment::ConfigChange,
+    assignment::{ConfigChange, LogLevel, LogLine},
     audit::AuditEntry,
     clock::{Clock, SystemClock},
     datasource::DatasourceEventKind,
     duration::HumanDuration,
+    id::DatasourceId,
 };
 use halcyon_infra::{Health, Metrics, Shutdown};
-use halcyon_store::{AllTenants, FirstAdmin, Store, StoreSettings};
+use halcyon_store::{AllTenants, Bootstrapped, FirstAdmin, Store, StoreSettings};
 use halcyon_tests::{client::Client, nats::Nats, wait};
 use serde_json::json;
-use tokio::sync::oneshot;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+};
 
 use super::support::{ADMIN, config};
-use crate::{Context, Settings, auth::test_key, hash_password, run};
+use crate::{
+    Context, Settings,
+    auth::{TokenSettings, Tokens, test_key},
+    hash_password, run,
+};
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -107,6 +116,7 @@ struct Process {
     nats: Nats,
     registry: Bus,
     store: Store,
+    made: Bootstrapped,
     health: Health,
     address: SocketAddr,
     shutdown: Shutdown,
@@ -125,7 +135,7 @@ impl Process {
         store.migrate().await.unwrap();
         let password_hash = hash_password(ADMIN.1).unwrap();
         let admin = FirstAdmin { email: ADMIN.0.to_owned(), name: "Admin".to_owned(), password_hash };
-        store.bootstrap(&admin, SystemClock.now()).await.unwrap().unwrap();
+        let made = store.bootstrap(&admin, SystemClock.now()).await.unwrap().unwrap();
         let (listening, address) = oneshot::channel();
         let health = Health::new();
         let context = Context {
@@ -140,7 +150,7 @@ impl Process {
         let shutdown = Shutdown::new();
         let running = tokio::spawn(run(context, settings, shutdown.clone()));
         let address = address.await.unwrap();
-        Self { nats, registry, store, health, address, shutdown, running, _folder: folder }
+        Self { nats, registry, store, made, health, address, shutdown, running, _folder: folder }
     }
 
     async fn ready(&self) {
@@ -215,4 +225,52 @@ async fn a_change_survives_a_bus_that_is_gone_for_a_while() {
     process.ready().await;
     process.shutdown.trigger();
     tokio::time::timeout(SOON, process.running).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_log_is_followed_as_it_is_written() {
+    let process = Process::start().await;
+    let _serving = registry(&process.registry, Secrets::default()).await;
+    process.ready().await;
+    let client = Client::login(&format!("http://{}", process.address), ADMIN.0, ADMIN.1).await;
+    let made = client.post("/datasources", json!({"name": "EDR", "type": "generator"})).await.expect(201);
+    let id = made["id"].as_str().unwrap();
+    let tokens = Tokens::new(TokenSettings::default(), Arc::new(SystemClock));
+    tokens.set_keys(&[test_key("one", 1)]).unwrap();
+    let token = tokens.issue(process.made.admin, process.made.organization).unwrap().token;
+    let mut stream = TcpStream::connect(process.address).await.unwrap();
+    let request = format!(
+        "GET /api/v1/datasources/{id}/logs?level=warn HTTP/1.1\r\nhost: localhost\r\n\
+         accept: text/event-stream\r\nauthorization: Bearer {token}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    let line = |level, message: &str| LogLine {
+        organization: process.made.organization,
+        datasource: id.parse::<DatasourceId>().unwrap(),
+        at: SystemClock.now(),
+        level,
+        component: "worker".to_owned(),
+        message: message.to_owned(),
+        correlation_id: None,
+    };
+    let read = async {
+        let mut bytes = [0; 4096];
+        // The head of the answer comes first: then the log is being followed.
+        while !text.contains("text/event-stream") {
+            let count = stream.read(&mut bytes).await.unwrap();
+            text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        for (level, message) in [(LogLevel::Info, "quiet"), (LogLevel::Warn, "loud")] {
+            process.registry.publish_log(&line(level, message)).await.unwrap();
+        }
+        while !text.contains("loud") {
+            let count = stream.read(&mut bytes).await.unwrap();
+            text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+    };
+    tokio::time::timeout(SOON, read).await.unwrap();
+    assert!(text.contains("event:log") || text.contains("event: log"), "{text}");
+    assert!(!text.contains("quiet"));
+    process.shutdown.trigger();
 }
