@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::{
     BusSettings, Error, Identity, Service,
-    consumer::{NakQueue, nak_task},
+    delivery::{NakQueue, nak_task},
     settings::PING_INTERVAL,
 };
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`settings`], [`identity`], [`connection`] | who connects, to where, and the connection itself |
 //! | [`subjects`], [`topology`], [`server`] | names, streams and buckets, the server's configuration and permissions |
-//! | [`codec`], [`publisher`], [`consumer`] | the data path: frames, group commit, deliveries |
+//! | [`codec`], [`publisher`], [`consumer`], [`delivery`] | the data path: frames, group commit, deliveries |
 //! | [`bucket`], [`mirror`], [`lease`], [`checkpoint`], [`instances`] | state that is shared through key-value buckets |
 //! | [`rpc`], [`requests`], [`seal`] | questions and answers, and what is sealed in them |
 //! | [`audit`], [`config_changes`], [`dead_letters`], [`heartbeats`], [`logs`], [`objects`], [`parked`] | the other messages |
@@ -18,6 +18,7 @@ pub mod config_changes;
 pub mod connection;
 pub mod consumer;
 pub mod dead_letters;
+pub mod delivery;
 pub mod error;
 pub mod heartbeats;
 pub mod identity;
@@ -46,7 +47,8 @@ mod tests;
 
 pub use bucket::{Bucket, Entry};
 pub use connection::{Bus, BusStats};
-pub use consumer::{Consumer, Delivery};
+pub use consumer::Consumer;
+pub use delivery::Delivery;
 pub use durability::Durability;
 pub use error::{Error, RemoteError};
 pub use identity::{Identity, Service};

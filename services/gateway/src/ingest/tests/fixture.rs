@@ -13,7 +13,7 @@ use halcyon_bus::{
 };
 use halcyon_domain::{
     assignment::IngestRoute,
-    clock::{Clock, SystemClock, Timestamp},
+    clock::{SystemClock, Timestamp},
     duration::HumanDuration,
     event::IngestEvent,
     id::{DatasourceId, InstanceId, OrganizationId},
@@ -235,4 +235,3 @@ pub(super) fn open() -> Value {
 pub(super) fn bearer() -> Value {
     json!({"auth": {"type": "bearer", "secret": {"$secret": "signing"}}})
 }
-
