@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use self::{
     api::Api,
     feed::{Feed, Sender},
-    summary::Summary,
+    summary::{Found, Summary},
 };
 
 /// How long to wait for a state that should come by itself.
@@ -108,6 +108,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     ))?;
     let sent = feed.replay(&events, args.rate).await?;
     let counted = wait_counted(&api, &id, sent.accepted).await?;
+    let found = Found::settled(&api, &id).await?;
     let latency = probe::latency(&api, &feed, &id, &preset["sample"]).await?;
     let summary = Summary {
         url: api.url(),
@@ -115,9 +116,10 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         name: &name,
         sent,
         counted,
+        found,
         latency,
     };
-    say(&summary.text(&api).await?)
+    say(&summary.text()?)
 }
 
 /// Writes to standard output: it is this command's purpose, and not a log.

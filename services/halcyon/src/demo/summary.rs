@@ -1,10 +1,46 @@
 //! What the demonstration says at its end.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use serde_json::Value;
 
 use super::{api::Api, feed::Sent, probe::Latency};
+
+/// What a user finds after the replay.
+pub(super) struct Found {
+    alerts: usize,
+    entities: usize,
+    relationships: usize,
+    /// A few of the alerts.
+    first: Vec<Value>,
+}
+
+impl Found {
+    /// Counts what there is once it no longer grows: what was delivered last is on its way to the database.
+    pub(super) async fn settled(api: &Api, id: &str) -> anyhow::Result<Self> {
+        let mut found = Self::now(api, id).await?;
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let next = Self::now(api, id).await?;
+            if next.alerts == found.alerts && next.relationships == found.relationships {
+                return Ok(next);
+            }
+            found = next;
+        }
+    }
+
+    async fn now(api: &Api, id: &str) -> anyhow::Result<Self> {
+        let (alerts, first) = api.count(&format!("/alerts?datasource={id}")).await?;
+        let (entities, _) = api.count("/entities").await?;
+        let (relationships, _) = api.count("/relationships").await?;
+        Ok(Self {
+            alerts,
+            entities,
+            relationships,
+            first,
+        })
+    }
+}
 
 /// What the demonstration came to.
 pub(super) struct Summary<'s> {
@@ -13,15 +49,19 @@ pub(super) struct Summary<'s> {
     pub(super) name: &'s str,
     pub(super) sent: Sent,
     pub(super) counted: Value,
+    pub(super) found: Found,
     pub(super) latency: Latency,
 }
 
 impl Summary<'_> {
-    /// The summary as text, with the counts of what is there now.
-    pub(super) async fn text(&self, api: &Api) -> anyhow::Result<String> {
-        let (alerts, first) = api.count(&format!("/alerts?datasource={}", self.id)).await?;
-        let (entities, _) = api.count("/entities").await?;
-        let (relationships, _) = api.count("/relationships").await?;
+    /// The summary as text.
+    pub(super) fn text(&self) -> Result<String, std::fmt::Error> {
+        let Found {
+            alerts,
+            entities,
+            relationships,
+            first,
+        } = &self.found;
         let count = |key: &str| self.counted[key].as_u64().unwrap_or_default();
         let seconds = self.sent.took.as_secs_f64();
         let mut text = String::new();
@@ -47,7 +87,7 @@ impl Summary<'_> {
         );
         writeln!(text, "  202 to visible {p50:>6.1} ms p50, {p99:.1} ms p99")?;
         writeln!(text, "\nSome of the alerts:")?;
-        for alert in &first {
+        for alert in first {
             let word = |key: &str| alert[key].as_str().unwrap_or_default().to_owned();
             writeln!(
                 text,
