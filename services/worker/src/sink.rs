@@ -45,26 +45,21 @@ impl Sink {
             .collect();
         let dead = stream::iter(dead)
             .map(|(place, letter)| async move { (place, self.publish_dead_letter(letter).await) })
-            .buffer_unordered(DEAD_LETTERS)
-            .filter_map(async |(place, result)| result.err().map(|error| (place, error)));
-        let mut failed: Vec<(usize, Error)> = dead.collect().await;
-        let submit = mapped.iter_mut().enumerate().map(async |(place, mapped)| {
-            let result = self.outcomes.submit(partition, &mapped.outcome, None).await;
-            let result = match result {
-                Err(Error::TooLarge { limit, .. }) => {
-                    self.without_large_records(partition, mapped, limit).await
-                }
-                result => result,
-            };
-            (place, result)
-        });
+            .buffer_unordered(DEAD_LETTERS);
+        let dead: Vec<(usize, Result<(), Error>)> = dead.collect().await;
+        let submit = mapped.iter_mut().map(|mapped| self.submit(partition, mapped));
         let submitted = join_all(submit).await;
-        failed.extend(
-            submitted
-                .into_iter()
-                .filter_map(|(place, result)| Some((place, result.err()?))),
-        );
-        failed
+        let results = dead.into_iter().chain(submitted.into_iter().enumerate());
+        results
+            .filter_map(|(place, result)| Some((place, result.err()?)))
+            .collect()
+    }
+
+    async fn submit(&self, partition: u16, mapped: &mut Mapped) -> Result<(), Error> {
+        match self.outcomes.submit(partition, &mapped.outcome, None).await {
+            Err(Error::TooLarge { limit, .. }) => self.without_large_records(partition, mapped, limit).await,
+            result => result,
+        }
     }
 
     fn dead_letters(&self, place: usize, mapped: &Mapped) -> impl Iterator<Item = (usize, DeadLetter)> {

@@ -163,7 +163,7 @@ async fn nothing_is_lost_when_nats_is_killed_or_a_worker_dies() {
     rig.assign(&assignment).await;
     rig.hold(Some(first.id)).await;
     rig.accept_many(datasource, 0..300).await;
-    rig.nats.restart().await.unwrap();
+    rig.restart_nats().await;
     rig.accept_many(datasource, 300..600).await;
     first.kill();
     let second = rig.worker().await;

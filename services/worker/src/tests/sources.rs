@@ -137,7 +137,7 @@ async fn a_source_goes_on_after_nats_was_killed() {
     rig.assign(&assignment).await;
     let mut outcomes = rig.outcomes();
     outcomes.until(30).await;
-    rig.nats.restart().await.unwrap();
+    rig.restart_nats().await;
     outcomes.until(300).await;
     assert_eq!(outcomes.events().len(), 300);
     worker.stop().await;

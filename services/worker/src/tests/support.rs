@@ -96,7 +96,7 @@ impl Worker {
 
 /// The system around a worker.
 pub(super) struct Rig {
-    pub(super) nats: Nats,
+    nats: Nats,
     pub(super) bus: Bus,
     pub(super) publishers: FramePublishers<IngestEvent>,
     leases: KvMirror<LeaseRecord>,
@@ -165,6 +165,12 @@ impl Rig {
             .values()
             .filter_map(|entry| entry.value.info::<WorkerMember>().ok())
             .collect()
+    }
+
+    /// Kills nats and starts it again; what was in memory only is made anew, as the registry does.
+    pub(super) async fn restart_nats(&mut self) {
+        self.nats.restart().await.unwrap();
+        self.bus.ensure_streams(1).await.unwrap();
     }
 
     /// Gives all partitions to a worker.
