@@ -42,8 +42,11 @@ fn file_of(name: &str) -> Option<(&'static str, Vec<u8>)> {
             let config = swagger_ui::Config::from("/api/openapi.json");
             let file = swagger_ui::serve(asset, "", "", "", &config).ok().flatten()?;
             let css = asset.ends_with(".css");
-            let content_type =
-                if css { "text/css; charset=utf-8" } else { "text/javascript; charset=utf-8" };
+            let content_type = if css {
+                "text/css; charset=utf-8"
+            } else {
+                "text/javascript; charset=utf-8"
+            };
             Some((content_type, file.bytes.into_owned()))
         }
         _ => None,
@@ -56,7 +59,10 @@ fn write(res: &mut Response, content_type: &'static str, bytes: Vec<u8>) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    headers.insert(
+        HeaderName::from_static("x-content-type-options"),
+        HeaderValue::from_static("nosniff"),
+    );
     res.replace_body(bytes.into());
 }
 
@@ -67,7 +73,10 @@ mod tests {
     #[test]
     fn every_file_that_the_page_names_is_there() {
         for part in PAGE.split('"').filter_map(|part| part.strip_prefix("/api/docs/")) {
-            assert!(file_of(part).is_some_and(|(_, bytes)| !bytes.is_empty()), "{part}");
+            assert!(
+                file_of(part).is_some_and(|(_, bytes)| !bytes.is_empty()),
+                "{part}"
+            );
         }
         assert!(file_of("../Cargo.toml").is_none());
     }

@@ -25,13 +25,28 @@ const INLINE: &str = "x-schema";
 /// The groups of operations, in the order of the documentation.
 const TAGS: &[(&str, &str)] = &[
     ("session", "Who is signed in."),
-    ("connectors", "The kinds of feed there are, their forms and ready-made presets."),
+    (
+        "connectors",
+        "The kinds of feed there are, their forms and ready-made presets.",
+    ),
     ("datasources", "Configured feeds."),
-    ("versions", "Configurations of a datasource: drafts, published and archived ones."),
+    (
+        "versions",
+        "Configurations of a datasource: drafts, published and archived ones.",
+    ),
     ("lifecycle", "Publishing, rolling back, starting and stopping."),
-    ("tests", "Trying a configuration on a payload, with no effect on production."),
-    ("secrets", "Names and ages of secrets; values go in and never come out."),
-    ("observation", "History, numbers, log lines and dead letters of a datasource."),
+    (
+        "tests",
+        "Trying a configuration on a payload, with no effect on production.",
+    ),
+    (
+        "secrets",
+        "Names and ages of secrets; values go in and never come out.",
+    ),
+    (
+        "observation",
+        "History, numbers, log lines and dead letters of a datasource.",
+    ),
     ("ingest", "Where events come in."),
     ("ontology", "Alerts, entities and relationships."),
     ("audit", "Who did what."),
@@ -275,15 +290,26 @@ mod tests {
         for (path, item) in paths {
             for (method, operation) in item.as_object().unwrap() {
                 let name = format!("{method} {path}");
-                assert!(!operation["tags"].as_array().unwrap().is_empty(), "{name} has no tag");
+                assert!(
+                    !operation["tags"].as_array().unwrap().is_empty(),
+                    "{name} has no tag"
+                );
                 assert!(operation["summary"].is_string(), "{name} has no summary");
                 let id = operation["operationId"].as_str().unwrap().to_owned();
-                assert!(!id.contains('.') && ids.insert(id), "{name} has no identifier of its own");
+                assert!(
+                    !id.contains('.') && ids.insert(id),
+                    "{name} has no identifier of its own"
+                );
                 let responses = operation["responses"].as_object().unwrap();
-                assert!(responses.keys().any(|status| status.starts_with('2')), "{name} never succeeds");
+                assert!(
+                    responses.keys().any(|status| status.starts_with('2')),
+                    "{name} never succeeds"
+                );
                 assert!(responses.contains_key("500"), "{name} never fails");
                 let open = path.contains("/auth/") || path.starts_with("/ingest/");
-                let secured = operation["security"].as_array().is_some_and(|any| !any.is_empty());
+                let secured = operation["security"]
+                    .as_array()
+                    .is_some_and(|any| !any.is_empty());
                 assert_eq!(secured, !open, "{name}: security");
                 for parameter in operation["parameters"].as_array().into_iter().flatten() {
                     assert!(parameter["schema"].is_object(), "{name}: {parameter}");

@@ -92,7 +92,11 @@ impl Problem {
     /// 404: does not exist, or is not for the caller to know.
     #[must_use]
     pub fn not_found(what: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            format!("there is no such {what}"),
+        )
     }
 
     /// 409: makes no sense in the present state.
@@ -167,11 +171,9 @@ impl Problem {
     pub fn of_status(status: StatusCode) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::not_found("path"),
-            StatusCode::METHOD_NOT_ALLOWED => Self::new(
-                status,
-                "method_not_allowed",
-                "the path does not take this method",
-            ),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                Self::new(status, "method_not_allowed", "the path does not take this method")
+            }
             StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => {
                 Self::unavailable("the answer took too long")
             }
@@ -243,7 +245,10 @@ impl EndpointOutRegister for Problem {
         for (status, description) in [
             ("400", "The request cannot be understood."),
             ("500", "Something went wrong inside."),
-            ("503", "A part of the system cannot be reached now; see `Retry-After`."),
+            (
+                "503",
+                "A part of the system cannot be reached now; see `Retry-After`.",
+            ),
         ] {
             openapi::add_problem(components, operation, status, description);
         }
@@ -277,7 +282,11 @@ mod tests {
 
     #[test]
     fn a_stale_revision_names_the_current_one() {
-        let document = serde_json::to_value(Problem::stale(7).document(String::new(), String::new())).unwrap();
-        assert_eq!((&document["status"], &document["current_revision"]), (&412.into(), &7.into()));
+        let document =
+            serde_json::to_value(Problem::stale(7).document(String::new(), String::new())).unwrap();
+        assert_eq!(
+            (&document["status"], &document["current_revision"]),
+            (&412.into(), &7.into())
+        );
     }
 }

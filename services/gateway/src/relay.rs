@@ -43,7 +43,10 @@ const fn everybody() -> AllTenants {
 impl Relay {
     /// Relays while this process holds the lease, until `shutdown` is triggered.
     pub(crate) async fn run(self, instance: InstanceId, lease: Duration, shutdown: Shutdown) {
-        let record = LeaseRecord { holder: instance.to_string(), info: serde_json::Value::Null };
+        let record = LeaseRecord {
+            holder: instance.to_string(),
+            info: serde_json::Value::Null,
+        };
         let holder = self.bus.leases(lease).hold(OUTBOX_RELAY, record);
         while !shutdown.is_triggered() {
             if shutdown.unless_triggered(holder.held()).await.is_none() {
@@ -133,7 +136,8 @@ impl Relay {
                 self.bus.publish_audit(&entry).await?;
             }
         }
-        self.metrics.add(Metric::OutboxPublished, 1, &[("topic", message.topic.as_str())]);
+        self.metrics
+            .add(Metric::OutboxPublished, 1, &[("topic", message.topic.as_str())]);
         Ok(())
     }
 

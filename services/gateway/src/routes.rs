@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use halcyon_infra::{Health, Metrics};
-use salvo::{Router, Service, affix_state, catcher::Catcher, catch_panic::CatchPanic};
+use salvo::{Router, Service, affix_state, catch_panic::CatchPanic, catcher::Catcher};
 
 use crate::{
     app::App,
@@ -22,7 +22,11 @@ pub(crate) fn api() -> Router {
         .push(Router::with_path("me").get(session::me))
         .push(Router::with_path("connectors").get(catalog::list))
         .push(Router::with_path("connectors/{connector}").get(catalog::get))
-        .push(Router::with_path("datasources").get(datasources::list).post(datasources::create))
+        .push(
+            Router::with_path("datasources")
+                .get(datasources::list)
+                .post(datasources::create),
+        )
         .push(datasource())
         .push(Router::with_path("alerts").get(ontology::alerts))
         .push(Router::with_path("alerts/{id}").get(ontology::alert))
@@ -39,8 +43,16 @@ fn datasource() -> Router {
         .get(datasources::get)
         .put(datasources::update)
         .delete(datasources::delete)
-        .push(Router::with_path("versions").get(versions::list).post(versions::create))
-        .push(Router::with_path("versions/{number}").get(versions::get).put(versions::edit))
+        .push(
+            Router::with_path("versions")
+                .get(versions::list)
+                .post(versions::create),
+        )
+        .push(
+            Router::with_path("versions/{number}")
+                .get(versions::get)
+                .put(versions::edit),
+        )
         .push(Router::with_path("versions/{from}/diff/{to}").get(versions::diff))
         .push(Router::with_path("publish").post(lifecycle::publish))
         .push(Router::with_path("rollback").post(lifecycle::roll_back))
@@ -53,7 +65,11 @@ fn datasource() -> Router {
         .push(Router::with_path("disable").post(lifecycle::disable))
         .push(Router::with_path("test").post(tests::run))
         .push(Router::with_path("secrets").get(secrets::list))
-        .push(Router::with_path("secrets/{name}").put(secrets::put).delete(secrets::delete))
+        .push(
+            Router::with_path("secrets/{name}")
+                .put(secrets::put)
+                .delete(secrets::delete),
+        )
         .push(Router::with_path("events").get(observe::events))
         .push(Router::with_path("metrics").get(observe::metrics))
         .push(Router::with_path("logs").get(observe::logs))
@@ -64,9 +80,12 @@ fn datasource() -> Router {
 pub(crate) fn service(app: Arc<App>, ingest: Option<Router>, health: Health, metrics: Metrics) -> Service {
     let api = api();
     let description = Description::new(openapi::document(&api));
-    let probes = Probes { health, metrics: metrics.clone() };
+    let probes = Probes {
+        health,
+        metrics: metrics.clone(),
+    };
     let mut root = Router::new()
-        .push(Router::with_path("/").get(ToDocs))
+        .get(ToDocs)
         .push(Router::with_path("api/openapi.json").get(description))
         .push(Router::with_path("api/docs").get(Docs))
         .push(Router::with_path("api/docs/{file}").get(Docs))
@@ -77,5 +96,8 @@ pub(crate) fn service(app: Arc<App>, ingest: Option<Router>, health: Health, met
     if let Some(ingest) = ingest {
         root = root.push(ingest);
     }
-    Service::new(root).hoop(Context).hoop(CatchPanic::new()).catcher(Catcher::new(Problems))
+    Service::new(root)
+        .hoop(Context)
+        .hoop(CatchPanic::new())
+        .catcher(Catcher::new(Problems))
 }

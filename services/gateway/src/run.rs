@@ -60,7 +60,7 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         metrics: ctx.metrics.clone(),
         instance: process.instance,
         key: process.key.clone(),
-        check: ctx.health.check("ingest"),
+        check: ctx.health.check("gateway.ingest"),
     });
     let app = process.app(&ctx, &settings)?;
     let ingest = Router::with_path("ingest").push(ingest::router(&ingest));
@@ -89,8 +89,10 @@ struct Process {
 impl Process {
     fn app(&self, ctx: &Context, settings: &Settings) -> anyhow::Result<App> {
         let services = BusServices::new(ctx.bus.clone(), self.key.clone(), self.poke.clone());
-        let options =
-            Options { test_timeout: settings.test_timeout.get(), secure_cookies: settings.secure_cookies };
+        let options = Options {
+            test_timeout: settings.test_timeout.get(),
+            secure_cookies: settings.secure_cookies,
+        };
         Ok(App::new(
             ctx.store.clone(),
             Arc::new(services),
@@ -111,7 +113,11 @@ impl Process {
         background: &Shutdown,
     ) {
         let (bus, instance, key) = (ctx.bus.clone(), self.instance, self.key.clone());
-        let (tokens, stop, ready) = (self.tokens.clone(), background.clone(), ctx.health.check("token_keys"));
+        let (tokens, stop, ready) = (
+            self.tokens.clone(),
+            background.clone(),
+            ctx.health.check("gateway.token_keys"),
+        );
         background.spawn(async move {
             let registering = match registration {
                 Some(registration) => Some(registration),
@@ -129,8 +135,16 @@ impl Process {
             poke: self.poke.clone(),
         };
         background.spawn(relay.run(self.instance, lease, background.clone()));
-        let checks = [ctx.health.check("bus"), ctx.health.check("database")];
-        background.spawn(keep_checks(ctx.bus.clone(), ctx.store.clone(), checks, background.clone()));
+        let checks = [
+            ctx.health.check("gateway.bus"),
+            ctx.health.check("gateway.database"),
+        ];
+        background.spawn(keep_checks(
+            ctx.bus.clone(),
+            ctx.store.clone(),
+            checks,
+            background.clone(),
+        ));
     }
 }
 
@@ -161,7 +175,11 @@ async fn keep_checks(bus: Bus, store: Store, [on_bus, on_database]: [Check; 2], 
             Ok(_) => on_bus.ready_with(durability(&bus).await),
             Err(error) => on_bus.failing(error.to_string()),
         }
-        let usable = if seen { store.ping().await.map(|()| true) } else { store.is_migrated().await };
+        let usable = if seen {
+            store.ping().await.map(|()| true)
+        } else {
+            store.is_migrated().await
+        };
         match usable {
             Ok(true) => {
                 seen = true;
@@ -183,7 +201,9 @@ async fn durability(bus: &Bus) -> String {
         Ok(Durability::Unsafe) => {
             "accepted events may be lost in a power cut: set `sync_interval: always` or 3 replicas".to_owned()
         }
-        Ok(Durability::Unknown(why)) => format!("whether accepted events survive a power cut is not known: {why}"),
+        Ok(Durability::Unknown(why)) => {
+            format!("whether accepted events survive a power cut is not known: {why}")
+        }
         Err(error) => format!("the ingest stream cannot be looked at: {error}"),
     }
 }

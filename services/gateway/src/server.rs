@@ -27,12 +27,18 @@ pub(crate) struct Listening {
 pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<Listening> {
     let listener = TcpListener::new(address).try_bind().await;
     let acceptor = listener.with_context(|| format!("cannot listen at {address} (`gateway.listen`)"))?;
-    let bound = acceptor.holdings().iter().find_map(|holding| match &holding.local_addr {
-        salvo::conn::SocketAddr::IPv4(address) => Some(SocketAddr::V4(*address)),
-        salvo::conn::SocketAddr::IPv6(address) => Some(SocketAddr::V6(*address)),
-        _ => None,
-    });
-    Ok(Listening { acceptor, address: bound.unwrap_or(address) })
+    let bound = acceptor
+        .holdings()
+        .iter()
+        .find_map(|holding| match &holding.local_addr {
+            salvo::conn::SocketAddr::IPv4(address) => Some(SocketAddr::V4(*address)),
+            salvo::conn::SocketAddr::IPv6(address) => Some(SocketAddr::V6(*address)),
+            _ => None,
+        });
+    Ok(Listening {
+        acceptor,
+        address: bound.unwrap_or(address),
+    })
 }
 
 /// Answers until `shutdown` is triggered, then finishes the requests under way.
@@ -62,7 +68,8 @@ pub(crate) struct ToDocs;
 impl Handler for ToDocs {
     async fn handle(&self, _: &mut Request, _: &mut Depot, res: &mut Response, _: &mut FlowCtrl) {
         res.status_code(StatusCode::TEMPORARY_REDIRECT);
-        res.headers_mut().insert(LOCATION, HeaderValue::from_static("/api/docs"));
+        res.headers_mut()
+            .insert(LOCATION, HeaderValue::from_static("/api/docs"));
     }
 }
 
@@ -104,7 +111,8 @@ impl Handler for Probes {
             return Problem::not_found("path").render(req, depot, res);
         };
         res.status_code(StatusCode::from_u16(answer.status).unwrap_or_default());
-        res.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+        res.headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
         res.replace_body(answer.body.into_bytes().into());
     }
 }
@@ -121,7 +129,11 @@ impl Handler for Measured {
         let status = res.status_code.unwrap_or(StatusCode::OK);
         let labels = [("method", method.as_str()), ("status", status.as_str())];
         self.0.add(Metric::HttpRequests, 1, &labels);
-        self.0.observe(Metric::HttpSeconds, started.elapsed().as_secs_f64(), &[("method", method.as_str())]);
+        self.0.observe(
+            Metric::HttpSeconds,
+            started.elapsed().as_secs_f64(),
+            &[("method", method.as_str())],
+        );
     }
 }
 

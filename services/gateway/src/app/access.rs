@@ -101,7 +101,11 @@ pub(crate) struct Asker<'a> {
 
 impl<'a> Asker<'a> {
     pub(crate) fn of(context: &'a RequestContext) -> Self {
-        Self { organization: context.organization(), actor: context.actor(), info: &context.info }
+        Self {
+            organization: context.organization(),
+            actor: context.actor(),
+            info: &context.info,
+        }
     }
 }
 
@@ -145,7 +149,13 @@ impl App {
         }
         let permission = action.permission.as_str();
         let summary = format!("refused: `{permission}` is needed");
-        let entry = self.entry(Asker::of(context), action.name, resource, AuditOutcome::Refused, summary);
+        let entry = self.entry(
+            Asker::of(context),
+            action.name,
+            resource,
+            AuditOutcome::Refused,
+            summary,
+        );
         self.services.publish_audit(&entry).await?;
         Err(Error::Forbidden { permission })
     }
@@ -153,7 +163,11 @@ impl App {
     /// Checks that the caller may do something to the organisation as a whole.
     pub(crate) async fn authorize_tenant(&self, context: &RequestContext, action: Action) -> Result<()> {
         let kind = action.name.split('.').next().unwrap_or(action.name).to_owned();
-        let resource = Resource { kind, id: None, name: None };
+        let resource = Resource {
+            kind,
+            id: None,
+            name: None,
+        };
         self.authorize(context, action, &context.tenant(), resource).await
     }
 
@@ -170,7 +184,8 @@ impl App {
         if !context.principal.may(Permission::DatasourceRead, &target) {
             return Err(Error::NotFound("datasource"));
         }
-        self.authorize(context, action, &target, resource_of(&datasource)).await?;
+        self.authorize(context, action, &target, resource_of(&datasource))
+            .await?;
         Ok(datasource)
     }
 
@@ -214,7 +229,11 @@ impl App {
         entry: &AuditEntry,
         datasource: Option<DatasourceId>,
     ) -> Result<()> {
-        let aggregate = entry.resource.id.clone().unwrap_or_else(|| entry.organization.to_string());
+        let aggregate = entry
+            .resource
+            .id
+            .clone()
+            .unwrap_or_else(|| entry.organization.to_string());
         let mut message = NewMessage::new(Topic::Audit, aggregate, datasource, entry, entry.at)?;
         // The entry's own identifier: it counts once, whichever way it comes.
         message.id = OutboxId(entry.id.0);
@@ -224,7 +243,10 @@ impl App {
     async fn append_notice(&self, tx: &WriteTx, notice: &ConfigChange) -> Result<()> {
         let id = notice.datasource;
         let message = NewMessage::new(Topic::Config, id.to_string(), Some(id), notice, self.clock.now())?;
-        Ok(tx.outbox().append(Tenant(notice.organization), &[message]).await?)
+        Ok(tx
+            .outbox()
+            .append(Tenant(notice.organization), &[message])
+            .await?)
     }
 
     /// Commits a change and wakes the relay.

@@ -41,8 +41,16 @@ impl App {
             from: query.from,
             to: query.to,
         };
-        let page = self.store.read().audit().list(tenant(context), &filter, &page).await?;
+        let page = self
+            .store
+            .read()
+            .audit()
+            .list(tenant(context), &filter, &page)
+            .await?;
         let page = page.try_map(|link| link.entry())?;
-        Ok(List { items: page.items, next_cursor: page.next_cursor })
+        Ok(List {
+            items: page.items,
+            next_cursor: page.next_cursor,
+        })
     }
 }

@@ -66,10 +66,14 @@ where
 fn registry_error(error: BusError, what: &'static str) -> Error {
     match error {
         BusError::Remote(remote) if remote.code == "not_found" => Error::NotFound(what),
-        BusError::Remote(remote) if remote.code == "invalid" => Error::field("/value", "invalid", remote.message),
+        BusError::Remote(remote) if remote.code == "invalid" => {
+            Error::field("/value", "invalid", remote.message)
+        }
         other if other.is_unavailable() => {
             tracing::warn!(error = %other, "the registry cannot be reached");
-            Error::Unavailable { detail: "secrets cannot be reached now: no registry answers" }
+            Error::Unavailable {
+                detail: "secrets cannot be reached now: no registry answers",
+            }
         }
         other => other.into(),
     }
@@ -80,7 +84,9 @@ impl Services for BusServices {
     async fn publish_audit(&self, entry: &AuditEntry) -> Result<()> {
         self.bus.publish_audit(entry).await.map_err(|error| {
             tracing::warn!(error = %error, "an audit entry could not be published");
-            Error::Unavailable { detail: "the audit trail cannot be reached now" }
+            Error::Unavailable {
+                detail: "the audit trail cannot be reached now",
+            }
         })
     }
 
@@ -113,7 +119,9 @@ impl Services for BusServices {
                 other => return other.map_err(failed),
             }
         }
-        Err(Error::Unavailable { detail: "no registry took the secret" })
+        Err(Error::Unavailable {
+            detail: "no registry took the secret",
+        })
     }
 
     async fn delete_secret(
@@ -123,9 +131,16 @@ impl Services for BusServices {
         name: &str,
         by: OnBehalf,
     ) -> Result<()> {
-        let request = DeleteSecret { organization, datasource, name: Some(name.to_owned()), by };
+        let request = DeleteSecret {
+            organization,
+            datasource,
+            name: Some(name.to_owned()),
+            by,
+        };
         let deleted = patiently(|| self.bus.call::<SecretDelete>(&request, REGISTRY_TIMEOUT)).await;
-        deleted.map(|_| ()).map_err(|error| registry_error(error, "secret"))
+        deleted
+            .map(|_| ())
+            .map_err(|error| registry_error(error, "secret"))
     }
 
     async fn list_secrets(
@@ -133,7 +148,10 @@ impl Services for BusServices {
         organization: OrganizationId,
         datasource: DatasourceId,
     ) -> Result<Vec<SecretInfo>> {
-        let request = ListSecrets { organization, datasource };
+        let request = ListSecrets {
+            organization,
+            datasource,
+        };
         let listed = patiently(|| self.bus.call::<SecretList>(&request, REGISTRY_TIMEOUT)).await;
         listed.map_err(|error| registry_error(error, "datasource"))
     }
@@ -145,19 +163,30 @@ impl Services for BusServices {
         names: Vec<String>,
         by: OnBehalf,
     ) -> Result<String> {
-        let request = IssueTicket { organization, datasource, names, by };
+        let request = IssueTicket {
+            organization,
+            datasource,
+            names,
+            by,
+        };
         let issued = patiently(|| self.bus.call::<TicketIssue>(&request, REGISTRY_TIMEOUT)).await;
-        issued.map(|ticket| ticket.ticket).map_err(|error| registry_error(error, "secret"))
+        issued
+            .map(|ticket| ticket.ticket)
+            .map_err(|error| registry_error(error, "secret"))
     }
 
     async fn run_test(&self, job: &TestJob, timeout: Duration) -> Result<TestReport> {
-        patiently(|| self.bus.call::<RunTest>(job, timeout)).await.map_err(|error| match error {
-            error if error.is_unavailable() => {
-                tracing::warn!(error = %error, "no test-runner answered");
-                Error::Unavailable { detail: "no test-runner answers now" }
-            }
-            other => other.into(),
-        })
+        patiently(|| self.bus.call::<RunTest>(job, timeout))
+            .await
+            .map_err(|error| match error {
+                error if error.is_unavailable() => {
+                    tracing::warn!(error = %error, "no test-runner answered");
+                    Error::Unavailable {
+                        detail: "no test-runner answers now",
+                    }
+                }
+                other => other.into(),
+            })
     }
 
     async fn dead_letters(
@@ -167,7 +196,10 @@ impl Services for BusServices {
         from: u64,
         limit: usize,
     ) -> Result<Vec<StoredDeadLetter>> {
-        let letters = self.bus.dead_letters(organization, datasource, from.max(1), limit).await?;
+        let letters = self
+            .bus
+            .dead_letters(organization, datasource, from.max(1), limit)
+            .await?;
         let stored = letters.into_iter().map(|stored| StoredDeadLetter {
             sequence: stored.sequence,
             letter: stored.dead_letter,

@@ -24,13 +24,20 @@ impl App {
         type_name: &str,
     ) -> Result<&'static ConnectorSpec> {
         self.may_see_catalog(context).await?;
-        find(type_name).map(|connector| connector.spec()).ok_or(Error::NotFound("connector"))
+        find(type_name)
+            .map(|connector| connector.spec())
+            .ok_or(Error::NotFound("connector"))
     }
 
     /// The catalog tells nothing of any tenant: whoever has a role anywhere may see it.
     async fn may_see_catalog(&self, context: &RequestContext) -> Result<()> {
         let permission = Action::READ_CATALOG.permission;
-        if context.principal.grants.iter().any(|grant| grant.role.allows(permission)) {
+        if context
+            .principal
+            .grants
+            .iter()
+            .any(|grant| grant.role.allows(permission))
+        {
             return Ok(());
         }
         self.authorize_tenant(context, Action::READ_CATALOG).await

@@ -100,7 +100,11 @@ pub struct CloneDatasource {
 }
 
 pub(super) fn unknown_connector(name: &str) -> InputError {
-    InputError::new("/type", "unknown_value", format!("there is no connector `{name}`"))
+    InputError::new(
+        "/type",
+        "unknown_value",
+        format!("there is no connector `{name}`"),
+    )
 }
 
 pub(super) fn check_update(known: &Datasource, input: &UpdateDatasource) -> Result<()> {
@@ -110,13 +114,21 @@ pub(super) fn check_update(known: &Datasource, input: &UpdateDatasource) -> Resu
     errors.extend(input.env.as_deref().and_then(|env| check_word(env, "/env").err()));
     errors.extend(check_text(input.owner.as_deref(), "/owner", 200).err());
     errors.extend(check_text(input.description.as_deref(), "/description", 4_000).err());
-    if input.r#type.as_ref().is_some_and(|connector| *connector != known.connector) {
+    if input
+        .r#type
+        .as_ref()
+        .is_some_and(|connector| *connector != known.connector)
+    {
         let detail = "the connector of a datasource cannot change; make another datasource";
         errors.push(InputError::new("/type", "immutable", detail));
     } else if let (Some(config), Some(connector)) = (&input.config, find_connector(&known.connector)) {
         errors.extend(validation::draft(connector, config));
     }
-    if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Invalid(errors))
+    }
 }
 
 pub(super) fn merge(datasource: &mut Datasource, input: &UpdateDatasource, project: Option<ProjectId>) {
@@ -140,13 +152,27 @@ pub(super) fn merge(datasource: &mut Datasource, input: &UpdateDatasource, proje
 
 pub(super) fn check_word(word: &str, pointer: &str) -> std::result::Result<(), InputError> {
     let fits = (1..=64).contains(&word.len())
-        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        && word
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     let detail = "1 to 64 letters, digits, `-`, `_` and `.`";
-    if fits { Ok(()) } else { Err(InputError::new(pointer, "invalid", detail)) }
+    if fits {
+        Ok(())
+    } else {
+        Err(InputError::new(pointer, "invalid", detail))
+    }
 }
 
-pub(super) fn check_text(text: Option<&str>, pointer: &str, most: usize) -> std::result::Result<(), InputError> {
+pub(super) fn check_text(
+    text: Option<&str>,
+    pointer: &str,
+    most: usize,
+) -> std::result::Result<(), InputError> {
     let fits = text.is_none_or(|text| text.chars().count() <= most && !text.contains('\0'));
     let detail = format!("at most {most} characters, none of them NUL");
-    if fits { Ok(()) } else { Err(InputError::new(pointer, "invalid", detail)) }
+    if fits {
+        Ok(())
+    } else {
+        Err(InputError::new(pointer, "invalid", detail))
+    }
 }

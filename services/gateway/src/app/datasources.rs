@@ -56,16 +56,27 @@ impl App {
             let state = states.remove(&datasource.id);
             view(datasource, state)
         });
-        Ok(List { items: items.collect(), next_cursor: page.next_cursor })
+        Ok(List {
+            items: items.collect(),
+            next_cursor: page.next_cursor,
+        })
     }
 
     /// What the caller may see of the organisation's datasources; nothing given means all.
     async fn visible(&self, context: &RequestContext) -> Result<Option<Visibility>> {
-        if context.principal.may(Permission::DatasourceRead, &context.tenant()) {
+        if context
+            .principal
+            .may(Permission::DatasourceRead, &context.tenant())
+        {
             return Ok(None);
         }
         let mut visible = Visibility::default();
-        for grant in context.principal.grants.iter().filter(|grant| grant.role >= Role::Viewer) {
+        for grant in context
+            .principal
+            .grants
+            .iter()
+            .filter(|grant| grant.role >= Role::Viewer)
+        {
             match grant.scope {
                 Scope::Project(id) => visible.projects.push(id),
                 Scope::Datasource(id) => visible.datasources.push(id),
@@ -88,11 +99,13 @@ impl App {
         input: CreateDatasource,
     ) -> Result<DatasourceView> {
         let project = self.project(context, input.project).await?;
-        self.authorize_create(context, Action::CREATE, project, &input.name).await?;
+        self.authorize_create(context, Action::CREATE, project, &input.name)
+            .await?;
         let datasource = self.new_datasource(context, &input, project)?;
         let message = format!("made `{}`", datasource.name);
         let draft = input.config.map(|config| (config, input.comment));
-        self.insert_datasource(context, datasource, draft, Action::CREATE, message).await
+        self.insert_datasource(context, datasource, draft, Action::CREATE, message)
+            .await
     }
 
     fn new_datasource(
@@ -113,7 +126,11 @@ impl App {
             None => errors.push(unknown_connector(&input.r#type)),
             Some(connector) => {
                 let config = input.config.as_ref();
-                errors.extend(config.map(|config| validation::draft(connector, config)).unwrap_or_default());
+                errors.extend(
+                    config
+                        .map(|config| validation::draft(connector, config))
+                        .unwrap_or_default(),
+                );
             }
         }
         if !errors.is_empty() {
@@ -199,7 +216,12 @@ impl App {
         context: &RequestContext,
         datasource: Datasource,
     ) -> Result<DatasourceView> {
-        let state = self.store.read().states().find(tenant(context), datasource.id).await?;
+        let state = self
+            .store
+            .read()
+            .states()
+            .find(tenant(context), datasource.id)
+            .await?;
         Ok(view(datasource, state))
     }
 
@@ -220,7 +242,8 @@ impl App {
             Some(project) if Some(project) != known.project => {
                 let project = self.project(context, Some(project)).await?;
                 // Moving it into a project takes the right to make one there.
-                self.authorize_create(context, Action::UPDATE, project, &known.name).await?;
+                self.authorize_create(context, Action::UPDATE, project, &known.name)
+                    .await?;
                 project
             }
             _ => known.project,
@@ -233,7 +256,10 @@ impl App {
         after.updated_by = Some(context.principal.user);
         let mut version = None;
         if let Some(config) = input.config {
-            version = Some(self.put_draft(&tx, context, &mut after, config, input.comment).await?);
+            version = Some(
+                self.put_draft(&tx, context, &mut after, config, input.comment)
+                    .await?,
+            );
         }
         let after = tx.datasources().update(&after).await?;
         let (diff, summary) = compare(&metadata(&before), &metadata(&after));
@@ -266,9 +292,18 @@ impl App {
         input: CloneDatasource,
     ) -> Result<DatasourceView> {
         let source = self.datasource(context, id, Action::READ).await?;
-        self.authorize_create(context, Action::CLONE, source.project, &input.name).await?;
-        let newest = PageRequest { limit: 1, ..PageRequest::default() };
-        let newest = self.store.read().versions().list(tenant(context), id, None, &newest).await?;
+        self.authorize_create(context, Action::CLONE, source.project, &input.name)
+            .await?;
+        let newest = PageRequest {
+            limit: 1,
+            ..PageRequest::default()
+        };
+        let newest = self
+            .store
+            .read()
+            .versions()
+            .list(tenant(context), id, None, &newest)
+            .await?;
         let newest = newest.items.into_iter().next();
         let message = format!("copied from `{}`", source.name);
         let draft = newest.map(|version| {
@@ -288,7 +323,8 @@ impl App {
         };
         let datasource = self.new_datasource(context, &input, source.project)?;
         let draft = draft.map(|(config, comment)| (config, Some(comment)));
-        self.insert_datasource(context, datasource, draft, Action::CLONE, message).await
+        self.insert_datasource(context, datasource, draft, Action::CLONE, message)
+            .await
     }
 
     /// Deletes a datasource, softly; its secrets are destroyed.
@@ -354,15 +390,24 @@ impl App {
         project: Option<ProjectId>,
         name: &str,
     ) -> Result<()> {
-        let target = Target { organization: context.organization(), project, datasource: None };
-        let resource =
-            Resource { kind: "datasource".to_owned(), id: None, name: Some(name.chars().take(120).collect()) };
+        let target = Target {
+            organization: context.organization(),
+            project,
+            datasource: None,
+        };
+        let resource = Resource {
+            kind: "datasource".to_owned(),
+            id: None,
+            name: Some(name.chars().take(120).collect()),
+        };
         self.authorize(context, action, &target, resource).await
     }
 }
 
 fn view(datasource: Datasource, state: Option<StateRecord>) -> DatasourceView {
-    let (state, metrics) = state.map(|record| (record.state, record.metrics)).unwrap_or_default();
+    let (state, metrics) = state
+        .map(|record| (record.state, record.metrics))
+        .unwrap_or_default();
     DatasourceView::new(datasource, state, metrics)
 }
 

@@ -9,15 +9,27 @@ const QUOTED: usize = 60;
 /// The patch (RFC 6902) from `before` to `after`, and one line for each change.
 pub(crate) fn compare(before: &Value, after: &Value) -> (Value, Vec<String>) {
     let patch = diff(before, after);
-    let summary = patch.0.iter().map(|operation| describe(before, operation)).collect();
+    let summary = patch
+        .0
+        .iter()
+        .map(|operation| describe(before, operation))
+        .collect();
     // A patch consists of pointers and values only, which always have a JSON form.
     (serde_json::to_value(&patch).unwrap_or_default(), summary)
 }
 
 fn describe(before: &Value, operation: &PatchOperation) -> String {
     let place = |pointer: &str| {
-        let name = pointer.trim_start_matches('/').replace('/', ".").replace("~1", "/").replace("~0", "~");
-        if name.is_empty() { "everything".to_owned() } else { name }
+        let name = pointer
+            .trim_start_matches('/')
+            .replace('/', ".")
+            .replace("~1", "/")
+            .replace("~0", "~");
+        if name.is_empty() {
+            "everything".to_owned()
+        } else {
+            name
+        }
     };
     match operation {
         PatchOperation::Add(add) => format!("{} added: {}", place(add.path.as_str()), quote(&add.value)),
@@ -28,10 +40,18 @@ fn describe(before: &Value, operation: &PatchOperation) -> String {
             format!("{} changed from {old} to {}", place(path), quote(&replace.value))
         }
         PatchOperation::Move(moved) => {
-            format!("{} moved to {}", place(moved.from.as_str()), place(moved.path.as_str()))
+            format!(
+                "{} moved to {}",
+                place(moved.from.as_str()),
+                place(moved.path.as_str())
+            )
         }
         PatchOperation::Copy(copied) => {
-            format!("{} copied to {}", place(copied.from.as_str()), place(copied.path.as_str()))
+            format!(
+                "{} copied to {}",
+                place(copied.from.as_str()),
+                place(copied.path.as_str())
+            )
         }
         PatchOperation::Test(test) => format!("{} kept", place(test.path.as_str())),
     }
@@ -58,9 +78,18 @@ mod tests {
         let after = json!({"mapping": {"filter": "b"}, "tests": [], "runtime": {"parallelism": 4}});
         let (patch, summary) = compare(&before, &after);
         assert_eq!(patch.as_array().unwrap().len(), 3);
-        assert!(summary.contains(&"mapping.filter changed from \"a\" to \"b\"".to_owned()), "{summary:?}");
-        assert!(summary.contains(&"mapping.records removed".to_owned()), "{summary:?}");
-        assert!(summary.contains(&"runtime added: {\"parallelism\":4}".to_owned()), "{summary:?}");
+        assert!(
+            summary.contains(&"mapping.filter changed from \"a\" to \"b\"".to_owned()),
+            "{summary:?}"
+        );
+        assert!(
+            summary.contains(&"mapping.records removed".to_owned()),
+            "{summary:?}"
+        );
+        assert!(
+            summary.contains(&"runtime added: {\"parallelism\":4}".to_owned()),
+            "{summary:?}"
+        );
     }
 
     #[test]

@@ -82,7 +82,10 @@ impl Error {
 
 impl From<InvalidTransition> for Error {
     fn from(error: InvalidTransition) -> Self {
-        Self::Conflict { code: "invalid_transition", detail: error.to_string() }
+        Self::Conflict {
+            code: "invalid_transition",
+            detail: error.to_string(),
+        }
     }
 }
 
@@ -99,16 +102,24 @@ impl From<halcyon_store::Error> for Error {
             Store::NotFound(what) => Self::NotFound(what),
             Store::Conflict(Unique::DatasourceName) => {
                 let detail = "the organisation has a datasource of this name in this environment".to_owned();
-                Self::Conflict { code: "name_taken", detail }
+                Self::Conflict {
+                    code: "name_taken",
+                    detail,
+                }
             }
-            Store::Conflict(unique) => Self::Conflict { code: "conflict", detail: format!("the {unique} is taken") },
+            Store::Conflict(unique) => Self::Conflict {
+                code: "conflict",
+                detail: format!("the {unique} is taken"),
+            },
             Store::StaleRevision { current } => Self::Stale { current },
             Store::InvalidPage { parameter, detail } => {
                 Self::Query(InputError::new(format!("/{parameter}"), "invalid", detail))
             }
             Store::Contention(_) | Store::Unavailable(_) => {
                 tracing::warn!(error = %error, "the database cannot be used now");
-                Self::Unavailable { detail: "the database cannot be reached now" }
+                Self::Unavailable {
+                    detail: "the database cannot be reached now",
+                }
             }
             Store::Internal(cause) => Self::Internal(cause),
         }
@@ -122,7 +133,9 @@ impl From<halcyon_bus::Error> for Error {
         }
         if error.is_unavailable() {
             tracing::warn!(error = %error, "the bus or a service behind it cannot be reached");
-            return Self::Unavailable { detail: "a service that is needed cannot be reached now" };
+            return Self::Unavailable {
+                detail: "a service that is needed cannot be reached now",
+            };
         }
         Self::internal(error)
     }
@@ -155,13 +168,29 @@ mod tests {
         let internal = || Error::internal("secret detail of the database");
         let cases = [
             (Error::Unauthenticated("x"), 401),
-            (Error::Forbidden { permission: "audit.read" }, 403),
+            (
+                Error::Forbidden {
+                    permission: "audit.read",
+                },
+                403,
+            ),
             (Error::NotFound("datasource"), 404),
             (Error::field("/name", "required", "x"), 422),
             (Error::Query(InputError::new("/sort", "invalid", "x")), 400),
-            (Error::Conflict { code: "name_taken", detail: "x".into() }, 409),
+            (
+                Error::Conflict {
+                    code: "name_taken",
+                    detail: "x".into(),
+                },
+                409,
+            ),
             (Error::Stale { current: 3 }, 412),
-            (Error::TooMany { retry_after: Duration::from_secs(1) }, 429),
+            (
+                Error::TooMany {
+                    retry_after: Duration::from_secs(1),
+                },
+                429,
+            ),
             (Error::TooLarge { limit: 1 }, 413),
             (Error::Unavailable { detail: "x" }, 503),
             (internal(), 500),

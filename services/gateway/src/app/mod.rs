@@ -76,7 +76,15 @@ impl App {
         throttle: LoginThrottle,
         options: Options,
     ) -> Self {
-        Self { store, services, clock, tokens, passwords, throttle, options }
+        Self {
+            store,
+            services,
+            clock,
+            tokens,
+            passwords,
+            throttle,
+            options,
+        }
     }
 }
 

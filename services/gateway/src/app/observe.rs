@@ -57,15 +57,28 @@ impl ListLogs {
     #[must_use]
     pub fn matches(&self, line: &LogLine) -> bool {
         self.level.is_none_or(|level| line.level >= level)
-            && self.component.as_ref().is_none_or(|component| line.component == *component)
-            && self.correlation_id.as_ref().is_none_or(|id| line.correlation_id.as_ref() == Some(id))
-            && self.q.as_ref().is_none_or(|q| line.message.to_lowercase().contains(&q.to_lowercase()))
+            && self
+                .component
+                .as_ref()
+                .is_none_or(|component| line.component == *component)
+            && self
+                .correlation_id
+                .as_ref()
+                .is_none_or(|id| line.correlation_id.as_ref() == Some(id))
+            && self
+                .q
+                .as_ref()
+                .is_none_or(|q| line.message.to_lowercase().contains(&q.to_lowercase()))
     }
 
     fn limit(&self) -> Result<usize> {
         match self.limit.unwrap_or(200) {
             limit @ 1..=1_000 => Ok(limit as usize),
-            _ => Err(Error::Query(InputError::new("/limit", "out_of_range", "1 to 1,000 lines"))),
+            _ => Err(Error::Query(InputError::new(
+                "/limit",
+                "out_of_range",
+                "1 to 1,000 lines",
+            ))),
         }
     }
 }
@@ -84,13 +97,19 @@ impl ListDeadLetters {
     fn limit(&self) -> Result<usize> {
         match self.limit.unwrap_or(50) {
             limit @ 1..=200 => Ok(limit as usize),
-            _ => Err(Error::Query(InputError::new("/limit", "out_of_range", "1 to 200 objects"))),
+            _ => Err(Error::Query(InputError::new(
+                "/limit",
+                "out_of_range",
+                "1 to 200 objects",
+            ))),
         }
     }
 
     fn from(&self) -> Result<u64> {
         let invalid = || Error::Query(InputError::new("/cursor", "invalid", "not one of ours"));
-        self.cursor.as_ref().map_or(Ok(1), |cursor| cursor.parse().map_err(|_| invalid()))
+        self.cursor
+            .as_ref()
+            .map_or(Ok(1), |cursor| cursor.parse().map_err(|_| invalid()))
     }
 }
 
@@ -106,10 +125,20 @@ impl App {
         query: ListEvents,
     ) -> Result<List<DatasourceEvent>> {
         self.datasource(context, id, Action::READ).await?;
-        let filter = EventFilter { kind: query.kind, from: query.from, to: query.to };
+        let filter = EventFilter {
+            kind: query.kind,
+            from: query.from,
+            to: query.to,
+        };
         let read = self.store.read();
-        let page = read.datasource_events().list(tenant(context), id, &filter, &query.page()).await?;
-        Ok(List { items: page.items, next_cursor: page.next_cursor })
+        let page = read
+            .datasource_events()
+            .list(tenant(context), id, &filter, &query.page())
+            .await?;
+        Ok(List {
+            items: page.items,
+            next_cursor: page.next_cursor,
+        })
     }
 
     /// A snapshot of a datasource's numbers.
@@ -134,7 +163,10 @@ impl App {
     ) -> Result<List<LogLine>> {
         let datasource = self.datasource(context, id, Action::READ).await?;
         let limit = query.limit()?;
-        let lines = self.services.log_tail(datasource.organization, id, LOG_WINDOW).await?;
+        let lines = self
+            .services
+            .log_tail(datasource.organization, id, LOG_WINDOW)
+            .await?;
         let mut items: Vec<LogLine> = lines.into_iter().filter(|line| query.matches(line)).collect();
         items.drain(..items.len().saturating_sub(limit));
         Ok(List::whole(items))
@@ -151,7 +183,9 @@ impl App {
         query: &ListLogs,
     ) -> Result<LogStream> {
         let datasource = self.datasource(context, id, Action::READ).await?;
-        self.services.follow_log(datasource.organization, id, query.limit()?).await
+        self.services
+            .follow_log(datasource.organization, id, query.limit()?)
+            .await
     }
 
     /// The records of a datasource that could not be mapped.
@@ -166,10 +200,16 @@ impl App {
     ) -> Result<List<DeadLetterView>> {
         let datasource = self.datasource(context, id, Action::READ).await?;
         let (from, limit) = (query.from()?, query.limit()?);
-        let letters = self.services.dead_letters(datasource.organization, id, from, limit).await?;
+        let letters = self
+            .services
+            .dead_letters(datasource.organization, id, from, limit)
+            .await?;
         let last = letters.last().filter(|_| letters.len() == limit);
         let next_cursor = last.map(|last| (last.sequence + 1).to_string());
-        Ok(List { items: letters.into_iter().map(view).collect(), next_cursor })
+        Ok(List {
+            items: letters.into_iter().map(view).collect(),
+            next_cursor,
+        })
     }
 }
 
@@ -182,7 +222,11 @@ fn view(stored: StoredDeadLetter) -> DeadLetterView {
     };
     DeadLetterView {
         id: stored.sequence.to_string(),
-        record: RecordId { event: event.id.clone(), index: letter.index }.to_string(),
+        record: RecordId {
+            event: event.id.clone(),
+            index: letter.index,
+        }
+        .to_string(),
         event_id: event.id.to_string(),
         attempt: event.attempt,
         version: letter.version,
@@ -215,10 +259,25 @@ mod tests {
         };
         let fits = |query: ListLogs| query.matches(&line);
         assert!(fits(ListLogs::default()));
-        assert!(fits(ListLogs { level: Some(LogLevel::Info), ..ListLogs::default() }));
-        assert!(!fits(ListLogs { level: Some(LogLevel::Error), ..ListLogs::default() }));
-        assert!(!fits(ListLogs { component: Some("worker".into()), ..ListLogs::default() }));
-        assert!(fits(ListLogs { correlation_id: Some("e1".into()), ..ListLogs::default() }));
-        assert!(fits(ListLogs { q: Some("missing".into()), ..ListLogs::default() }));
+        assert!(fits(ListLogs {
+            level: Some(LogLevel::Info),
+            ..ListLogs::default()
+        }));
+        assert!(!fits(ListLogs {
+            level: Some(LogLevel::Error),
+            ..ListLogs::default()
+        }));
+        assert!(!fits(ListLogs {
+            component: Some("worker".into()),
+            ..ListLogs::default()
+        }));
+        assert!(fits(ListLogs {
+            correlation_id: Some("e1".into()),
+            ..ListLogs::default()
+        }));
+        assert!(fits(ListLogs {
+            q: Some("missing".into()),
+            ..ListLogs::default()
+        }));
     }
 }

@@ -136,7 +136,8 @@ impl FromObject for LinkedRelationship {
         let OntologyObject::Relationship(relationship) = &stored.object else {
             return None;
         };
-        let id_of = |end: &halcyon_domain::ontology::End| end.object_id(stored.organization, stored.datasource);
+        let id_of =
+            |end: &halcyon_domain::ontology::End| end.object_id(stored.organization, stored.datasource);
         Some(Self {
             source_id: id_of(&relationship.source),
             target_id: id_of(&relationship.target),
@@ -146,7 +147,8 @@ impl FromObject for LinkedRelationship {
 }
 
 fn view<T: FromObject>(stored: StoredObject) -> Result<ObjectView<T>> {
-    let object = T::of(&stored).ok_or_else(|| Error::internal("an object is of another kind than its table"))?;
+    let object =
+        T::of(&stored).ok_or_else(|| Error::internal("an object is of another kind than its table"))?;
     Ok(ObjectView {
         id: stored.id,
         datasource: stored.datasource,
@@ -160,7 +162,10 @@ fn view<T: FromObject>(stored: StoredObject) -> Result<ObjectView<T>> {
 
 fn list<T: FromObject>(page: Page<StoredObject>) -> Result<List<ObjectView<T>>> {
     let page = page.try_map(view)?;
-    Ok(List { items: page.items, next_cursor: page.next_cursor })
+    Ok(List {
+        items: page.items,
+        next_cursor: page.next_cursor,
+    })
 }
 
 impl App {
@@ -180,7 +185,13 @@ impl App {
             to: query.to,
             q: query.q,
         };
-        list(self.store.read().ontology().alerts(tenant(context), &filter, &page).await?)
+        list(
+            self.store
+                .read()
+                .ontology()
+                .alerts(tenant(context), &filter, &page)
+                .await?,
+        )
     }
 
     /// An alert.
@@ -203,9 +214,19 @@ impl App {
     ) -> Result<List<EntityView>> {
         self.may_list(context, query.datasource).await?;
         let page = query.page();
-        let filter =
-            EntityFilter { kind: query.r#type, key: query.key, datasource: query.datasource, q: query.q };
-        list(self.store.read().ontology().entities(tenant(context), &filter, &page).await?)
+        let filter = EntityFilter {
+            kind: query.r#type,
+            key: query.key,
+            datasource: query.datasource,
+            q: query.q,
+        };
+        list(
+            self.store
+                .read()
+                .ontology()
+                .entities(tenant(context), &filter, &page)
+                .await?,
+        )
     }
 
     /// An entity.
@@ -235,7 +256,13 @@ impl App {
             end: query.object,
             datasource: query.datasource,
         };
-        list(self.store.read().ontology().relationships(tenant(context), &filter, &page).await?)
+        list(
+            self.store
+                .read()
+                .ontology()
+                .relationships(tenant(context), &filter, &page)
+                .await?,
+        )
     }
 
     /// A relationship.
@@ -243,17 +270,28 @@ impl App {
     /// # Errors
     /// There is none.
     pub async fn get_relationship(&self, context: &RequestContext, id: ObjectId) -> Result<RelationshipView> {
-        let found = self.store.read().ontology().relationship(tenant(context), id).await?;
+        let found = self
+            .store
+            .read()
+            .ontology()
+            .relationship(tenant(context), id)
+            .await?;
         self.shown(context, found, "relationship").await
     }
 
     /// A role for one datasource is enough to list what comes from it; to see all takes one for the organisation.
     async fn may_list(&self, context: &RequestContext, datasource: Option<DatasourceId>) -> Result<()> {
-        if context.principal.may(Action::READ_ONTOLOGY.permission, &context.tenant()) {
+        if context
+            .principal
+            .may(Action::READ_ONTOLOGY.permission, &context.tenant())
+        {
             return Ok(());
         }
         match datasource {
-            Some(id) => self.datasource(context, id, Action::READ_ONTOLOGY).await.map(|_| ()),
+            Some(id) => self
+                .datasource(context, id, Action::READ_ONTOLOGY)
+                .await
+                .map(|_| ()),
             None => self.authorize_tenant(context, Action::READ_ONTOLOGY).await,
         }
     }
@@ -268,8 +306,12 @@ impl App {
         let stored = found.ok_or(Error::NotFound(what))?;
         let permission = Action::READ_ONTOLOGY.permission;
         if !context.principal.may(permission, &context.tenant()) {
-            let datasource =
-                self.store.read().datasources().find(tenant(context), stored.datasource).await?;
+            let datasource = self
+                .store
+                .read()
+                .datasources()
+                .find(tenant(context), stored.datasource)
+                .await?;
             let sees = |datasource| context.principal.may(permission, &target_of(datasource));
             if !datasource.as_ref().is_some_and(sees) {
                 return Err(Error::NotFound(what));

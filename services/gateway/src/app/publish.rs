@@ -72,7 +72,8 @@ impl App {
             None => self.newest_draft(context, id).await?,
         };
         let checked = checked.into_draft("be published")?;
-        self.check_release(context, &datasource, &checked.record().config).await?;
+        self.check_release(context, &datasource, &checked.record().config)
+            .await?;
 
         let tx = self.store.begin().await?;
         let datasource = self.locked(&tx, context, id, if_match).await?;
@@ -82,7 +83,10 @@ impl App {
         // What was checked is what is published: an edit in between makes it another one.
         IfMatch::Revision(checked.record().revision).check(record.revision)?;
         let draft = record.into_draft("be published")?;
-        let message = input.comment.clone().unwrap_or_else(|| format!("version {number} published"));
+        let message = input
+            .comment
+            .clone()
+            .unwrap_or_else(|| format!("version {number} published"));
         let release = Release {
             action: Action::PUBLISH,
             kind: DatasourceEventKind::Published,
@@ -107,15 +111,23 @@ impl App {
         datasource.status.publish()?;
         let source = self.version(context, id, input.version).await?;
         if source.state == VersionState::Draft {
-            let detail = format!("version {} was never published; publish it instead", input.version);
-            return Err(Error::Conflict { code: "invalid_transition", detail });
+            let detail = format!(
+                "version {} was never published; publish it instead",
+                input.version
+            );
+            return Err(Error::Conflict {
+                code: "invalid_transition",
+                detail,
+            });
         }
         self.check_release(context, &datasource, &source.config).await?;
 
         let tx = self.store.begin().await?;
         let datasource = self.locked(&tx, context, id, if_match).await?;
         let number = tx.versions().next_number(tenant(context), id).await?;
-        let comment = input.comment.unwrap_or_else(|| format!("rolled back to version {}", input.version));
+        let comment = input
+            .comment
+            .unwrap_or_else(|| format!("rolled back to version {}", input.version));
         let draft = Version::new(
             VersionId::generate(),
             id,
@@ -129,7 +141,10 @@ impl App {
             action: Action::ROLL_BACK,
             kind: DatasourceEventKind::RolledBack,
             comment: None,
-            message: format!("version {number} with the configuration of version {}: {comment}", input.version),
+            message: format!(
+                "version {number} with the configuration of version {}: {comment}",
+                input.version
+            ),
         };
         self.release(tx, context, datasource, draft, release, true).await
     }
@@ -139,8 +154,16 @@ impl App {
         context: &RequestContext,
         id: DatasourceId,
     ) -> Result<halcyon_domain::version::VersionRecord> {
-        let found = self.store.read().versions().newest_draft(tenant(context), id).await?;
-        let none = || Error::Conflict { code: "no_draft", detail: "there is no draft to publish".to_owned() };
+        let found = self
+            .store
+            .read()
+            .versions()
+            .newest_draft(tenant(context), id)
+            .await?;
+        let none = || Error::Conflict {
+            code: "no_draft",
+            detail: "there is no draft to publish".to_owned(),
+        };
         found.ok_or_else(none)
     }
 
@@ -162,8 +185,7 @@ impl App {
             let archived = record.into_published("be archived")?.archive(now);
             versions.update(tenant(context), archived.record()).await?;
         }
-        let published: Version<Published> =
-            draft.publish(Some(context.principal.user), release.comment, now);
+        let published: Version<Published> = draft.publish(Some(context.principal.user), release.comment, now);
         if is_new {
             versions.insert(tenant(context), published.record()).await?;
         } else {
@@ -173,8 +195,9 @@ impl App {
         let newest = versions.newest_draft(tenant(context), datasource.id).await?;
         datasource.status = datasource.status.publish()?;
         datasource.current_version = Some(record.number);
-        datasource.draft_version =
-            newest.map(|draft| draft.number).filter(|number| *number > record.number);
+        datasource.draft_version = newest
+            .map(|draft| draft.number)
+            .filter(|number| *number > record.number);
         datasource.desired_state = DesiredState::Running;
         datasource.generation += 1;
         let datasource = self.touched(&tx, context, datasource).await?;
@@ -202,7 +225,10 @@ impl App {
         let connector = find_connector(&datasource.connector).ok_or(Error::NotFound("connector"))?;
         refuse(validation::publishable(connector, config))?;
         if !secret_refs(config).is_empty() {
-            let known = self.services.list_secrets(datasource.organization, datasource.id).await?;
+            let known = self
+                .services
+                .list_secrets(datasource.organization, datasource.id)
+                .await?;
             let names: Vec<String> = known.into_iter().map(|secret| secret.name).collect();
             refuse(validation::missing_secrets(config, &names))?;
         }
@@ -234,13 +260,21 @@ impl App {
 }
 
 fn refuse(errors: Vec<InputError>) -> Result<()> {
-    if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Invalid(errors))
+    }
 }
 
 /// What a report says against a publish: an error in the configuration, and which stored test failed where.
 fn red_tests(report: &TestReport) -> Vec<InputError> {
-    let mut errors: Vec<InputError> =
-        report.errors.iter().cloned().map(|error| error.under("/config")).collect();
+    let mut errors: Vec<InputError> = report
+        .errors
+        .iter()
+        .cloned()
+        .map(|error| error.under("/config"))
+        .collect();
     for (index, test) in report.tests.iter().enumerate().filter(|(_, test)| !test.passed) {
         let prefix = format!("/config/tests/{index}/expect");
         if test.failures.is_empty() {
@@ -265,10 +299,21 @@ mod tests {
     fn a_red_test_is_named_with_where_it_differs() {
         let failures = vec![InputError::new("/alerts/0/severity", "mismatch", "high, not low")];
         let tests = vec![
-            StoredTestResult { name: "fine".into(), passed: true, failures: Vec::new() },
-            StoredTestResult { name: "severity".into(), passed: false, failures },
+            StoredTestResult {
+                name: "fine".into(),
+                passed: true,
+                failures: Vec::new(),
+            },
+            StoredTestResult {
+                name: "severity".into(),
+                passed: false,
+                failures,
+            },
         ];
-        let errors = red_tests(&TestReport { tests, ..TestReport::default() });
+        let errors = red_tests(&TestReport {
+            tests,
+            ..TestReport::default()
+        });
         assert_eq!(errors.len(), 1);
         assert_eq!(errors[0].pointer, "/config/tests/1/expect/alerts/0/severity");
         assert!(errors[0].detail.contains("severity") && errors[0].detail.contains("high, not low"));

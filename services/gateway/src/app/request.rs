@@ -113,7 +113,10 @@ mod tests {
         assert_eq!(IfMatch::read(&etag(7)), IfMatch::Revision(7));
         assert_eq!(IfMatch::read("*"), IfMatch::Any);
         for nonsense in ["7", "W/\"7\"", "\"x\"", "\"1\", \"2\"", ""] {
-            assert!(matches!(IfMatch::read(nonsense).check(7), Err(Error::Stale { current: 7 })), "{nonsense}");
+            assert!(
+                matches!(IfMatch::read(nonsense).check(7), Err(Error::Stale { current: 7 })),
+                "{nonsense}"
+            );
         }
         assert!(IfMatch::Revision(7).check(7).is_ok());
         assert!(IfMatch::Revision(6).check(7).is_err());

@@ -42,7 +42,12 @@ impl App {
         let datasource = self.datasource(context, id, Action::READ_SECRETS).await?;
         let secrets = self.services.list_secrets(datasource.organization, id).await?;
         let now = self.clock.now();
-        Ok(List::whole(secrets.into_iter().map(|secret| SecretView::new(secret, now)).collect()))
+        Ok(List::whole(
+            secrets
+                .into_iter()
+                .map(|secret| SecretView::new(secret, now))
+                .collect(),
+        ))
     }
 
     /// Writes a secret. The registry writes the audit entry and the notice with it.
@@ -58,11 +63,19 @@ impl App {
     ) -> Result<SecretView> {
         let datasource = self.datasource(context, id, Action::WRITE_SECRET).await?;
         if !is_secret_name(name) {
-            return Err(Error::field("", "invalid", "a secret's name has 1 to 64 of `a-z A-Z 0-9 _ -`"));
+            return Err(Error::field(
+                "",
+                "invalid",
+                "a secret's name has 1 to 64 of `a-z A-Z 0-9 _ -`",
+            ));
         }
         let now = self.clock.now();
         if input.expires_at.is_some_and(|at| at <= now) {
-            return Err(Error::field("/expires_at", "in_the_past", "a secret expires in the future"));
+            return Err(Error::field(
+                "/expires_at",
+                "in_the_past",
+                "a secret expires in the future",
+            ));
         }
         let value = match input.value {
             Value::String(text) => text,
@@ -93,6 +106,8 @@ impl App {
         if !is_secret_name(name) {
             return Err(Error::NotFound("secret"));
         }
-        self.services.delete_secret(datasource.organization, id, name, context.on_behalf()).await
+        self.services
+            .delete_secret(datasource.organization, id, name, context.on_behalf())
+            .await
     }
 }

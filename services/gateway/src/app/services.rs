@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use halcyon_bus::requests::{OnBehalf, SecretInfo};
 use halcyon_domain::{
+    assignment::LogLine,
     audit::AuditEntry,
     clock::Timestamp,
-    id::{DatasourceId, OrganizationId},
-    assignment::LogLine,
     event::DeadLetter,
+    id::{DatasourceId, OrganizationId},
     test_run::{TestJob, TestReport},
 };
 
@@ -65,8 +65,11 @@ pub trait Services: Send + Sync {
     ) -> Result<()>;
 
     /// The names, versions and ages of a datasource's secrets.
-    async fn list_secrets(&self, organization: OrganizationId, datasource: DatasourceId)
-    -> Result<Vec<SecretInfo>>;
+    async fn list_secrets(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+    ) -> Result<Vec<SecretInfo>>;
 
     /// A ticket with which the test-runner may have the named secrets, once.
     async fn issue_ticket(

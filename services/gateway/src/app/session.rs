@@ -59,20 +59,29 @@ impl App {
             Some(found) => (Some(found.user), None),
             None => (None, None),
         };
-        let right = self.passwords.check(input.password, hash).await.map_err(Error::internal)?;
+        let right = self
+            .passwords
+            .check(input.password, hash)
+            .await
+            .map_err(Error::internal)?;
         let Some(user) = user else {
             tracing::info!("a login with an unknown e-mail address was refused");
             return Err(WRONG);
         };
         if !right {
-            self.record_login(&user, info, AuditOutcome::Refused, "a login was refused").await?;
+            self.record_login(&user, info, AuditOutcome::Refused, "a login was refused")
+                .await?;
             return Err(WRONG);
         }
-        let issued = self.tokens.issue(user.id, user.organization).map_err(|error| match error {
-            TokenError::NoKeys => NO_KEYS,
-            other => Error::internal(other),
-        })?;
-        self.record_login(&user, info, AuditOutcome::Succeeded, "signed in").await?;
+        let issued = self
+            .tokens
+            .issue(user.id, user.organization)
+            .map_err(|error| match error {
+                TokenError::NoKeys => NO_KEYS,
+                other => Error::internal(other),
+            })?;
+        self.record_login(&user, info, AuditOutcome::Succeeded, "signed in")
+            .await?;
         self.throttle.give_back(&input.email, info.remote_ip);
         Ok(Session {
             access_token: issued.token,
@@ -91,13 +100,24 @@ impl App {
     ) -> Result<()> {
         let known = outcome == AuditOutcome::Succeeded;
         let actor = Actor {
-            kind: if known { ActorKind::User } else { ActorKind::Anonymous },
+            kind: if known {
+                ActorKind::User
+            } else {
+                ActorKind::Anonymous
+            },
             id: known.then_some(user.id.0),
             name: user.email.clone(),
         };
-        let resource =
-            Resource { kind: "session".to_owned(), id: Some(user.id.to_string()), name: Some(user.email.clone()) };
-        let asker = Asker { organization: user.organization, actor, info };
+        let resource = Resource {
+            kind: "session".to_owned(),
+            id: Some(user.id.to_string()),
+            name: Some(user.email.clone()),
+        };
+        let asker = Asker {
+            organization: user.organization,
+            actor,
+            info,
+        };
         let entry = self.entry(asker, "session.login", resource, outcome, summary.to_owned());
         let tx = self.store.begin().await?;
         self.append_audit(&tx, &entry, None).await?;
@@ -125,7 +145,12 @@ impl App {
         };
         let reason = AllTenants::because("a user's grants may be global");
         let grants = read.users().grants(reason, user.id).await?;
-        Ok(Principal { user: user.id, name: user.email, organization: claims.org, grants })
+        Ok(Principal {
+            user: user.id,
+            name: user.email,
+            organization: claims.org,
+            grants,
+        })
     }
 
     /// The caller.
@@ -137,9 +162,14 @@ impl App {
         let tenant = Tenant(principal.organization);
         let found = self.store.read().users().find(tenant, principal.user).await?;
         let user = found.ok_or(Error::NotFound("user"))?;
-        Ok(Me { user: view(&user), roles: principal.grants.clone() })
+        Ok(Me {
+            user: view(&user),
+            roles: principal.grants.clone(),
+        })
     }
 }
 
 /// Before the registry handed the keys over, nobody can be signed in.
-const NO_KEYS: Error = Error::Unavailable { detail: "the signing keys are not there yet" };
+const NO_KEYS: Error = Error::Unavailable {
+    detail: "the signing keys are not there yet",
+};

@@ -48,7 +48,11 @@ impl App {
         let datasource = self.datasource(context, id, Action::TEST).await?;
         let number = match (&input.config, input.version) {
             (Some(_), Some(_)) => {
-                return Err(Error::field("/config", "ambiguous", "give `version` or `config`, not both"));
+                return Err(Error::field(
+                    "/config",
+                    "ambiguous",
+                    "give `version` or `config`, not both",
+                ));
             }
             (Some(_), None) => None,
             (None, Some(number)) => Some(number),
@@ -87,9 +91,11 @@ impl App {
         pointer: &str,
     ) -> Result<Value> {
         match self.version(context, id, number).await {
-            Err(Error::NotFound(_)) => {
-                Err(Error::field(pointer, "unknown_value", format!("there is no version {number}")))
-            }
+            Err(Error::NotFound(_)) => Err(Error::field(
+                pointer,
+                "unknown_value",
+                format!("there is no version {number}"),
+            )),
             other => other.map(|version| version.config),
         }
     }
@@ -108,7 +114,11 @@ impl App {
             return Ok(None);
         }
         let by = context.on_behalf();
-        match self.services.issue_ticket(datasource.organization, datasource.id, names, by).await {
+        match self
+            .services
+            .issue_ticket(datasource.organization, datasource.id, names, by)
+            .await
+        {
             Ok(ticket) => Ok(Some(ticket)),
             // A secret that was not written yet shows as a check of the report.
             Err(Error::NotFound(_)) => Ok(None),
@@ -123,7 +133,10 @@ impl App {
         version: Option<u32>,
         ok: bool,
     ) -> Result<()> {
-        let tried = version.map_or_else(|| "a configuration".to_owned(), |number| format!("version {number}"));
+        let tried = version.map_or_else(
+            || "a configuration".to_owned(),
+            |number| format!("version {number}"),
+        );
         let outcome = if ok { "passed" } else { "failed" };
         let change = Change {
             action: Action::TEST,
@@ -140,21 +153,36 @@ impl App {
 }
 
 fn newest(datasource: &Datasource) -> Result<u32> {
-    let none = || Error::Conflict { code: "no_version", detail: "there is no version to test".to_owned() };
-    datasource.draft_version.or(datasource.current_version).ok_or_else(none)
+    let none = || Error::Conflict {
+        code: "no_version",
+        detail: "there is no version to test".to_owned(),
+    };
+    datasource
+        .draft_version
+        .or(datasource.current_version)
+        .ok_or_else(none)
 }
 
 fn test_input(input: &RunTest) -> Result<TestInput> {
     match (&input.payload, input.fetch_sample) {
-        (Some(_), Some(_)) => {
-            Err(Error::field("/fetch_sample", "ambiguous", "give `payload` or `fetch_sample`, not both"))
-        }
-        (Some(Value::String(body)), None) => {
-            Ok(TestInput::Payload { body: body.clone(), content_type: input.content_type.clone() })
-        }
+        (Some(_), Some(_)) => Err(Error::field(
+            "/fetch_sample",
+            "ambiguous",
+            "give `payload` or `fetch_sample`, not both",
+        )),
+        (Some(Value::String(body)), None) => Ok(TestInput::Payload {
+            body: body.clone(),
+            content_type: input.content_type.clone(),
+        }),
         (Some(value), None) => {
-            let content_type = input.content_type.clone().or_else(|| Some("application/json".to_owned()));
-            Ok(TestInput::Payload { body: value.to_string(), content_type })
+            let content_type = input
+                .content_type
+                .clone()
+                .or_else(|| Some("application/json".to_owned()));
+            Ok(TestInput::Payload {
+                body: value.to_string(),
+                content_type,
+            })
         }
         (None, Some(records @ 1..=100)) => Ok(TestInput::FetchSample { records }),
         (None, Some(_)) => Err(Error::field("/fetch_sample", "out_of_range", "1 to 100 records")),

@@ -35,7 +35,10 @@ pub(crate) fn publishable(connector: &dyn Connector, config: &Value) -> Vec<Inpu
     };
     let type_name = connector.spec().type_name;
     let mut errors = draft(connector, config);
-    errors.extend(under("/config/connection", validate_connection(type_name, &parsed.connection)));
+    errors.extend(under(
+        "/config/connection",
+        validate_connection(type_name, &parsed.connection),
+    ));
     if let Err(wrong) = CompiledMapping::compile(&parsed.mapping) {
         errors.extend(under("/config/mapping", wrong));
     }
@@ -43,9 +46,16 @@ pub(crate) fn publishable(connector: &dyn Connector, config: &Value) -> Vec<Inpu
         let detail = "a mapping without outputs makes nothing of what comes in";
         errors.push(InputError::new("/config/mapping/outputs", "required", detail));
     }
-    for reference in secret_refs(config).into_iter().filter(|found| !is_secret_name(&found.name)) {
+    for reference in secret_refs(config)
+        .into_iter()
+        .filter(|found| !is_secret_name(&found.name))
+    {
         let detail = "a secret's name has 1 to 64 of `a-z A-Z 0-9 _ -`";
-        errors.push(InputError::new(format!("{CONFIG}{}", reference.pointer), "invalid", detail));
+        errors.push(InputError::new(
+            format!("{CONFIG}{}", reference.pointer),
+            "invalid",
+            detail,
+        ));
     }
     errors.dedup();
     errors
@@ -118,7 +128,8 @@ fn check_marked(value: &Value, pointer: &str, found: &mut Vec<InputError>) {
         value => is_reference(value),
     };
     if !fits {
-        let detail = "write the value under the datasource's secrets, and refer to it by {\"$secret\": \"name\"}";
+        let detail =
+            "write the value under the datasource's secrets, and refer to it by {\"$secret\": \"name\"}";
         found.push(InputError::new(pointer, "plain_secret", detail));
     }
 }
@@ -144,22 +155,44 @@ mod tests {
     #[test]
     fn a_draft_may_be_unfinished_but_holds_no_secret_and_no_unknown_field() {
         assert_eq!(draft(webhook(), &json!({})), []);
-        assert_eq!(draft(webhook(), &config(json!({"$secret": "token"}), "join(")), []);
+        assert_eq!(
+            draft(webhook(), &config(json!({"$secret": "token"}), "join(")),
+            []
+        );
         let errors = draft(webhook(), &config(json!("hunter2"), "t"));
         assert_eq!(errors[0].pointer, "/config/connection/auth/secret");
         assert_eq!(errors[0].code, "plain_secret");
         assert!(!errors[0].detail.contains("hunter2"));
-        assert_eq!(draft(webhook(), &json!({"maping": {}}))[0].pointer, "/config/maping");
+        assert_eq!(
+            draft(webhook(), &json!({"maping": {}}))[0].pointer,
+            "/config/maping"
+        );
     }
 
     #[test]
     fn what_does_not_compile_cannot_be_published() {
-        assert_eq!(publishable(webhook(), &config(json!({"$secret": "token"}), "title")), []);
+        assert_eq!(
+            publishable(webhook(), &config(json!({"$secret": "token"}), "title")),
+            []
+        );
         let errors = publishable(webhook(), &config(json!({"$secret": "token"}), "join("));
-        assert!(errors.iter().any(|e| e.pointer.starts_with("/config/mapping/outputs/0/fields/title")), "{errors:?}");
+        assert!(
+            errors
+                .iter()
+                .any(|e| e.pointer.starts_with("/config/mapping/outputs/0/fields/title")),
+            "{errors:?}"
+        );
         let errors = publishable(webhook(), &json!({"connection": {"auth": {"type": "magic"}}}));
-        assert!(errors.iter().any(|e| e.pointer.starts_with("/config/connection/auth")), "{errors:?}");
-        assert!(errors.iter().any(|e| e.pointer == "/config/mapping/outputs"), "{errors:?}");
+        assert!(
+            errors
+                .iter()
+                .any(|e| e.pointer.starts_with("/config/connection/auth")),
+            "{errors:?}"
+        );
+        assert!(
+            errors.iter().any(|e| e.pointer == "/config/mapping/outputs"),
+            "{errors:?}"
+        );
     }
 
     #[test]

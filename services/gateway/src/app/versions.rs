@@ -61,9 +61,15 @@ impl App {
     ) -> Result<List<VersionView>> {
         self.datasource(context, id, Action::READ).await?;
         let read = self.store.read();
-        let page = read.versions().list(tenant(context), id, query.state, &query.page()).await?;
+        let page = read
+            .versions()
+            .list(tenant(context), id, query.state, &query.page())
+            .await?;
         let items = page.items.into_iter().map(VersionView::from).collect();
-        Ok(List { items, next_cursor: page.next_cursor })
+        Ok(List {
+            items,
+            next_cursor: page.next_cursor,
+        })
     }
 
     /// A version.
@@ -87,7 +93,12 @@ impl App {
         id: DatasourceId,
         number: u32,
     ) -> Result<VersionRecord> {
-        let found = self.store.read().versions().find(tenant(context), id, number).await?;
+        let found = self
+            .store
+            .read()
+            .versions()
+            .find(tenant(context), id, number)
+            .await?;
         found.ok_or(Error::NotFound("version"))
     }
 
@@ -106,7 +117,9 @@ impl App {
         let tx = self.store.begin().await?;
         let mut datasource = self.locked(&tx, context, id, IfMatch::Any).await?;
         let before = self.basis(&tx, context, &datasource).await?;
-        let record = self.insert_draft(&tx, context, &mut datasource, input.config, input.comment).await?;
+        let record = self
+            .insert_draft(&tx, context, &mut datasource, input.config, input.comment)
+            .await?;
         let change = Change {
             action: Action::CREATE_VERSION,
             kind: DatasourceEventKind::Updated,
@@ -175,7 +188,12 @@ impl App {
         let before = self.version(context, id, from).await?;
         let after = self.version(context, id, to).await?;
         let (patch, summary) = compare(&before.config, &after.config);
-        Ok(VersionDiff { from, to, patch, summary })
+        Ok(VersionDiff {
+            from,
+            to,
+            patch,
+            summary,
+        })
     }
 
     /// Replaces the configuration of the newest draft, or makes a draft. Returns its number.
@@ -194,7 +212,10 @@ impl App {
             tx.versions().update(tenant(context), &record).await?;
             return Ok(number);
         }
-        Ok(self.insert_draft(tx, context, datasource, config, comment).await?.number)
+        Ok(self
+            .insert_draft(tx, context, datasource, config, comment)
+            .await?
+            .number)
     }
 
     async fn insert_draft(
@@ -208,7 +229,15 @@ impl App {
         let number = tx.versions().next_number(tenant(context), datasource.id).await?;
         let by = Some(context.principal.user);
         let now = self.clock.now();
-        let draft = Version::new(VersionId::generate(), datasource.id, number, config, comment, by, now);
+        let draft = Version::new(
+            VersionId::generate(),
+            datasource.id,
+            number,
+            config,
+            comment,
+            by,
+            now,
+        );
         tx.versions().insert(tenant(context), draft.record()).await?;
         datasource.draft_version = Some(number);
         Ok(draft.into_record())
@@ -239,7 +268,11 @@ impl App {
 fn check_draft(datasource: &Datasource, config: &Value) -> Result<()> {
     let connector = find_connector(&datasource.connector).ok_or(Error::NotFound("connector"))?;
     let errors = validation::draft(connector, config);
-    if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Invalid(errors))
+    }
 }
 
 /// A summary in one line.

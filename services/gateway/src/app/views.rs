@@ -28,7 +28,10 @@ impl<T> List<T> {
     /// A list that is all on one page.
     #[must_use]
     pub const fn whole(items: Vec<T>) -> Self {
-        Self { items, next_cursor: None }
+        Self {
+            items,
+            next_cursor: None,
+        }
     }
 }
 

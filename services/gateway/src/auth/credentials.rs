@@ -31,10 +31,18 @@ pub(crate) fn token_of(req: &Request) -> Result<String, Problem> {
     let cookie = text(req, COOKIE.as_str()).and_then(|cookies| session_of(&cookies));
     let token = cookie.ok_or_else(|| Problem::unauthenticated("sign in, or send a bearer token"))?;
     let safe = matches!(*req.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if safe || same_origin(text(req, "sec-fetch-site"), text(req, ORIGIN.as_str()), text(req, HOST.as_str())) {
+    if safe
+        || same_origin(
+            text(req, "sec-fetch-site"),
+            text(req, ORIGIN.as_str()),
+            text(req, HOST.as_str()),
+        )
+    {
         Ok(token)
     } else {
-        Err(Problem::forbidden("a session cookie does not count for requests from other sites"))
+        Err(Problem::forbidden(
+            "a session cookie does not count for requests from other sites",
+        ))
     }
 }
 
@@ -65,7 +73,9 @@ fn same_origin(site: Option<String>, origin: Option<String>, host: Option<String
     let (Some(origin), Some(host)) = (origin, host) else {
         return false;
     };
-    origin.split_once("://").is_some_and(|(_, authority)| authority == host)
+    origin
+        .split_once("://")
+        .is_some_and(|(_, authority)| authority == host)
 }
 
 /// The `Set-Cookie` value of a new session.
@@ -93,7 +103,10 @@ mod tests {
 
     #[test]
     fn the_session_is_found_among_other_cookies() {
-        assert_eq!(session_of("a=b; halcyon_session=t.o.k; c=d").as_deref(), Some("t.o.k"));
+        assert_eq!(
+            session_of("a=b; halcyon_session=t.o.k; c=d").as_deref(),
+            Some("t.o.k")
+        );
         assert_eq!(session_of("halcyon_session=; xhalcyon_session=1"), None);
     }
 

@@ -31,7 +31,10 @@ pub(crate) async fn keep_token_keys(
     let keep = async {
         let mut warned = false;
         loop {
-            match fetch(bus, instance, key).await.and_then(|keys| Ok(tokens.set_keys(&keys)?)) {
+            match fetch(bus, instance, key)
+                .await
+                .and_then(|keys| Ok(tokens.set_keys(&keys)?))
+            {
                 Ok(()) => {
                     warned = false;
                     ready.ready();
@@ -52,7 +55,10 @@ pub(crate) async fn keep_token_keys(
 }
 
 async fn fetch(bus: &Bus, instance: InstanceId, key: &InstanceKey) -> anyhow::Result<Vec<TokenKey>> {
-    let request = GetTokenKeys { instance, public_key: key.public_key().to_owned() };
+    let request = GetTokenKeys {
+        instance,
+        public_key: key.public_key().to_owned(),
+    };
     let reply = bus.call::<TokenKeys>(&request, TIMEOUT).await?;
     reply
         .keys

@@ -38,8 +38,11 @@ pub fn hash_password(password: &str) -> Result<String, PasswordError> {
 }
 
 fn verify(password: &str, hash: &str) -> bool {
-    PasswordHash::new(hash)
-        .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+    PasswordHash::new(hash).is_ok_and(|hash| {
+        Argon2::default()
+            .verify_password(password.as_bytes(), &hash)
+            .is_ok()
+    })
 }
 
 /// Checks passwords.
@@ -58,7 +61,10 @@ impl Passwords {
     /// The hash function failed.
     pub fn new() -> Result<Self, PasswordError> {
         let nobody = hash_password(&uuid::Uuid::new_v4().to_string())?;
-        Ok(Self { permits: Arc::new(Semaphore::new(2)), nobody: nobody.into() })
+        Ok(Self {
+            permits: Arc::new(Semaphore::new(2)),
+            nobody: nobody.into(),
+        })
     }
 
     /// Whether `password` is the one of `hash`. Takes as long when there is no hash.
@@ -66,7 +72,12 @@ impl Passwords {
     /// # Errors
     /// The process is going down.
     pub async fn check(&self, password: String, hash: Option<String>) -> Result<bool, PasswordError> {
-        let permit = self.permits.clone().acquire_owned().await.map_err(|_| PasswordError::BrokenOff)?;
+        let permit = self
+            .permits
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| PasswordError::BrokenOff)?;
         let nobody = self.nobody.clone();
         let check = tokio::task::spawn_blocking(move || {
             let _permit = permit;
@@ -87,15 +98,28 @@ mod tests {
         let passwords = Passwords::new().unwrap();
         let hash = hash_password("correct horse").unwrap();
         assert!(hash.starts_with("$argon2id$v=19$"));
-        assert!(passwords.check("correct horse".into(), Some(hash.clone())).await.unwrap());
+        assert!(
+            passwords
+                .check("correct horse".into(), Some(hash.clone()))
+                .await
+                .unwrap()
+        );
         assert!(!passwords.check("wrong".into(), Some(hash)).await.unwrap());
         assert!(!passwords.check("wrong".into(), None).await.unwrap());
-        assert!(!passwords.check("x".into(), Some("not a hash".into())).await.unwrap());
+        assert!(
+            !passwords
+                .check("x".into(), Some("not a hash".into()))
+                .await
+                .unwrap()
+        );
     }
 
     #[test]
     fn empty_and_huge_passwords_are_refused() {
         assert!(matches!(hash_password(""), Err(PasswordError::Length)));
-        assert!(matches!(hash_password(&"x".repeat(1025)), Err(PasswordError::Length)));
+        assert!(matches!(
+            hash_password(&"x".repeat(1025)),
+            Err(PasswordError::Length)
+        ));
     }
 }

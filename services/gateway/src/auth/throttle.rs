@@ -28,7 +28,11 @@ pub struct ThrottleSettings {
 
 impl Default for ThrottleSettings {
     fn default() -> Self {
-        Self { per_email: 10, per_address: 50, refill: HumanDuration::from_secs(10) }
+        Self {
+            per_email: 10,
+            per_address: 50,
+            refill: HumanDuration::from_secs(10),
+        }
     }
 }
 
@@ -58,7 +62,11 @@ impl LoginThrottle {
     /// A brake with nothing on it.
     #[must_use]
     pub fn new(settings: ThrottleSettings, clock: Arc<dyn Clock>) -> Self {
-        Self { settings, clock, buckets: Mutex::new(HashMap::new()) }
+        Self {
+            settings,
+            clock,
+            buckets: Mutex::new(HashMap::new()),
+        }
     }
 
     /// Takes one attempt from the e-mail's and the address's bucket.
@@ -129,7 +137,11 @@ mod tests {
 
     fn throttle() -> (LoginThrottle, ManualClock) {
         let clock = ManualClock::at(Timestamp::default());
-        let settings = ThrottleSettings { per_email: 2, per_address: 3, refill: HumanDuration::from_secs(10) };
+        let settings = ThrottleSettings {
+            per_email: 2,
+            per_address: 3,
+            refill: HumanDuration::from_secs(10),
+        };
         (LoginThrottle::new(settings, Arc::new(clock.clone())), clock)
     }
 

@@ -112,7 +112,12 @@ impl Tokens {
     /// Without keys: nothing can be issued or checked before [`Tokens::set_keys`].
     #[must_use]
     pub fn new(settings: TokenSettings, clock: Arc<dyn Clock>) -> Self {
-        Self { settings, clock, keys: ArcSwapOption::empty(), unknown_key: tokio::sync::Notify::new() }
+        Self {
+            settings,
+            clock,
+            keys: ArcSwapOption::empty(),
+            unknown_key: tokio::sync::Notify::new(),
+        }
     }
 
     /// How long a token is good.
@@ -133,7 +138,11 @@ impl Tokens {
             let public = DecodingKey::from_ed_components(&key.public).map_err(refused)?;
             verify.insert(key.kid.clone(), public);
         }
-        let keys = Keys { kid: first.kid.clone(), sign, verify };
+        let keys = Keys {
+            kid: first.kid.clone(),
+            sign,
+            verify,
+        };
         // A private key that does not fit shows when it signs: here rather than at the first login.
         self.sign_and_verify(&keys)?;
         self.keys.store(Some(Arc::new(keys)));
@@ -181,7 +190,10 @@ impl Tokens {
         let keys = self.keys.load_full().ok_or(TokenError::NoKeys)?;
         let claims = self.claims(user, organization);
         let expires_at = DateTime::from_timestamp(claims.exp, 0).unwrap_or_default();
-        Ok(IssuedToken { token: sign(&keys, &claims)?, expires_at })
+        Ok(IssuedToken {
+            token: sign(&keys, &claims)?,
+            expires_at,
+        })
     }
 
     /// What a token says, if it holds.

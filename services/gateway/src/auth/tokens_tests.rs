@@ -18,7 +18,11 @@ pub(crate) fn key(kid: &str, seed: u8) -> TokenKey {
     let AlgorithmParameters::OctetKeyPair(parameters) = jwk.algorithm else {
         panic!("an Ed25519 key is an octet key pair");
     };
-    TokenKey { kid: kid.to_owned(), public: parameters.x, private_der }
+    TokenKey {
+        kid: kid.to_owned(),
+        public: parameters.x,
+        private_der,
+    }
 }
 
 fn tokens() -> (Tokens, ManualClock) {
@@ -63,7 +67,10 @@ fn every_claim_is_needed_and_checked() {
     for claim in ["iss", "aud", "sub", "org", "iat", "nbf", "exp"] {
         let mut claims = good(&clock);
         claims.as_object_mut().unwrap().remove(claim);
-        assert!(tokens.verify(&signed(&header(), &claims, &key)).is_err(), "without {claim}");
+        assert!(
+            tokens.verify(&signed(&header(), &claims, &key)).is_err(),
+            "without {claim}"
+        );
     }
     let now = clock.now().timestamp();
     let wrong = [
@@ -85,7 +92,10 @@ fn every_claim_is_needed_and_checked() {
     for (claim, value) in wrong {
         let mut claims = good(&clock);
         claims[claim] = value.clone();
-        assert!(tokens.verify(&signed(&header(), &claims, &key)).is_err(), "{claim} = {value}");
+        assert!(
+            tokens.verify(&signed(&header(), &claims, &key)).is_err(),
+            "{claim} = {value}"
+        );
     }
 }
 
@@ -95,12 +105,23 @@ fn the_algorithm_and_the_key_are_pinned() {
     let claims = good(&clock);
     let mut nameless = header();
     nameless.kid = None;
-    assert!(tokens.verify(&signed(&nameless, &claims, &key("one", 1))).is_err());
+    assert!(
+        tokens
+            .verify(&signed(&nameless, &claims, &key("one", 1)))
+            .is_err()
+    );
     let mut other = header();
     other.kid = Some("two".to_owned());
-    let error = tokens.verify(&signed(&other, &claims, &key("one", 1))).unwrap_err();
+    let error = tokens
+        .verify(&signed(&other, &claims, &key("one", 1)))
+        .unwrap_err();
     assert!(matches!(error, TokenError::UnknownKey(kid) if kid == "two"));
-    assert!(tokens.verify(&signed(&header(), &claims, &key("one", 2))).is_err(), "another's signature");
+    assert!(
+        tokens
+            .verify(&signed(&header(), &claims, &key("one", 2)))
+            .is_err(),
+        "another's signature"
+    );
 
     // The public key used as an HMAC secret, and no signature at all.
     let public = BASE64.decode(key("one", 1).public).unwrap();
@@ -109,7 +130,11 @@ fn the_algorithm_and_the_key_are_pinned() {
     let forged = encode(&hmac, &claims, &EncodingKey::from_secret(&public)).unwrap();
     assert!(tokens.verify(&forged).is_err());
     let part = |value: &Value| BASE64.encode(value.to_string());
-    let none = format!("{}.{}.", part(&json!({"alg": "none", "kid": "one"})), part(&claims));
+    let none = format!(
+        "{}.{}.",
+        part(&json!({"alg": "none", "kid": "one"})),
+        part(&claims)
+    );
     assert!(tokens.verify(&none).is_err());
 }
 
@@ -130,7 +155,10 @@ fn a_changed_token_is_refused() {
 #[test]
 fn a_token_ends_by_our_clock() {
     let (tokens, clock) = tokens();
-    let token = tokens.issue(UserId::generate(), OrganizationId::generate()).unwrap().token;
+    let token = tokens
+        .issue(UserId::generate(), OrganizationId::generate())
+        .unwrap()
+        .token;
     clock.advance(TimeDelta::hours(12) + TimeDelta::seconds(4));
     assert!(tokens.verify(&token).is_ok(), "within the leeway");
     clock.advance(TimeDelta::seconds(2));
@@ -140,10 +168,16 @@ fn a_token_ends_by_our_clock() {
 #[test]
 fn an_old_key_verifies_while_it_is_listed() {
     let (tokens, _clock) = tokens();
-    let token = tokens.issue(UserId::generate(), OrganizationId::generate()).unwrap().token;
+    let token = tokens
+        .issue(UserId::generate(), OrganizationId::generate())
+        .unwrap()
+        .token;
     tokens.set_keys(&[key("two", 2), key("one", 1)]).unwrap();
     assert!(tokens.verify(&token).is_ok());
-    let newer = tokens.issue(UserId::generate(), OrganizationId::generate()).unwrap().token;
+    let newer = tokens
+        .issue(UserId::generate(), OrganizationId::generate())
+        .unwrap()
+        .token;
     assert_eq!(decode_header(&newer).unwrap().kid.as_deref(), Some("two"));
     tokens.set_keys(&[key("two", 2)]).unwrap();
     assert!(tokens.verify(&token).is_err());

@@ -7,8 +7,8 @@ use salvo::{
         header::{CONTENT_TYPE, ETAG, LOCATION},
     },
     oapi::{
-        Components, Content, EndpointOutRegister, Header, Operation, Response as ResponseDescription, Responses,
-        ToResponses,
+        Components, Content, EndpointOutRegister, Header, Operation, Response as ResponseDescription,
+        Responses, ToResponses,
     },
 };
 use schemars::JsonSchema;
@@ -36,12 +36,20 @@ pub(crate) type Outcome<T> = Result<T, Problem>;
 impl<const STATUS: u16, T> Answer<STATUS, T> {
     /// An answer without a revision.
     pub(crate) const fn new(body: T) -> Self {
-        Self { body, revision: None, location: None }
+        Self {
+            body,
+            revision: None,
+            location: None,
+        }
     }
 
     /// An answer about an object at `revision`.
     pub(crate) const fn at(body: T, revision: i64) -> Self {
-        Self { body, revision: Some(revision), location: None }
+        Self {
+            body,
+            revision: Some(revision),
+            location: None,
+        }
     }
 
     /// Says where the new object is.
@@ -61,7 +69,10 @@ impl<const STATUS: u16, T: Serialize + Send + Sync> Writer for Answer<STATUS, T>
         res.status_code(StatusCode::from_u16(STATUS).unwrap_or_default());
         let headers = res.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let etag = self.revision.map(app::etag).and_then(|tag| HeaderValue::from_str(&tag).ok());
+        let etag = self
+            .revision
+            .map(app::etag)
+            .and_then(|tag| HeaderValue::from_str(&tag).ok());
         if let Some(etag) = etag {
             headers.insert(ETAG, etag);
         }
@@ -100,7 +111,9 @@ impl Writer for Done {
 
 impl EndpointOutRegister for Done {
     fn register(_: &mut Components, operation: &mut Operation) {
-        operation.responses.insert("204", ResponseDescription::new("Done."));
+        operation
+            .responses
+            .insert("204", ResponseDescription::new("Done."));
     }
 }
 

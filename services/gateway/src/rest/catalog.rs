@@ -18,5 +18,7 @@ pub(crate) async fn list(caller: Caller) -> Outcome<Found<List<&'static Connecto
 /// Shows a connector: the JSON Schema of its connection, its capabilities, samples and presets.
 #[endpoint(operation_id = "getConnector", tags("connectors"))]
 pub(crate) async fn get(caller: Caller, connector: Path<String>) -> Outcome<Found<&'static ConnectorSpec>> {
-    Ok(Found::new(caller.app.get_connector(&caller.context, &connector.0).await?))
+    Ok(Found::new(
+        caller.app.get_connector(&caller.context, &connector.0).await?,
+    ))
 }

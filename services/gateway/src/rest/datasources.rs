@@ -23,16 +23,21 @@ pub(crate) async fn list(
     caller: Caller,
     query: Query<ListDatasources>,
 ) -> Outcome<Found<List<DatasourceView>>> {
-    Ok(Found::new(caller.app.list_datasources(&caller.context, query.0).await?))
+    Ok(Found::new(
+        caller.app.list_datasources(&caller.context, query.0).await?,
+    ))
 }
 
 /// Makes a datasource, with draft version 1 if `config` is given.
-#[endpoint(operation_id = "createDatasource", tags("datasources"), responses(StateConflict))]
-pub(crate) async fn create(
-    caller: Caller,
-    body: Body<CreateDatasource>,
-) -> Outcome<Created<DatasourceView>> {
-    Ok(created(caller.app.create_datasource(&caller.context, body.0).await?))
+#[endpoint(
+    operation_id = "createDatasource",
+    tags("datasources"),
+    responses(StateConflict)
+)]
+pub(crate) async fn create(caller: Caller, body: Body<CreateDatasource>) -> Outcome<Created<DatasourceView>> {
+    Ok(created(
+        caller.app.create_datasource(&caller.context, body.0).await?,
+    ))
 }
 
 /// Shows a datasource with its state and numbers.
@@ -44,37 +49,49 @@ pub(crate) async fn get(caller: Caller, id: Path<DatasourceId>) -> Outcome<Found
 }
 
 /// Changes what is given of a datasource.
-#[endpoint(operation_id = "updateDatasource", tags("datasources"), responses(StateConflict))]
+#[endpoint(
+    operation_id = "updateDatasource",
+    tags("datasources"),
+    responses(StateConflict)
+)]
 pub(crate) async fn update(
     caller: Caller,
     id: Path<DatasourceId>,
     if_match: Precondition,
     body: Body<UpdateDatasource>,
 ) -> Outcome<Found<DatasourceView>> {
-    let view = caller.app.update_datasource(&caller.context, id.0, body.0, if_match.0).await?;
+    let view = caller
+        .app
+        .update_datasource(&caller.context, id.0, body.0, if_match.0)
+        .await?;
     let revision = view.revision;
     Ok(Found::at(view, revision))
 }
 
 /// Deletes a datasource and destroys its secrets.
 #[endpoint(operation_id = "deleteDatasource", tags("datasources"))]
-pub(crate) async fn delete(
-    caller: Caller,
-    id: Path<DatasourceId>,
-    if_match: Precondition,
-) -> Outcome<Done> {
-    caller.app.delete_datasource(&caller.context, id.0, if_match.0).await?;
+pub(crate) async fn delete(caller: Caller, id: Path<DatasourceId>, if_match: Precondition) -> Outcome<Done> {
+    caller
+        .app
+        .delete_datasource(&caller.context, id.0, if_match.0)
+        .await?;
     Ok(Done)
 }
 
 /// Copies a datasource's newest configuration into a new datasource.
 ///
 /// Secrets are not copied.
-#[endpoint(operation_id = "cloneDatasource", tags("datasources"), responses(StateConflict))]
+#[endpoint(
+    operation_id = "cloneDatasource",
+    tags("datasources"),
+    responses(StateConflict)
+)]
 pub(crate) async fn clone(
     caller: Caller,
     id: Path<DatasourceId>,
     body: Body<CloneDatasource>,
 ) -> Outcome<Created<DatasourceView>> {
-    Ok(created(caller.app.clone_datasource(&caller.context, id.0, body.0).await?))
+    Ok(created(
+        caller.app.clone_datasource(&caller.context, id.0, body.0).await?,
+    ))
 }

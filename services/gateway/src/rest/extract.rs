@@ -8,7 +8,9 @@ use salvo::{
     Depot, Extractible, Request, Writer,
     extract::Metadata,
     http::{ParseError, header},
-    oapi::{Components, Content, EndpointArgRegister, Operation, Parameter, ParameterIn, RequestBody, Required},
+    oapi::{
+        Components, Content, EndpointArgRegister, Operation, Parameter, ParameterIn, RequestBody, Required,
+    },
 };
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
@@ -88,7 +90,10 @@ impl<'ex> Extractible<'ex> for Anyone {
         depot: &'ex mut Depot,
     ) -> Result<Self, impl Writer + Send + Debug + 'static> {
         let info = RequestInfo::of(req, depot);
-        Ok::<_, Problem>(Self { app: app(depot)?, info })
+        Ok::<_, Problem>(Self {
+            app: app(depot)?,
+            info,
+        })
     }
 }
 
@@ -138,7 +143,9 @@ impl<T: JsonSchema> EndpointArgRegister for Path<T> {
         let mut parameter = Parameter::new(arg)
             .location(ParameterIn::Path)
             .description(description);
-        parameter.extensions.extend([openapi::parameter_schema(schema.to_value())]);
+        parameter
+            .extensions
+            .extend([openapi::parameter_schema(schema.to_value())]);
         operation.parameters.insert(parameter);
         openapi::add_problem(
             components,
@@ -159,7 +166,12 @@ impl<'ex, T: DeserializeOwned + JsonSchema + Send> Extractible<'ex> for Query<T>
         req: &'ex mut Request,
         _: &'ex mut Depot,
     ) -> Result<Self, impl Writer + Send + Debug + 'static> {
-        read_query(req.queries().iter_all().map(|(name, values)| (name.as_str(), values.as_slice()))).map(Self)
+        read_query(
+            req.queries()
+                .iter_all()
+                .map(|(name, values)| (name.as_str(), values.as_slice())),
+        )
+        .map(Self)
     }
 }
 
@@ -197,10 +209,14 @@ fn typed(schema: &Value, text: &str) -> Value {
         Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == wanted),
         _ => false,
     };
-    if is("integer") && let Ok(number) = text.parse::<i64>() {
+    if is("integer")
+        && let Ok(number) = text.parse::<i64>()
+    {
         return number.into();
     }
-    if is("boolean") && let Ok(truth) = text.parse::<bool>() {
+    if is("boolean")
+        && let Ok(truth) = text.parse::<bool>()
+    {
         return truth.into();
     }
     Value::from(text)
@@ -238,12 +254,17 @@ impl<'ex, T: DeserializeOwned + Send> Extractible<'ex> for Body<T> {
             mime.subtype() == "json" || mime.suffix().is_some_and(|suffix| suffix == "json")
         });
         if !json {
-            return Err(Problem::unsupported_media_type("the body is to be `application/json`"));
+            return Err(Problem::unsupported_media_type(
+                "the body is to be `application/json`",
+            ));
         }
-        let bytes = req.payload_with_max_size(MAX_BODY).await.map_err(|error| match error {
-            ParseError::PayloadTooLarge => Problem::too_large(MAX_BODY),
-            _ => Problem::bad_request("the body could not be read to its end"),
-        })?;
+        let bytes = req
+            .payload_with_max_size(MAX_BODY)
+            .await
+            .map_err(|error| match error {
+                ParseError::PayloadTooLarge => Problem::too_large(MAX_BODY),
+                _ => Problem::bad_request("the body could not be read to its end"),
+            })?;
         read_body(bytes).map(Self)
     }
 }
@@ -262,7 +283,9 @@ fn read_body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 impl<T: JsonSchema> EndpointArgRegister for Body<T> {
     fn register(components: &mut Components, operation: &mut Operation, _: &str) {
         let schema = openapi::schema_of::<T>(components);
-        let needed = openapi::properties_of::<T>().iter().any(|(_, _, required)| *required);
+        let needed = openapi::properties_of::<T>()
+            .iter()
+            .any(|(_, _, required)| *required);
         let body = RequestBody::new()
             .required(if needed { Required::True } else { Required::False })
             .add_content("application/json", Content::new(schema));
@@ -331,8 +354,10 @@ mod tests {
     }
 
     fn query(pairs: &[(&str, &str)]) -> Result<Filter, Problem> {
-        let pairs: Vec<(&str, Vec<String>)> =
-            pairs.iter().map(|(name, value)| (*name, vec![(*value).to_owned()])).collect();
+        let pairs: Vec<(&str, Vec<String>)> = pairs
+            .iter()
+            .map(|(name, value)| (*name, vec![(*value).to_owned()]))
+            .collect();
         read_query(pairs.iter().map(|(name, values)| (*name, values.as_slice())))
     }
 
@@ -347,14 +372,23 @@ mod tests {
         for (name, value, code) in [("limt", "7", "unknown_parameter"), ("limit", "x", "invalid")] {
             let problem = query(&[(name, value)]).unwrap_err();
             assert_eq!(problem.status.as_u16(), 400);
-            assert_eq!((problem.errors[0].pointer.as_str(), problem.errors[0].code.as_str()), (&*format!("/{name}"), code));
+            assert_eq!(
+                (
+                    problem.errors[0].pointer.as_str(),
+                    problem.errors[0].code.as_str()
+                ),
+                (&*format!("/{name}"), code)
+            );
         }
     }
 
     #[test]
     fn an_unknown_field_is_422_and_broken_json_is_400() {
         let problem = read_body::<Filter>(br#"{"limit": 1, "more": 2}"#).unwrap_err();
-        assert_eq!((problem.status.as_u16(), problem.errors[0].pointer.as_str()), (422, "/more"));
+        assert_eq!(
+            (problem.status.as_u16(), problem.errors[0].pointer.as_str()),
+            (422, "/more")
+        );
         assert_eq!(read_body::<Filter>(b"{").unwrap_err().status.as_u16(), 400);
         assert!(read_body::<Filter>(b"").unwrap().limit.is_none());
     }

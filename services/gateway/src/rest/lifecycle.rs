@@ -23,7 +23,10 @@ pub(crate) async fn publish(
     if_match: Precondition,
     body: Body<PublishVersion>,
 ) -> Outcome<Found<VersionView>> {
-    let view = caller.app.publish(&caller.context, id.0, body.0, if_match.0).await?;
+    let view = caller
+        .app
+        .publish(&caller.context, id.0, body.0, if_match.0)
+        .await?;
     let revision = view.revision;
     Ok(Found::at(view, revision))
 }
@@ -36,7 +39,10 @@ pub(crate) async fn roll_back(
     if_match: Precondition,
     body: Body<RollBack>,
 ) -> Outcome<Found<VersionView>> {
-    let view = caller.app.roll_back(&caller.context, id.0, body.0, if_match.0).await?;
+    let view = caller
+        .app
+        .roll_back(&caller.context, id.0, body.0, if_match.0)
+        .await?;
     let revision = view.revision;
     Ok(Found::at(view, revision))
 }

@@ -34,7 +34,9 @@ pub(crate) async fn events(
     id: Path<DatasourceId>,
     query: Query<ListEvents>,
 ) -> Outcome<Found<List<DatasourceEvent>>> {
-    Ok(Found::new(caller.app.list_events(&caller.context, id.0, query.0).await?))
+    Ok(Found::new(
+        caller.app.list_events(&caller.context, id.0, query.0).await?,
+    ))
 }
 
 /// Shows a snapshot of a datasource's numbers.
@@ -54,7 +56,11 @@ pub(crate) async fn logs(
     req: &mut Request,
     res: &mut Response,
 ) -> Outcome<LogAnswer> {
-    let accept = req.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accept = req
+        .headers()
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     if !accept.contains("text/event-stream") {
         let list = caller.app.list_logs(&caller.context, id.0, query.0).await?;
         return Ok(LogAnswer::Tail(Found::new(list)));
@@ -65,7 +71,9 @@ pub(crate) async fn logs(
         let event = filter.matches(&line).then(|| event(&line)).flatten();
         std::future::ready(event.map(Ok::<_, Infallible>))
     });
-    SseKeepAlive::new(follow).max_interval(Duration::from_secs(15)).stream(res);
+    SseKeepAlive::new(follow)
+        .max_interval(Duration::from_secs(15))
+        .stream(res);
     Ok(LogAnswer::Following)
 }
 
@@ -110,5 +118,10 @@ pub(crate) async fn dead_letters(
     id: Path<DatasourceId>,
     query: Query<ListDeadLetters>,
 ) -> Result<Found<List<DeadLetterView>>, Problem> {
-    Ok(Found::new(caller.app.list_dead_letters(&caller.context, id.0, query.0).await?))
+    Ok(Found::new(
+        caller
+            .app
+            .list_dead_letters(&caller.context, id.0, query.0)
+            .await?,
+    ))
 }

@@ -14,7 +14,9 @@ use crate::app::{
 /// Lists alerts, the newest first.
 #[endpoint(operation_id = "listAlerts", tags("ontology"))]
 pub(crate) async fn alerts(caller: Caller, query: Query<ListAlerts>) -> Outcome<Found<List<AlertView>>> {
-    Ok(Found::new(caller.app.list_alerts(&caller.context, query.0).await?))
+    Ok(Found::new(
+        caller.app.list_alerts(&caller.context, query.0).await?,
+    ))
 }
 
 /// Shows an alert.
@@ -27,11 +29,10 @@ pub(crate) async fn alert(caller: Caller, id: Path<ObjectId>) -> Outcome<Found<A
 
 /// Lists entities, those seen last first.
 #[endpoint(operation_id = "listEntities", tags("ontology"))]
-pub(crate) async fn entities(
-    caller: Caller,
-    query: Query<ListEntities>,
-) -> Outcome<Found<List<EntityView>>> {
-    Ok(Found::new(caller.app.list_entities(&caller.context, query.0).await?))
+pub(crate) async fn entities(caller: Caller, query: Query<ListEntities>) -> Outcome<Found<List<EntityView>>> {
+    Ok(Found::new(
+        caller.app.list_entities(&caller.context, query.0).await?,
+    ))
 }
 
 /// Shows an entity.
@@ -48,7 +49,9 @@ pub(crate) async fn relationships(
     caller: Caller,
     query: Query<ListRelationships>,
 ) -> Outcome<Found<List<RelationshipView>>> {
-    Ok(Found::new(caller.app.list_relationships(&caller.context, query.0).await?))
+    Ok(Found::new(
+        caller.app.list_relationships(&caller.context, query.0).await?,
+    ))
 }
 
 /// Shows a relationship.

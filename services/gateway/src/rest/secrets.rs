@@ -26,16 +26,17 @@ pub(crate) async fn put(
     name: Path<String>,
     body: Body<WriteSecret>,
 ) -> Outcome<Found<SecretView>> {
-    Ok(Found::new(caller.app.write_secret(&caller.context, id.0, &name.0, body.0).await?))
+    Ok(Found::new(
+        caller
+            .app
+            .write_secret(&caller.context, id.0, &name.0, body.0)
+            .await?,
+    ))
 }
 
 /// Destroys a secret with all its versions.
 #[endpoint(operation_id = "deleteSecret", tags("secrets"))]
-pub(crate) async fn delete(
-    caller: Caller,
-    id: Path<DatasourceId>,
-    name: Path<String>,
-) -> Outcome<Done> {
+pub(crate) async fn delete(caller: Caller, id: Path<DatasourceId>, name: Path<String>) -> Outcome<Done> {
     caller.app.delete_secret(&caller.context, id.0, &name.0).await?;
     Ok(Done)
 }

@@ -2,7 +2,10 @@
 
 use salvo::{
     Response, Writer,
-    http::{HeaderValue, header::{CACHE_CONTROL, SET_COOKIE}},
+    http::{
+        HeaderValue,
+        header::{CACHE_CONTROL, SET_COOKIE},
+    },
     oapi::endpoint,
 };
 
@@ -11,7 +14,10 @@ use super::{
     extract::{Anyone, Body, Caller},
 };
 use crate::{
-    app::{Login, views::{Me, Session}},
+    app::{
+        Login,
+        views::{Me, Session},
+    },
     auth::{clear_session, session_cookie},
     openapi,
     problem::Problem,
@@ -24,9 +30,14 @@ use crate::{
 pub(crate) async fn login(caller: Anyone, body: Body<Login>, res: &mut Response) -> Outcome<Found<Session>> {
     let session = caller.app.login(body.0, &caller.info).await?;
     let app = &caller.app;
-    let cookie = session_cookie(&session.access_token, app.tokens.lifetime(), app.options.secure_cookies);
+    let cookie = session_cookie(
+        &session.access_token,
+        app.tokens.lifetime(),
+        app.options.secure_cookies,
+    );
     set_cookie(res, &cookie)?;
-    res.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    res.headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(Found::new(session))
 }
 
@@ -55,8 +66,18 @@ struct LoginProblems;
 impl salvo::oapi::ToResponses for LoginProblems {
     fn to_responses(components: &mut salvo::oapi::Components) -> salvo::oapi::Responses {
         let mut operation = salvo::oapi::Operation::new();
-        openapi::add_problem(components, &mut operation, "401", "The e-mail address or the password is wrong.");
-        openapi::add_problem(components, &mut operation, "429", "Too many attempts; see `Retry-After`.");
+        openapi::add_problem(
+            components,
+            &mut operation,
+            "401",
+            "The e-mail address or the password is wrong.",
+        );
+        openapi::add_problem(
+            components,
+            &mut operation,
+            "429",
+            "Too many attempts; see `Retry-After`.",
+        );
         operation.responses
     }
 }

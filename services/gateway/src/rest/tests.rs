@@ -16,5 +16,7 @@ pub(crate) async fn run(
     id: Path<DatasourceId>,
     body: Body<RunTest>,
 ) -> Outcome<Found<TestReport>> {
-    Ok(Found::new(caller.app.run_test(&caller.context, id.0, body.0).await?))
+    Ok(Found::new(
+        caller.app.run_test(&caller.context, id.0, body.0).await?,
+    ))
 }

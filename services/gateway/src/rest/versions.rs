@@ -19,7 +19,9 @@ pub(crate) async fn list(
     id: Path<DatasourceId>,
     query: Query<ListVersions>,
 ) -> Outcome<Found<List<VersionView>>> {
-    Ok(Found::new(caller.app.list_versions(&caller.context, id.0, query.0).await?))
+    Ok(Found::new(
+        caller.app.list_versions(&caller.context, id.0, query.0).await?,
+    ))
 }
 
 /// Makes a draft. It may be unfinished: it is checked in full when it is published.
@@ -30,7 +32,10 @@ pub(crate) async fn create(
     body: Body<CreateVersion>,
 ) -> Outcome<Created<VersionView>> {
     let view = caller.app.create_version(&caller.context, id.0, body.0).await?;
-    let (revision, path) = (view.revision, format!("/api/v1/datasources/{}/versions/{}", id.0, view.number));
+    let (revision, path) = (
+        view.revision,
+        format!("/api/v1/datasources/{}/versions/{}", id.0, view.number),
+    );
     Ok(Created::at(view, revision).located(path))
 }
 
@@ -55,7 +60,10 @@ pub(crate) async fn edit(
     if_match: Precondition,
     body: Body<EditVersion>,
 ) -> Outcome<Found<VersionView>> {
-    let view = caller.app.edit_version(&caller.context, id.0, number.0, body.0, if_match.0).await?;
+    let view = caller
+        .app
+        .edit_version(&caller.context, id.0, number.0, body.0, if_match.0)
+        .await?;
     let revision = view.revision;
     Ok(Found::at(view, revision))
 }
@@ -68,5 +76,10 @@ pub(crate) async fn diff(
     from: Path<u32>,
     to: Path<u32>,
 ) -> Outcome<Found<VersionDiff>> {
-    Ok(Found::new(caller.app.diff_versions(&caller.context, id.0, from.0, to.0).await?))
+    Ok(Found::new(
+        caller
+            .app
+            .diff_versions(&caller.context, id.0, from.0, to.0)
+            .await?,
+    ))
 }

@@ -50,8 +50,12 @@ fn body_of(method: &str, path: &str) -> Option<Value> {
 }
 
 async fn datasource(gateway: &Gateway) -> String {
-    let body = json!({"name": uuid::Uuid::new_v4().to_string(), "type": "http_webhook", "config": config("t")});
-    let made = gateway.call(&gateway.admin(), "POST", "/datasources", Some(body)).await.expect(201);
+    let body =
+        json!({"name": uuid::Uuid::new_v4().to_string(), "type": "http_webhook", "config": config("t")});
+    let made = gateway
+        .call(&gateway.admin(), "POST", "/datasources", Some(body))
+        .await
+        .expect(201);
     made["id"].as_str().unwrap().to_owned()
 }
 
@@ -70,10 +74,26 @@ async fn every_operation_takes_its_role() {
         for (role, token) in &users {
             let id = datasource(&gateway).await;
             let before = gateway.refusals().len();
-            let answer = gateway.call(token, method, &format!("/datasources/{id}{path}"), body_of(method, path)).await;
+            let answer = gateway
+                .call(
+                    token,
+                    method,
+                    &format!("/datasources/{id}{path}"),
+                    body_of(method, path),
+                )
+                .await;
             let refused = answer.status == FORBIDDEN;
-            assert_eq!(refused, role < least, "{method} {path} as {role}: {}", answer.body);
-            assert_eq!(gateway.refusals().len() - before, usize::from(refused), "{method} {path} as {role}");
+            assert_eq!(
+                refused,
+                role < least,
+                "{method} {path} as {role}: {}",
+                answer.body
+            );
+            assert_eq!(
+                gateway.refusals().len() - before,
+                usize::from(refused),
+                "{method} {path} as {role}"
+            );
         }
     }
 }
@@ -86,18 +106,40 @@ async fn who_may_not_know_is_told_that_there_is_nothing() {
     let token = gateway.user(Role::Admin, scope).await;
     for (method, path, _) in OPERATIONS {
         let path = format!("/datasources/{other}{path}");
-        let answer = gateway.call(&token, method, &path, body_of(method, path.trim_start_matches(&format!("/datasources/{other}")))).await;
+        let answer = gateway
+            .call(
+                &token,
+                method,
+                &path,
+                body_of(method, path.trim_start_matches(&format!("/datasources/{other}"))),
+            )
+            .await;
         assert_eq!(answer.status, NOT_FOUND, "{method} {path}");
     }
-    gateway.call(&token, "GET", &format!("/datasources/{one}"), None).await.expect(200);
-    let list = gateway.call(&token, "GET", "/datasources", None).await.expect(200);
+    gateway
+        .call(&token, "GET", &format!("/datasources/{one}"), None)
+        .await
+        .expect(200);
+    let list = gateway
+        .call(&token, "GET", "/datasources", None)
+        .await
+        .expect(200);
     assert_eq!(list["items"].as_array().unwrap().len(), 1);
     gateway.call(&token, "GET", "/alerts", None).await.expect(403);
-    gateway.call(&token, "GET", &format!("/alerts?datasource={one}"), None).await.expect(200);
-    gateway.call(&token, "GET", &format!("/alerts?datasource={other}"), None).await.expect(404);
+    gateway
+        .call(&token, "GET", &format!("/alerts?datasource={one}"), None)
+        .await
+        .expect(200);
+    gateway
+        .call(&token, "GET", &format!("/alerts?datasource={other}"), None)
+        .await
+        .expect(404);
     gateway.call(&token, "GET", "/audit", None).await.expect(403);
     let body = json!({"name": "mine", "type": "http_webhook"});
-    gateway.call(&token, "POST", "/datasources", Some(body)).await.expect(403);
+    gateway
+        .call(&token, "POST", "/datasources", Some(body))
+        .await
+        .expect(403);
 }
 
 #[tokio::test]
@@ -105,33 +147,66 @@ async fn a_role_in_a_project_holds_there() {
     let gateway = Gateway::start().await;
     let id = datasource(&gateway).await;
     let inside = gateway.user(Role::Admin, Scope::Project(gateway.project)).await;
-    let outside = gateway.user(Role::Admin, Scope::Project(ProjectId::generate())).await;
-    gateway.call(&inside, "GET", &format!("/datasources/{id}"), None).await.expect(200);
+    let outside = gateway
+        .user(Role::Admin, Scope::Project(ProjectId::generate()))
+        .await;
+    gateway
+        .call(&inside, "GET", &format!("/datasources/{id}"), None)
+        .await
+        .expect(200);
     let body = json!({"name": "mine", "type": "http_webhook"});
-    gateway.call(&inside, "POST", "/datasources", Some(body.clone())).await.expect(201);
-    gateway.call(&outside, "GET", &format!("/datasources/{id}"), None).await.expect(404);
-    gateway.call(&outside, "POST", "/datasources", Some(body)).await.expect(403);
+    gateway
+        .call(&inside, "POST", "/datasources", Some(body.clone()))
+        .await
+        .expect(201);
+    gateway
+        .call(&outside, "GET", &format!("/datasources/{id}"), None)
+        .await
+        .expect(404);
+    gateway
+        .call(&outside, "POST", "/datasources", Some(body))
+        .await
+        .expect(403);
 }
 
 #[tokio::test]
 async fn a_refusal_that_cannot_be_kept_is_503() {
     let gateway = Gateway::start().await;
     let id = datasource(&gateway).await;
-    let viewer = gateway.user(Role::Viewer, Scope::Organization(gateway.organization)).await;
+    let viewer = gateway
+        .user(Role::Viewer, Scope::Organization(gateway.organization))
+        .await;
     *gateway.stand.down.lock().unwrap() = true;
-    let answer = gateway.call(&viewer, "POST", &format!("/datasources/{id}/stop"), None).await;
+    let answer = gateway
+        .call(&viewer, "POST", &format!("/datasources/{id}/stop"), None)
+        .await;
     answer.expect(503);
-    gateway.call(&viewer, "GET", &format!("/datasources/{id}"), None).await.expect(200);
+    gateway
+        .call(&viewer, "GET", &format!("/datasources/{id}"), None)
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
 async fn lists_of_the_organisation_take_their_role() {
     let gateway = Gateway::start().await;
-    let viewer = gateway.user(Role::Viewer, Scope::Organization(gateway.organization)).await;
-    for path in ["/connectors", "/datasources", "/alerts", "/entities", "/relationships", "/me"] {
+    let viewer = gateway
+        .user(Role::Viewer, Scope::Organization(gateway.organization))
+        .await;
+    for path in [
+        "/connectors",
+        "/datasources",
+        "/alerts",
+        "/entities",
+        "/relationships",
+        "/me",
+    ] {
         gateway.call(&viewer, "GET", path, None).await.expect(200);
     }
     gateway.call(&viewer, "GET", "/audit", None).await.expect(403);
-    gateway.call(&gateway.admin(), "GET", "/audit?action=datasource.create", None).await.expect(200);
+    gateway
+        .call(&gateway.admin(), "GET", "/audit?action=datasource.create", None)
+        .await
+        .expect(200);
     assert_eq!(gateway.refusals(), ["audit.read"]);
 }

@@ -7,7 +7,10 @@ use super::support::{Gateway, config};
 
 async fn created(gateway: &Gateway, token: &str, name: &str) -> Value {
     let body = json!({"name": name, "type": "http_webhook", "config": config("title"), "tags": ["edr"]});
-    gateway.call(token, "POST", "/datasources", Some(body)).await.expect(201)
+    gateway
+        .call(token, "POST", "/datasources", Some(body))
+        .await
+        .expect(201)
 }
 
 #[tokio::test]
@@ -15,15 +18,26 @@ async fn a_datasource_is_made_with_its_first_draft_and_leaves_its_trail() {
     let gateway = Gateway::start().await;
     let token = gateway.admin();
     let made = created(&gateway, &token, "EDR").await;
-    assert_eq!((&made["status"], &made["draft_version"], &made["current_version"]), (&json!("draft"), &json!(1), &Value::Null));
+    assert_eq!(
+        (&made["status"], &made["draft_version"], &made["current_version"]),
+        (&json!("draft"), &json!(1), &Value::Null)
+    );
     assert_eq!(made["project"], json!(gateway.project));
     assert_eq!(made["state"]["status"], "INIT");
     let id = made["id"].as_str().unwrap();
-    let answer = gateway.call(&token, "GET", &format!("/datasources/{id}"), None).await;
+    let answer = gateway
+        .call(&token, "GET", &format!("/datasources/{id}"), None)
+        .await;
     assert_eq!(answer.header("etag"), "\"1\"");
     assert_eq!(answer.expect(200), made);
-    let version = gateway.call(&token, "GET", &format!("/datasources/{id}/versions/1"), None).await.expect(200);
-    assert_eq!((&version["state"], &version["config"]), (&json!("draft"), &config("title")));
+    let version = gateway
+        .call(&token, "GET", &format!("/datasources/{id}/versions/1"), None)
+        .await
+        .expect(200);
+    assert_eq!(
+        (&version["state"], &version["config"]),
+        (&json!("draft"), &config("title"))
+    );
 
     let (trail, notices) = (gateway.trail().await, gateway.notices().await);
     assert_eq!((trail.len(), notices.len()), (1, 1), "one entry, one notice");
@@ -31,7 +45,10 @@ async fn a_datasource_is_made_with_its_first_draft_and_leaves_its_trail() {
     assert_eq!(trail[0].resource.id.as_deref(), Some(id));
     assert!(trail[0].diff.is_some());
     let cause = notices[0].cause.as_ref().unwrap();
-    assert_eq!((cause.kind, cause.version), (DatasourceEventKind::Created, Some(1)));
+    assert_eq!(
+        (cause.kind, cause.version),
+        (DatasourceEventKind::Created, Some(1))
+    );
     assert_eq!(cause.actor.as_deref(), Some("admin@example.org"));
 }
 
@@ -40,15 +57,29 @@ async fn what_does_not_fit_is_named() {
     let gateway = Gateway::start().await;
     let token = gateway.admin();
     let post = async |body: Value| gateway.call(&token, "POST", "/datasources", Some(body)).await;
-    let pointer = |problem: &Value| problem["errors"][0]["pointer"].as_str().unwrap_or_default().to_owned();
+    let pointer = |problem: &Value| {
+        problem["errors"][0]["pointer"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
     let unfit = [
         (json!({"type": "http_webhook"}), ""),
         (json!({"name": "", "type": "http_webhook"}), "/name"),
         (json!({"name": "n", "type": "carrier_pigeon"}), "/type"),
-        (json!({"name": "n", "type": "http_webhook", "colour": "red"}), "/colour"),
-        (json!({"name": "n", "type": "http_webhook", "tags": ["a b"]}), "/tags/0"),
+        (
+            json!({"name": "n", "type": "http_webhook", "colour": "red"}),
+            "/colour",
+        ),
+        (
+            json!({"name": "n", "type": "http_webhook", "tags": ["a b"]}),
+            "/tags/0",
+        ),
         (json!({"name": "n", "type": "http_webhook", "tags": "a"}), "/tags"),
-        (json!({"name": "n", "type": "http_webhook", "config": {"maping": {}}}), "/config/maping"),
+        (
+            json!({"name": "n", "type": "http_webhook", "config": {"maping": {}}}),
+            "/config/maping",
+        ),
         (
             json!({"name": "n", "type": "http_webhook",
                 "config": {"connection": {"auth": {"type": "bearer", "secret": "plain"}}}}),
@@ -62,14 +93,29 @@ async fn what_does_not_fit_is_named() {
     }
     created(&gateway, &token, "EDR").await;
     let again = json!({"name": "EDR", "type": "http_webhook"});
-    assert_eq!(post(again.clone()).await.expect(409)["type"], "urn:halcyon:problem:name_taken");
+    assert_eq!(
+        post(again.clone()).await.expect(409)["type"],
+        "urn:halcyon:problem:name_taken"
+    );
     let elsewhere = json!({"name": "EDR", "type": "http_webhook", "env": "staging"});
     post(elsewhere).await.expect(201);
-    let query = gateway.call(&token, "GET", "/datasources?colour=red", None).await.expect(400);
+    let query = gateway
+        .call(&token, "GET", "/datasources?colour=red", None)
+        .await
+        .expect(400);
     assert_eq!(pointer(&query), "/colour");
-    gateway.call(&token, "GET", "/datasources?limit=0", None).await.expect(400);
-    gateway.call(&token, "GET", "/datasources?sort=colour", None).await.expect(400);
-    gateway.call(&token, "GET", "/datasources?cursor=x", None).await.expect(400);
+    gateway
+        .call(&token, "GET", "/datasources?limit=0", None)
+        .await
+        .expect(400);
+    gateway
+        .call(&token, "GET", "/datasources?sort=colour", None)
+        .await
+        .expect(400);
+    gateway
+        .call(&token, "GET", "/datasources?cursor=x", None)
+        .await
+        .expect(400);
 }
 
 #[tokio::test]
@@ -83,14 +129,28 @@ async fn a_list_comes_in_pages_and_by_filter() {
     let mut path = "/datasources?limit=2&sort=name".to_owned();
     loop {
         let page = gateway.call(&token, "GET", &path, None).await.expect(200);
-        names.extend(page["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()));
-        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        names.extend(
+            page["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|item| item["name"].as_str().unwrap().to_owned()),
+        );
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            break;
+        };
         path = format!("/datasources?limit=2&sort=name&cursor={cursor}");
     }
     assert_eq!(names, ["a", "b", "c"]);
-    let found = gateway.call(&token, "GET", "/datasources?tag=edr&q=B&status=draft", None).await.expect(200);
+    let found = gateway
+        .call(&token, "GET", "/datasources?tag=edr&q=B&status=draft", None)
+        .await
+        .expect(200);
     assert_eq!(found["items"].as_array().unwrap().len(), 1);
-    let none = gateway.call(&token, "GET", "/datasources?type=generator", None).await.expect(200);
+    let none = gateway
+        .call(&token, "GET", "/datasources?type=generator", None)
+        .await
+        .expect(200);
     assert_eq!(none["items"], json!([]));
 }
 
@@ -102,17 +162,47 @@ async fn a_change_merges_and_heeds_the_revision() {
     let path = format!("/api/v1/datasources/{}", made["id"].as_str().unwrap());
     let bearer = format!("Bearer {token}");
     let put = async |tag: &str, body: Value| {
-        gateway.ask("PUT", &path, &[("authorization", &bearer), ("if-match", tag)], Some(&body)).await
+        gateway
+            .ask(
+                "PUT",
+                &path,
+                &[("authorization", &bearer), ("if-match", tag)],
+                Some(&body),
+            )
+            .await
     };
-    let changed = put("\"1\"", json!({"description": "d", "tags": null})).await.expect(200);
-    assert_eq!((&changed["description"], &changed["tags"], &changed["revision"]), (&json!("d"), &json!(["edr"]), &json!(2)));
-    assert_eq!(put("\"1\"", json!({"description": "e"})).await.expect(412)["current_revision"], 2);
-    assert_eq!(put("nonsense", json!({"description": "e"})).await.expect(412)["current_revision"], 2);
-    assert_eq!(put("*", json!({"type": "generator"})).await.expect(422)["errors"][0]["code"], "immutable");
+    let changed = put("\"1\"", json!({"description": "d", "tags": null}))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&changed["description"], &changed["tags"], &changed["revision"]),
+        (&json!("d"), &json!(["edr"]), &json!(2))
+    );
+    assert_eq!(
+        put("\"1\"", json!({"description": "e"})).await.expect(412)["current_revision"],
+        2
+    );
+    assert_eq!(
+        put("nonsense", json!({"description": "e"})).await.expect(412)["current_revision"],
+        2
+    );
+    assert_eq!(
+        put("*", json!({"type": "generator"})).await.expect(422)["errors"][0]["code"],
+        "immutable"
+    );
     let changed = put("*", json!({"config": config("other")})).await.expect(200);
-    assert_eq!((&changed["draft_version"], &changed["generation"]), (&json!(1), &json!(0)));
+    assert_eq!(
+        (&changed["draft_version"], &changed["generation"]),
+        (&json!(1), &json!(0))
+    );
     let trail = gateway.trail().await;
-    assert_eq!(trail.iter().filter(|entry| entry.action == "datasource.update").count(), 2);
+    assert_eq!(
+        trail
+            .iter()
+            .filter(|entry| entry.action == "datasource.update")
+            .count(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -128,16 +218,35 @@ async fn drafts_are_edited_compared_and_kept_apart() {
     assert_eq!(call("POST", "", Some(draft)).await.expect(201)["number"], 2);
     let unfinished = json!({"config": config("join(")});
     assert_eq!(call("POST", "", Some(unfinished)).await.expect(201)["number"], 3);
-    call("POST", "", Some(json!({"config": {"mapping": 7}}))).await.expect(422);
-    let edited = call("PUT", "/2", Some(json!({"config": config("label")}))).await.expect(200);
-    assert_eq!((&edited["revision"], &edited["comment"]), (&json!(2), &json!("second")));
+    call("POST", "", Some(json!({"config": {"mapping": 7}})))
+        .await
+        .expect(422);
+    let edited = call("PUT", "/2", Some(json!({"config": config("label")})))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&edited["revision"], &edited["comment"]),
+        (&json!(2), &json!("second"))
+    );
     let diff = call("GET", "/1/diff/2", None).await.expect(200);
     assert_eq!(diff["patch"][0]["path"], "/mapping/outputs/0/fields/title");
-    assert!(diff["summary"][0].as_str().unwrap().contains("\"title\" to \"label\""), "{diff}");
+    assert!(
+        diff["summary"][0]
+            .as_str()
+            .unwrap()
+            .contains("\"title\" to \"label\""),
+        "{diff}"
+    );
     call("GET", "/9/diff/2", None).await.expect(404);
     call("GET", "/x", None).await.expect(404);
     let list = call("GET", "?limit=2", None).await.expect(200);
-    assert_eq!((list["items"][0]["number"].as_u64(), list["next_cursor"].is_string()), (Some(3), true));
+    assert_eq!(
+        (
+            list["items"][0]["number"].as_u64(),
+            list["next_cursor"].is_string()
+        ),
+        (Some(3), true)
+    );
 }
 
 #[tokio::test]
@@ -146,13 +255,37 @@ async fn a_copy_is_a_draft_and_a_deleted_one_is_gone() {
     let token = gateway.admin();
     let made = created(&gateway, &token, "EDR").await;
     let path = format!("/datasources/{}", made["id"].as_str().unwrap());
-    let copy = gateway.call(&token, "POST", &format!("{path}/clone"), Some(json!({"name": "EDR 2"}))).await.expect(201);
-    assert_eq!((&copy["draft_version"], &copy["tags"]), (&json!(1), &json!(["edr"])));
-    gateway.call(&token, "POST", &format!("{path}/clone"), Some(json!({"name": "EDR"}))).await.expect(409);
+    let copy = gateway
+        .call(
+            &token,
+            "POST",
+            &format!("{path}/clone"),
+            Some(json!({"name": "EDR 2"})),
+        )
+        .await
+        .expect(201);
+    assert_eq!(
+        (&copy["draft_version"], &copy["tags"]),
+        (&json!(1), &json!(["edr"]))
+    );
+    gateway
+        .call(
+            &token,
+            "POST",
+            &format!("{path}/clone"),
+            Some(json!({"name": "EDR"})),
+        )
+        .await
+        .expect(409);
     assert_eq!(gateway.call(&token, "DELETE", &path, None).await.status, 204);
     gateway.call(&token, "GET", &path, None).await.expect(404);
     gateway.call(&token, "DELETE", &path, None).await.expect(404);
     created(&gateway, &token, "EDR").await;
-    let kinds: Vec<_> = gateway.notices().await.iter().map(|notice| notice.cause.as_ref().unwrap().kind).collect();
+    let kinds: Vec<_> = gateway
+        .notices()
+        .await
+        .iter()
+        .map(|notice| notice.cause.as_ref().unwrap().kind)
+        .collect();
     assert!(kinds.contains(&DatasourceEventKind::Deleted));
 }

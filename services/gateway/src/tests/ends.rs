@@ -10,14 +10,23 @@ async fn the_root_leads_to_the_documentation_which_is_all_here() {
     let root = gateway.ask("GET", "/", &[], None).await;
     assert_eq!((root.status, root.header("location")), (307, "/api/docs"));
     let page = gateway.ask("GET", "/api/docs", &[], None).await;
-    assert!(page.header("content-security-policy").contains("script-src 'self'"));
+    assert!(
+        page.header("content-security-policy")
+            .contains("script-src 'self'")
+    );
     assert!(page.header("content-type").starts_with("text/html"));
     for file in ["init.js", "swagger-ui.css", "swagger-ui-bundle.js"] {
         let answer = gateway.ask("GET", &format!("/api/docs/{file}"), &[], None).await;
         assert_eq!(answer.status, 200, "{file}");
     }
-    assert_eq!(gateway.ask("GET", "/api/docs/other.js", &[], None).await.status, 404);
-    let description = gateway.ask("GET", "/api/openapi.json", &[], None).await.expect(200);
+    assert_eq!(
+        gateway.ask("GET", "/api/docs/other.js", &[], None).await.status,
+        404
+    );
+    let description = gateway
+        .ask("GET", "/api/openapi.json", &[], None)
+        .await
+        .expect(200);
     assert_eq!(description["openapi"], "3.1.0");
 }
 
@@ -31,7 +40,11 @@ async fn what_leads_nowhere_is_a_problem() {
         ("GET", "/api/v1/auth/login", 405),
     ] {
         let answer = gateway.ask(method, path, &[], None).await;
-        assert_eq!(answer.header("content-type"), "application/problem+json", "{method} {path}");
+        assert_eq!(
+            answer.header("content-type"),
+            "application/problem+json",
+            "{method} {path}"
+        );
         assert!(!answer.header("x-request-id").is_empty());
         assert_eq!(answer.expect(status)["status"], status, "{method} {path}");
     }
@@ -44,9 +57,15 @@ async fn bodies_that_are_no_json_are_told_apart() {
     let answer = gateway.ask("POST", "/api/v1/auth/login", &text, None).await;
     answer.expect(415);
     let list = json!([1, 2]);
-    gateway.ask("POST", "/api/v1/auth/login", &[], Some(&list)).await.expect(422);
+    gateway
+        .ask("POST", "/api/v1/auth/login", &[], Some(&list))
+        .await
+        .expect(422);
     let huge = json!({"email": "a", "password": "x".repeat(3 * 1024 * 1024)});
-    gateway.ask("POST", "/api/v1/auth/login", &[], Some(&huge)).await.expect(413);
+    gateway
+        .ask("POST", "/api/v1/auth/login", &[], Some(&huge))
+        .await
+        .expect(413);
 }
 
 #[tokio::test]
@@ -54,11 +73,23 @@ async fn the_catalog_shows_forms_and_presets() {
     let gateway = Gateway::start().await;
     let token = gateway.admin();
     let list = gateway.call(&token, "GET", "/connectors", None).await.expect(200);
-    assert!(list["items"].as_array().unwrap().iter().any(|item| item["type"] == "generator"));
-    let webhook = gateway.call(&token, "GET", "/connectors/http_webhook", None).await.expect(200);
+    assert!(
+        list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|item| item["type"] == "generator")
+    );
+    let webhook = gateway
+        .call(&token, "GET", "/connectors/http_webhook", None)
+        .await
+        .expect(200);
     assert!(webhook["config_schema"]["properties"].is_object());
     assert_eq!(webhook["capabilities"]["push"], true);
-    gateway.call(&token, "GET", "/connectors/pigeon", None).await.expect(404);
+    gateway
+        .call(&token, "GET", "/connectors/pigeon", None)
+        .await
+        .expect(404);
 }
 
 #[tokio::test]

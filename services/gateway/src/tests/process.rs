@@ -51,18 +51,29 @@ async fn connect(nats: &Nats, service: Service) -> Bus {
         request_timeout: HumanDuration::from_secs(2),
         ..BusSettings::default()
     };
-    Bus::connect(&settings, &Identity::from_url(service)).await.unwrap()
+    Bus::connect(&settings, &Identity::from_url(service))
+        .await
+        .unwrap()
 }
 
 fn info(name: &str) -> SecretInfo {
     let at = SystemClock.now();
-    SecretInfo { name: name.to_owned(), version: 1, created_at: at, first_created_at: at, expires_at: None }
+    SecretInfo {
+        name: name.to_owned(),
+        version: 1,
+        created_at: at,
+        first_created_at: at,
+        expires_at: None,
+    }
 }
 
 /// A registry whose key changes once between question and answer, as with several of them.
 async fn registry(bus: &Bus, secrets: Secrets) -> Serving {
     let serving = bus.serve("registry", "0.0.0", "of a test").await.unwrap();
-    let (old, key) = (Arc::new(InstanceKey::generate()), Arc::new(InstanceKey::generate()));
+    let (old, key) = (
+        Arc::new(InstanceKey::generate()),
+        Arc::new(InstanceKey::generate()),
+    );
     let asked = Arc::new(Mutex::new(0));
     let own = key.clone();
     serving
@@ -70,7 +81,9 @@ async fn registry(bus: &Bus, secrets: Secrets) -> Serving {
             let mut asked = asked.lock().unwrap();
             *asked += 1;
             let key = if *asked == 1 { &old } else { &own };
-            std::future::ready(Ok(RegistryKey { public_key: key.public_key().to_owned() }))
+            std::future::ready(Ok(RegistryKey {
+                public_key: key.public_key().to_owned(),
+            }))
         })
         .await
         .unwrap();
@@ -90,7 +103,12 @@ async fn registry(bus: &Bus, secrets: Secrets) -> Serving {
         .unwrap();
     serving
         .endpoint::<SecretList, _, _>(move |_: ListSecrets, _| {
-            let list = secrets.lock().unwrap().keys().map(|name| info(name)).collect::<Vec<_>>();
+            let list = secrets
+                .lock()
+                .unwrap()
+                .keys()
+                .map(|name| info(name))
+                .collect::<Vec<_>>();
             std::future::ready(Ok(list))
         })
         .await
@@ -104,7 +122,10 @@ async fn registry(bus: &Bus, secrets: Secrets) -> Serving {
                 private_key: key.seal(&get.public_key, &pair.private_der).unwrap(),
                 created_at: SystemClock.now(),
             };
-            let keys = SealedTokenKeys { from: key.public_key().to_owned(), keys: vec![sealed] };
+            let keys = SealedTokenKeys {
+                from: key.public_key().to_owned(),
+                keys: vec![sealed],
+            };
             std::future::ready(Ok(keys))
         })
         .await
@@ -131,10 +152,19 @@ impl Process {
         registry.ensure_streams(1).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}?mode=rwc", folder.path().join("test.db").display());
-        let store = Store::connect(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
+        let store = Store::connect(&StoreSettings {
+            url,
+            ..StoreSettings::default()
+        })
+        .await
+        .unwrap();
         store.migrate().await.unwrap();
         let password_hash = hash_password(ADMIN.1).unwrap();
-        let admin = FirstAdmin { email: ADMIN.0.to_owned(), name: "Admin".to_owned(), password_hash };
+        let admin = FirstAdmin {
+            email: ADMIN.0.to_owned(),
+            name: "Admin".to_owned(),
+            password_hash,
+        };
         let made = store.bootstrap(&admin, SystemClock.now()).await.unwrap().unwrap();
         let (listening, address) = oneshot::channel();
         let health = Health::new();
@@ -146,19 +176,39 @@ impl Process {
             metrics: Metrics::new().unwrap(),
             listening: Some(listening),
         };
-        let settings = Settings { listen: "127.0.0.1:0".parse().unwrap(), ..Settings::default() };
+        let settings = Settings {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            ..Settings::default()
+        };
         let shutdown = Shutdown::new();
         let running = tokio::spawn(run(context, settings, shutdown.clone()));
         let address = address.await.unwrap();
-        Self { nats, registry, store, made, health, address, shutdown, running, _folder: folder }
+        Self {
+            nats,
+            registry,
+            store,
+            made,
+            health,
+            address,
+            shutdown,
+            running,
+            _folder: folder,
+        }
     }
 
     async fn ready(&self) {
-        wait::eventually(SOON, || async { self.health.report().ready }).await.unwrap();
+        wait::eventually(SOON, || async { self.health.report().ready })
+            .await
+            .unwrap();
     }
 
     async fn pending(&self) -> u64 {
-        self.store.read().outbox().pending(AllTenants::because("a test")).await.unwrap()
+        self.store
+            .read()
+            .outbox()
+            .pending(AllTenants::because("a test"))
+            .await
+            .unwrap()
     }
 }
 
@@ -175,12 +225,34 @@ async fn a_gateway_waits_for_its_keys_and_relays_its_changes() {
     let body = json!({"name": "EDR", "type": "http_webhook", "config": config("title")});
     let made = client.post("/datasources", body).await.expect(201);
     let id = made["id"].as_str().unwrap();
-    client.put(&format!("/datasources/{id}/secrets/token"), json!({"value": "s3cret"})).await.expect(200);
+    client
+        .put(
+            &format!("/datasources/{id}/secrets/token"),
+            json!({"value": "s3cret"}),
+        )
+        .await
+        .expect(200);
     assert_eq!(secrets.lock().unwrap()["token"], b"s3cret");
-    client.post(&format!("/datasources/{id}/publish"), json!({})).await.expect(200);
-    client.post(&format!("/datasources/{id}/test"), json!({"payload": {}})).await.expect(503);
-    assert!(client.get(&format!("/datasources/{id}/logs")).await["items"].as_array().unwrap().is_empty());
-    assert!(client.get(&format!("/datasources/{id}/dead-letters")).await["items"].as_array().unwrap().is_empty());
+    client
+        .post(&format!("/datasources/{id}/publish"), json!({}))
+        .await
+        .expect(200);
+    client
+        .post(&format!("/datasources/{id}/test"), json!({"payload": {}}))
+        .await
+        .expect(503);
+    assert!(
+        client.get(&format!("/datasources/{id}/logs")).await["items"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        client.get(&format!("/datasources/{id}/dead-letters")).await["items"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
 
     let mut changes = process.registry.config_consumer();
     let mut kinds = Vec::new();
@@ -190,7 +262,10 @@ async fn a_gateway_waits_for_its_keys_and_relays_its_changes() {
         kinds.push(change.cause.unwrap().kind);
         delivery.ack().await.unwrap();
     }
-    assert_eq!(kinds, [DatasourceEventKind::Created, DatasourceEventKind::Published]);
+    assert_eq!(
+        kinds,
+        [DatasourceEventKind::Created, DatasourceEventKind::Published]
+    );
     let audit = connect(&process.nats, Service::Audit).await;
     let mut entries = audit.audit_consumer();
     let mut actions = Vec::new();
@@ -200,11 +275,20 @@ async fn a_gateway_waits_for_its_keys_and_relays_its_changes() {
         actions.push(entry.action);
         delivery.ack().await.unwrap();
     }
-    assert_eq!(actions, ["session.login", "datasource.create", "datasource.publish"]);
-    wait::eventually(SOON, || async { process.pending().await == 0 }).await.unwrap();
+    assert_eq!(
+        actions,
+        ["session.login", "datasource.create", "datasource.publish"]
+    );
+    wait::eventually(SOON, || async { process.pending().await == 0 })
+        .await
+        .unwrap();
 
     process.shutdown.trigger();
-    tokio::time::timeout(SOON, process.running).await.unwrap().unwrap().unwrap();
+    tokio::time::timeout(SOON, process.running)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test]
@@ -214,17 +298,27 @@ async fn a_change_survives_a_bus_that_is_gone_for_a_while() {
     let _serving = registry(&process.registry, secrets).await;
     process.ready().await;
     let client = Client::login(&format!("http://{}", process.address), ADMIN.0, ADMIN.1).await;
-    wait::eventually(SOON, || async { process.pending().await == 0 }).await.unwrap();
+    wait::eventually(SOON, || async { process.pending().await == 0 })
+        .await
+        .unwrap();
     process.nats.kill().unwrap();
     let body = json!({"name": "EDR", "type": "generator"});
     client.post("/datasources", body).await.expect(201);
     assert!(process.pending().await >= 2);
-    wait::eventually(SOON, || async { !process.health.report().ready }).await.unwrap();
+    wait::eventually(SOON, || async { !process.health.report().ready })
+        .await
+        .unwrap();
     process.nats.restart().await.unwrap();
-    wait::eventually(SOON * 2, || async { process.pending().await == 0 }).await.unwrap();
+    wait::eventually(SOON * 2, || async { process.pending().await == 0 })
+        .await
+        .unwrap();
     process.ready().await;
     process.shutdown.trigger();
-    tokio::time::timeout(SOON, process.running).await.unwrap().unwrap().unwrap();
+    tokio::time::timeout(SOON, process.running)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test]
@@ -233,11 +327,17 @@ async fn a_log_is_followed_as_it_is_written() {
     let _serving = registry(&process.registry, Secrets::default()).await;
     process.ready().await;
     let client = Client::login(&format!("http://{}", process.address), ADMIN.0, ADMIN.1).await;
-    let made = client.post("/datasources", json!({"name": "EDR", "type": "generator"})).await.expect(201);
+    let made = client
+        .post("/datasources", json!({"name": "EDR", "type": "generator"}))
+        .await
+        .expect(201);
     let id = made["id"].as_str().unwrap();
     let tokens = Tokens::new(TokenSettings::default(), Arc::new(SystemClock));
     tokens.set_keys(&[test_key("one", 1)]).unwrap();
-    let token = tokens.issue(process.made.admin, process.made.organization).unwrap().token;
+    let token = tokens
+        .issue(process.made.admin, process.made.organization)
+        .unwrap()
+        .token;
     let mut stream = TcpStream::connect(process.address).await.unwrap();
     let request = format!(
         "GET /api/v1/datasources/{id}/logs?level=warn HTTP/1.1\r\nhost: localhost\r\n\
@@ -270,7 +370,10 @@ async fn a_log_is_followed_as_it_is_written() {
         }
     };
     tokio::time::timeout(SOON, read).await.unwrap();
-    assert!(text.contains("event:log") || text.contains("event: log"), "{text}");
+    assert!(
+        text.contains("event:log") || text.contains("event: log"),
+        "{text}"
+    );
     assert!(!text.contains("quiet"));
     process.shutdown.trigger();
 }

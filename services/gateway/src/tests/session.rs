@@ -10,20 +10,34 @@ async fn a_login_gives_a_token_and_a_cookie() {
     let body = json!({"email": "Admin@Example.org", "password": ADMIN.1});
     let answer = gateway.ask("POST", "/api/v1/auth/login", &[], Some(&body)).await;
     let cookie = answer.header("set-cookie").to_owned();
-    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    assert!(
+        cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"),
+        "{cookie}"
+    );
     let session = answer.expect(200);
     let token = session["access_token"].as_str().unwrap();
     let me = gateway.call(token, "GET", "/me", None).await.expect(200);
-    assert_eq!((&me["email"], &me["roles"][0]["role"]), (&json!(ADMIN.0), &json!("admin")));
+    assert_eq!(
+        (&me["email"], &me["roles"][0]["role"]),
+        (&json!(ADMIN.0), &json!("admin"))
+    );
 
     let cookie = cookie.split(';').next().unwrap();
-    let me = gateway.ask("GET", "/api/v1/me", &[("cookie", cookie)], None).await;
+    let me = gateway
+        .ask("GET", "/api/v1/me", &[("cookie", cookie)], None)
+        .await;
     assert_eq!(me.expect(200)["email"], ADMIN.0);
     let body = json!({"name": "n", "type": "http_webhook"});
     let from = |site| [("cookie", cookie), ("sec-fetch-site", site)];
     let path = "/api/v1/datasources";
-    gateway.ask("POST", path, &from("cross-site"), Some(&body)).await.expect(403);
-    gateway.ask("POST", path, &from("same-origin"), Some(&body)).await.expect(201);
+    gateway
+        .ask("POST", path, &from("cross-site"), Some(&body))
+        .await
+        .expect(403);
+    gateway
+        .ask("POST", path, &from("same-origin"), Some(&body))
+        .await
+        .expect(201);
     let out = gateway.ask("POST", "/api/v1/auth/logout", &[], None).await;
     assert!(out.header("set-cookie").contains("Max-Age=0"));
     assert_eq!(out.status, 204);
@@ -41,7 +55,10 @@ async fn wrong_logins_sound_alike_are_kept_and_are_slowed_down() {
     assert_eq!(unknown["detail"], wrong["detail"]);
     let trail = gateway.trail().await;
     assert_eq!(trail.len(), 1);
-    assert_eq!((trail[0].action.as_str(), trail[0].outcome.as_str()), ("session.login", "refused"));
+    assert_eq!(
+        (trail[0].action.as_str(), trail[0].outcome.as_str()),
+        ("session.login", "refused")
+    );
     for _ in 0..2 {
         try_once(ADMIN.0, "x").await.expect(401);
     }
@@ -60,9 +77,24 @@ async fn no_token_a_broken_one_and_a_forgotten_user_are_401() {
     assert_eq!(problem["instance"], "/api/v1/me");
     assert_eq!(problem["trace_id"].as_str().unwrap().len(), 32);
     gateway.call("a.b.c", "GET", "/me", None).await.expect(401);
-    gateway.ask("GET", "/api/v1/me", &[("authorization", "Basic YTpi")], None).await.expect(401);
-    let stranger = gateway.tokens.issue(halcyon_domain::id::UserId::generate(), gateway.organization).unwrap();
-    gateway.call(&stranger.token, "GET", "/me", None).await.expect(401);
-    let elsewhere = gateway.tokens.issue(gateway.admin, halcyon_domain::id::OrganizationId::generate()).unwrap();
-    gateway.call(&elsewhere.token, "GET", "/me", None).await.expect(401);
+    gateway
+        .ask("GET", "/api/v1/me", &[("authorization", "Basic YTpi")], None)
+        .await
+        .expect(401);
+    let stranger = gateway
+        .tokens
+        .issue(halcyon_domain::id::UserId::generate(), gateway.organization)
+        .unwrap();
+    gateway
+        .call(&stranger.token, "GET", "/me", None)
+        .await
+        .expect(401);
+    let elsewhere = gateway
+        .tokens
+        .issue(gateway.admin, halcyon_domain::id::OrganizationId::generate())
+        .unwrap();
+    gateway
+        .call(&elsewhere.token, "GET", "/me", None)
+        .await
+        .expect(401);
 }

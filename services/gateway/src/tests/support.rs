@@ -51,13 +51,23 @@ const DOWN: Error = Error::Unavailable { detail: "down" };
 
 impl Stand {
     fn up(&self) -> Result<()> {
-        if *self.down.lock().unwrap() { Err(DOWN) } else { Ok(()) }
+        if *self.down.lock().unwrap() {
+            Err(DOWN)
+        } else {
+            Ok(())
+        }
     }
 }
 
 fn info(name: &str) -> SecretInfo {
     let at = SystemClock.now();
-    SecretInfo { name: name.to_owned(), version: 1, created_at: at, first_created_at: at, expires_at: None }
+    SecretInfo {
+        name: name.to_owned(),
+        version: 1,
+        created_at: at,
+        first_created_at: at,
+        expires_at: None,
+    }
 }
 
 #[async_trait]
@@ -72,18 +82,32 @@ impl Services for Stand {
 
     async fn put_secret(&self, secret: SecretWrite<'_>) -> Result<SecretInfo> {
         self.up()?;
-        self.secrets.lock().unwrap().insert(secret.name.to_owned(), secret.value.to_vec());
+        self.secrets
+            .lock()
+            .unwrap()
+            .insert(secret.name.to_owned(), secret.value.to_vec());
         Ok(info(secret.name))
     }
 
     async fn delete_secret(&self, _: OrganizationId, _: DatasourceId, name: &str, _: OnBehalf) -> Result<()> {
         self.up()?;
-        self.secrets.lock().unwrap().remove(name).map(|_| ()).ok_or(Error::NotFound("secret"))
+        self.secrets
+            .lock()
+            .unwrap()
+            .remove(name)
+            .map(|_| ())
+            .ok_or(Error::NotFound("secret"))
     }
 
     async fn list_secrets(&self, _: OrganizationId, _: DatasourceId) -> Result<Vec<SecretInfo>> {
         self.up()?;
-        Ok(self.secrets.lock().unwrap().keys().map(|name| info(name)).collect())
+        Ok(self
+            .secrets
+            .lock()
+            .unwrap()
+            .keys()
+            .map(|name| info(name))
+            .collect())
     }
 
     async fn issue_ticket(
@@ -163,7 +187,12 @@ impl Gateway {
     pub(super) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}?mode=rwc", folder.path().join("test.db").display());
-        let store = Store::connect(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
+        let store = Store::connect(&StoreSettings {
+            url,
+            ..StoreSettings::default()
+        })
+        .await
+        .unwrap();
         store.migrate().await.unwrap();
         let admin = FirstAdmin {
             email: ADMIN.0.to_owned(),
@@ -181,8 +210,17 @@ impl Gateway {
             clock.clone(),
             tokens.clone(),
             Passwords::new().unwrap(),
-            LoginThrottle::new(ThrottleSettings { per_email: 3, ..ThrottleSettings::default() }, clock),
-            Options { test_timeout: Duration::from_secs(5), secure_cookies: false },
+            LoginThrottle::new(
+                ThrottleSettings {
+                    per_email: 3,
+                    ..ThrottleSettings::default()
+                },
+                clock,
+            ),
+            Options {
+                test_timeout: Duration::from_secs(5),
+                secure_cookies: false,
+            },
         );
         let service = routes::service(Arc::new(app), None, Health::new(), Metrics::new().unwrap());
         Self {
@@ -255,13 +293,23 @@ impl Gateway {
         let status = response.status_code.unwrap_or_default().as_u16();
         let text = response.take_string().await.unwrap_or_default();
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Answer { status, headers, body }
+        Answer {
+            status,
+            headers,
+            body,
+        }
     }
 
     /// Asks below `/api/v1` with a token.
     pub(super) async fn call(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
         let bearer = format!("Bearer {token}");
-        self.ask(method, &format!("/api/v1{path}"), &[("authorization", &bearer)], body.as_ref()).await
+        self.ask(
+            method,
+            &format!("/api/v1{path}"),
+            &[("authorization", &bearer)],
+            body.as_ref(),
+        )
+        .await
     }
 
     /// The entries of the trail on their way, oldest first.
@@ -275,15 +323,25 @@ impl Gateway {
     }
 
     async fn outbox<T: serde::de::DeserializeOwned>(&self, topic: Topic) -> Vec<T> {
-        let all = self.store.read().outbox().next(AllTenants::because("a test"), 1_000).await.unwrap();
+        let all = self
+            .store
+            .read()
+            .outbox()
+            .next(AllTenants::because("a test"), 1_000)
+            .await
+            .unwrap();
         let wanted = all.into_iter().filter(|message| message.message.topic == topic);
-        wanted.map(|message| serde_json::from_str(&message.message.body).unwrap()).collect()
+        wanted
+            .map(|message| serde_json::from_str(&message.message.body).unwrap())
+            .collect()
     }
 
     /// The refusals that were published before their answer.
     pub(super) fn refusals(&self) -> Vec<String> {
         let audit = self.stand.audit.lock().unwrap();
-        let refused = audit.iter().filter(|entry| entry.outcome == AuditOutcome::Refused);
+        let refused = audit
+            .iter()
+            .filter(|entry| entry.outcome == AuditOutcome::Refused);
         refused.map(|entry| entry.action.clone()).collect()
     }
 }
