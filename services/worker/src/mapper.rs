@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use halcyon_bus::Error;
 use halcyon_domain::{
     error::InputError,
     event::{EventOutcome, IngestEvent, RecordOutcome},
@@ -37,29 +38,27 @@ pub(crate) struct Batch {
 impl Board {
     /// Maps a group of one datasource's events with one version. Events that are not begun after `slice` are
     /// handed back; at least one is mapped.
+    ///
+    /// # Errors
+    /// The process is ending: nothing is known of the events.
     pub(crate) async fn map(
         &self,
         feed: &Feed,
         version: &Arc<Version>,
         events: Vec<IngestEvent>,
         slice: Duration,
-    ) -> Batch {
+    ) -> Result<Batch, Error> {
         if events.is_empty() {
-            return Batch::default();
+            return Ok(Batch::default());
         }
         // Neither semaphore is ever closed.
         let _share = feed.share.acquire().await.ok();
         let _processor = self.processors.acquire().await.ok();
-        let (version, kept) = (version.clone(), events.clone());
+        let version = version.clone();
         let job = tokio::task::spawn_blocking(move || map_all(&version, events, slice));
-        match job.await {
-            Ok(batch) => batch,
-            // Panics are caught for each event; this is the runtime that ends.
-            Err(_) => Batch {
-                rest: kept,
-                ..Batch::default()
-            },
-        }
+        // Panics are caught for each event; what is left is a runtime that ends.
+        job.await
+            .map_err(|error| Error::Unavailable(format!("the mapping was cut off: {error}")))
     }
 }
 

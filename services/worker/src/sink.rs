@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::{StreamExt, future::join_all, stream};
 use halcyon_bus::{Bus, Error, FramePublishers};
 use halcyon_domain::{
@@ -16,6 +17,8 @@ use crate::mapper::Mapped;
 const DEAD_LETTERS: usize = 32;
 /// What of a dead letter's payload is kept when the whole does not fit a message.
 const KEPT_BYTES: usize = 256 * 1_024;
+/// What the dead letters of one event hold in all, about.
+const LETTER_BYTES: usize = 4 * 1_024 * 1_024;
 /// Room that a message leaves for what is not the record itself.
 const MARGIN: usize = 16 * 1_024;
 
@@ -62,11 +65,26 @@ impl Sink {
         }
     }
 
+    /// The dead letters of an event. Each holds the event's bytes, unless that would multiply a large event that
+    /// many records of fail: then the first ones do.
     fn dead_letters(&self, place: usize, mapped: &Mapped) -> impl Iterator<Item = (usize, DeadLetter)> {
         let failed_at = self.clock.now();
-        mapped.outcome.records.iter().filter_map(move |record| {
-            let failure = record.failure.clone()?;
-            let (event, version) = (mapped.event.clone(), mapped.outcome.version);
+        let size = mapped.event.payload.len();
+        let failed = mapped
+            .outcome
+            .records
+            .iter()
+            .filter(|record| record.failure.is_some());
+        failed.enumerate().filter_map(move |(nth, record)| {
+            let mut failure = record.failure.clone()?;
+            let mut event = mapped.event.clone();
+            if nth > 0 && nth.saturating_mul(size) > LETTER_BYTES {
+                event.payload = Bytes::new();
+                failure
+                    .detail
+                    .push_str(" (the event's bytes are kept with its first dead letter)");
+            }
+            let version = mapped.outcome.version;
             Some((
                 place,
                 DeadLetter {

@@ -16,7 +16,7 @@ use halcyon_domain::{
     partition::partition_of,
 };
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     board::Board,
@@ -41,9 +41,9 @@ pub(crate) struct Supervisor {
     reached: HashMap<DatasourceId, u64>,
 }
 
-/// A partition at work.
+/// A partition at work; it is given up when this is dropped.
 struct Running {
-    stop: CancellationToken,
+    stop: DropGuard,
     task: JoinHandle<()>,
 }
 
@@ -81,9 +81,9 @@ impl Supervisor {
     /// Stops everything; what is under way is finished within `deadline`.
     pub(crate) async fn stop(mut self, deadline: Duration) {
         let mut tasks = Vec::new();
-        for (_, running) in self.partitions.drain() {
-            running.stop.cancel();
-            tasks.push(running.task);
+        for (_, Running { stop, task }) in self.partitions.drain() {
+            drop(stop);
+            tasks.push(task);
         }
         for (_, source) in self.sources.drain() {
             tasks.push(source.stop());
@@ -96,43 +96,41 @@ impl Supervisor {
         }
     }
 
-    /// Brings what runs to what is assigned.
+    /// Brings what runs to what is assigned. Versions are there before the frames that need them.
     async fn compare(&mut self, leased: bool) {
-        self.compare_partitions();
+        let held = self.held();
+        // A partition whose task has ended without being told to is begun anew.
+        self.partitions
+            .retain(|number, running| held.contains(number) && !running.task.is_finished());
         let assignments = self.assignments.snapshot();
         let assignments: Vec<Arc<Entry<Assignment>>> = assignments.into_values().collect();
-        self.compare_feeds(&assignments).await;
-        self.compare_sources(&assignments, leased);
-    }
-
-    fn compare_partitions(&mut self) {
-        let held: HashSet<u16> = self
-            .holders
-            .snapshot()
-            .values()
-            .filter(|entry| entry.value.worker == Some(self.worker))
-            .map(|entry| entry.value.partition)
-            .filter(|partition| *partition < self.board.bus.partitions())
-            .collect();
-        // A partition whose task has ended without being told to is begun anew.
-        self.partitions.retain(|number, running| {
-            let keep = held.contains(number) && !running.task.is_finished();
-            if !keep {
-                running.stop.cancel();
-            }
-            keep
-        });
+        self.compare_feeds(&assignments, &held).await;
         for number in held {
             self.partitions.entry(number).or_insert_with(|| {
                 let stop = CancellationToken::new();
                 let task = tokio::spawn(partition::run(self.board.clone(), number, stop.clone()));
-                Running { stop, task }
+                Running {
+                    stop: stop.drop_guard(),
+                    task,
+                }
             });
         }
+        self.compare_sources(&assignments, leased);
+    }
+
+    /// The partitions that are this worker's.
+    fn held(&self) -> HashSet<u16> {
+        let holders = self.holders.snapshot();
+        let mine = holders
+            .values()
+            .filter(|entry| entry.value.worker == Some(self.worker));
+        mine.map(|entry| entry.value.partition)
+            .filter(|number| *number < self.board.bus.partitions())
+            .collect()
     }
 
     /// Whether events of a datasource may come in on a partition that is held.
-    fn concerns(&self, assignment: &Assignment) -> bool {
+    fn concerns(&self, assignment: &Assignment, held: &HashSet<u16>) -> bool {
         let parallelism = assignment
             .wanted
             .config
@@ -143,16 +141,13 @@ impl Supervisor {
             .unwrap_or(1)
             .max(1);
         let partitions = self.board.bus.partitions();
-        (0..slots).any(|slot| {
-            self.partitions
-                .contains_key(&partition_of(assignment.datasource, slot, partitions))
-        })
+        (0..slots).any(|slot| held.contains(&partition_of(assignment.datasource, slot, partitions)))
     }
 
-    async fn compare_feeds(&mut self, assignments: &[Arc<Entry<Assignment>>]) {
+    async fn compare_feeds(&mut self, assignments: &[Arc<Entry<Assignment>>], held: &HashSet<u16>) {
         let concerned: Vec<_> = assignments
             .iter()
-            .filter(|entry| self.concerns(&entry.value))
+            .filter(|entry| self.concerns(&entry.value, held))
             .collect();
         let kept: HashSet<DatasourceId> = concerned.iter().map(|entry| entry.value.datasource).collect();
         for gone in self
@@ -195,8 +190,6 @@ impl Supervisor {
                 .is_some_and(|entry| entry.value.epoch == source.epoch());
             if same && !source.has_ended() {
                 self.sources.insert(datasource, source);
-            } else {
-                source.cancel();
             }
         }
         for (datasource, entry) in mine {

@@ -92,7 +92,7 @@ impl Partition {
         let batch = self
             .board
             .map(feed, version, events, self.board.settings.park_after.get())
-            .await;
+            .await?;
         let done = batch.mapped.len();
         // There is no counting of attempts here: what cannot be published now never can.
         if let Err(again) = self.hand_on(feed, batch.mapped, batch.took, Mode::Last).await {

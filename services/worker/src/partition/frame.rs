@@ -101,7 +101,8 @@ impl Partition {
             let batch = self
                 .board
                 .map(&feed, &version, now, self.board.settings.park_after.get())
-                .await;
+                .await
+                .map_err(Again)?;
             self.hand_on(&feed, batch.mapped, batch.took, mode).await?;
             if !batch.rest.is_empty() {
                 let rest = batch.rest.into_iter().chain(later).collect();
@@ -109,7 +110,11 @@ impl Partition {
             }
         } else {
             for event in now {
-                let batch = self.board.map(&feed, &version, vec![event], Duration::MAX).await;
+                let batch = self
+                    .board
+                    .map(&feed, &version, vec![event], Duration::MAX)
+                    .await
+                    .map_err(Again)?;
                 self.hand_on(&feed, batch.mapped, batch.took, mode).await?;
             }
         }

@@ -33,7 +33,8 @@ impl Run {
             let batch = self
                 .board
                 .map(&self.feed, version, now, self.board.settings.park_after.get())
-                .await;
+                .await
+                .map_err(|_| End::Stopped)?;
             left.splice(0..0, batch.rest);
             let tally = tally(&batch.mapped, batch.took);
             let stored = self.publish(version, batch.mapped).await?;

@@ -13,7 +13,7 @@ use halcyon_domain::{
     lifecycle::{Reason, RuntimeStatus},
 };
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     board::Board,
@@ -24,11 +24,12 @@ use backoff::{Backoff, HEALTHY};
 use run::{End, Run};
 use secrets::Opener;
 
-/// What the supervisor holds of a source.
+/// What the supervisor holds of a source; it is asked to stop, after the batch that is under way, when this is
+/// dropped.
 pub(crate) struct PullTask {
     epoch: u64,
     assignment: watch::Sender<Arc<Entry<Assignment>>>,
-    stop: CancellationToken,
+    stop: DropGuard,
     task: JoinHandle<()>,
 }
 
@@ -60,7 +61,7 @@ impl PullTask {
         Self {
             epoch,
             assignment,
-            stop,
+            stop: stop.drop_guard(),
             task,
         }
     }
@@ -86,15 +87,11 @@ impl PullTask {
         });
     }
 
-    /// Asks it to stop after the batch that is under way.
-    pub(crate) fn cancel(self) {
-        self.stop.cancel();
-    }
-
-    /// As `cancel`; the task ends once that is done.
+    /// Asks it to stop after the batch that is under way; the task ends once that is done.
     pub(crate) fn stop(self) -> JoinHandle<()> {
-        self.stop.cancel();
-        self.task
+        let Self { stop, task, .. } = self;
+        drop(stop);
+        task
     }
 }
 
