@@ -1,94 +1,31 @@
-//! Datasources: list, create, change, copy, delete.
-
-use std::collections::HashMap;
+//! Datasources: create, change, copy, delete.
 
 use halcyon_connectors::find as find_connector;
 use halcyon_domain::{
-    access::{Permission, Role, Scope, Target},
+    access::Target,
     audit::Resource,
     datasource::{DEFAULT_ENV, Datasource, DatasourceEventKind, check_name, check_tags},
     id::{DatasourceId, ProjectId, VersionId},
     lifecycle::{DatasourceStatus, DesiredState},
     version::Version,
 };
-use halcyon_store::{DatasourceFilter, PageRequest, StateRecord, Visibility, WriteTx};
+use halcyon_store::{PageRequest, WriteTx};
 use serde_json::{Value, json};
 
 use super::{
     App, Error, IfMatch, RequestContext, Result,
     access::{Action, Change, tenant},
     datasource_input::{
-        CloneDatasource, CreateDatasource, ListDatasources, UpdateDatasource, check_text, check_update,
-        check_word, merge, unknown_connector,
+        CloneDatasource, CreateDatasource, UpdateDatasource, check_text, check_update, check_word, merge,
+        unknown_connector,
     },
+    datasource_reads::view,
     diff::compare,
     validation,
-    views::{DatasourceView, List},
+    views::DatasourceView,
 };
 
 impl App {
-    /// The datasources that the caller may see.
-    ///
-    /// # Errors
-    /// The page cannot be had.
-    pub async fn list_datasources(
-        &self,
-        context: &RequestContext,
-        query: ListDatasources,
-    ) -> Result<List<DatasourceView>> {
-        let visible = self.visible(context).await?;
-        let page = query.page();
-        let filter = DatasourceFilter {
-            status: query.status,
-            connector: query.r#type,
-            owner: query.owner,
-            tag: query.tag,
-            project: query.project,
-            env: query.env,
-            q: query.q,
-            visible,
-        };
-        let read = self.store.read();
-        let page = read.datasources().list(tenant(context), &filter, &page).await?;
-        let ids: Vec<DatasourceId> = page.items.iter().map(|datasource| datasource.id).collect();
-        let mut states: HashMap<_, _> = read.states().find_many(tenant(context), &ids).await?;
-        let items = page.items.into_iter().map(|datasource| {
-            let state = states.remove(&datasource.id);
-            view(datasource, state)
-        });
-        Ok(List {
-            items: items.collect(),
-            next_cursor: page.next_cursor,
-        })
-    }
-
-    /// What the caller may see of the organisation's datasources; nothing given means all.
-    async fn visible(&self, context: &RequestContext) -> Result<Option<Visibility>> {
-        if context
-            .principal
-            .may(Permission::DatasourceRead, &context.tenant())
-        {
-            return Ok(None);
-        }
-        let mut visible = Visibility::default();
-        for grant in context
-            .principal
-            .grants
-            .iter()
-            .filter(|grant| grant.role >= Role::Viewer)
-        {
-            match grant.scope {
-                Scope::Project(id) => visible.projects.push(id),
-                Scope::Datasource(id) => visible.datasources.push(id),
-                Scope::Global | Scope::Organization(_) => {}
-            }
-        }
-        if visible == Visibility::default() {
-            self.authorize_tenant(context, Action::READ).await?;
-        }
-        Ok(Some(visible))
-    }
-
     /// Makes a datasource, with draft version 1 if a configuration is given.
     ///
     /// # Errors
@@ -199,30 +136,6 @@ impl App {
         self.record(&tx, context, change).await?;
         self.commit(tx).await?;
         Ok(view(datasource, None))
-    }
-
-    /// A datasource.
-    ///
-    /// # Errors
-    /// There is none, or it is not for the caller to know.
-    pub async fn get_datasource(&self, context: &RequestContext, id: DatasourceId) -> Result<DatasourceView> {
-        let datasource = self.datasource(context, id, Action::READ).await?;
-        self.with_state(context, datasource).await
-    }
-
-    /// A datasource with what its worker reached.
-    pub(crate) async fn with_state(
-        &self,
-        context: &RequestContext,
-        datasource: Datasource,
-    ) -> Result<DatasourceView> {
-        let state = self
-            .store
-            .read()
-            .states()
-            .find(tenant(context), datasource.id)
-            .await?;
-        Ok(view(datasource, state))
     }
 
     /// Changes what is given of a datasource.
@@ -402,13 +315,6 @@ impl App {
         };
         self.authorize(context, action, &target, resource).await
     }
-}
-
-fn view(datasource: Datasource, state: Option<StateRecord>) -> DatasourceView {
-    let (state, metrics) = state
-        .map(|record| (record.state, record.metrics))
-        .unwrap_or_default();
-    DatasourceView::new(datasource, state, metrics)
 }
 
 /// What the audit trail compares of a datasource.

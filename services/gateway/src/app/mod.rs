@@ -6,6 +6,7 @@ mod audit;
 mod bus_services;
 mod catalog;
 mod datasource_input;
+mod datasource_reads;
 mod datasources;
 mod diff;
 mod error;
