@@ -23,6 +23,15 @@ pub const SERVICES: [&str; 6] = [
     "audit",
 ];
 
+/// Several clusters run at once: health is served on any free port.
+const NO_PORT_IS_FIXED: [(&str, &str); 5] = [
+    ("HALCYON__HEALTH__REGISTRY", "127.0.0.1:0"),
+    ("HALCYON__HEALTH__WORKER", "127.0.0.1:0"),
+    ("HALCYON__HEALTH__TEST-RUNNER", "127.0.0.1:0"),
+    ("HALCYON__HEALTH__ONTOLOGY", "127.0.0.1:0"),
+    ("HALCYON__HEALTH__AUDIT", "127.0.0.1:0"),
+];
+
 /// How nats syncs its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sync {
@@ -141,12 +150,16 @@ impl Cluster {
             .append(true)
             .open(self.log(name))?;
         let mut command = if name == "nats" {
-            let mut command = Command::new(nats::binary()?);
+            let mut command = nats::dies_with_us(&nats::binary()?);
             command.arg("-c").arg(data.join("nats.conf"));
             command
         } else {
-            let mut command = Command::new(&self.halcyon);
-            command.arg(name).arg("--config").arg(data.join("halcyon.toml"));
+            let mut command = nats::dies_with_us(&self.halcyon);
+            command
+                .envs(NO_PORT_IS_FIXED)
+                .arg(name)
+                .arg("--config")
+                .arg(data.join("halcyon.toml"));
             command
         };
         let child = command

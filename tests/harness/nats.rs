@@ -169,7 +169,7 @@ async fn listens(address: &str) -> bool {
 }
 
 /// A command that is killed when this process dies, however it does. `setpriv` is part of util-linux.
-fn dies_with_us(program: &Path) -> Command {
+pub(crate) fn dies_with_us(program: &Path) -> Command {
     let setpriv = Path::new("/usr/bin/setpriv");
     if setpriv.is_file() {
         let mut command = Command::new(setpriv);

@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::{client::Client, ports};
+use crate::{client::Client, nats, ports};
 
 /// The line that `halcyon up --output json` prints when it is ready.
 #[derive(Clone, Debug, Deserialize)]
@@ -26,6 +26,25 @@ pub struct Ready {
     pub admin_password: Option<String>,
 }
 
+impl Ready {
+    /// Connects as the subscriber. (async-nats takes no credentials from a URL.)
+    pub async fn subscriber(&self) -> async_nats::Client {
+        let (credentials, address) = self
+            .nats_url
+            .trim_start_matches("nats://")
+            .split_once('@')
+            .unwrap();
+        let (user, password) = credentials.split_once(':').unwrap();
+        let options =
+            async_nats::ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned());
+        options
+            .custom_inbox_prefix("_INBOX_subscriber")
+            .connect(address)
+            .await
+            .unwrap()
+    }
+}
+
 /// A running `halcyon up`.
 pub struct Up {
     child: Child,
@@ -36,7 +55,7 @@ pub struct Up {
 impl Up {
     /// Starts the system in `folder` and waits until it says that it is ready.
     pub fn start(halcyon: &Path, folder: &Path) -> Self {
-        let mut child = Command::new(halcyon)
+        let mut child = nats::dies_with_us(halcyon)
             .args([
                 "up",
                 "--output",

@@ -12,10 +12,19 @@ const EDGES: &[(&str, &[&str])] = &[
     ("mapping", &["domain"]),
     ("secrets", &["domain"]),
     ("store", &["domain", "migrations"]),
-    ("gateway", &["domain", "infra", "bus", "store", "connectors", "mapping"]),
-    ("registry", &["domain", "infra", "bus", "store", "connectors", "secrets"]),
+    (
+        "gateway",
+        &["domain", "infra", "bus", "store", "connectors", "mapping"],
+    ),
+    (
+        "registry",
+        &["domain", "infra", "bus", "store", "connectors", "secrets"],
+    ),
     ("worker", &["domain", "infra", "bus", "connectors", "mapping"]),
-    ("test-runner", &["domain", "infra", "bus", "connectors", "mapping"]),
+    (
+        "test-runner",
+        &["domain", "infra", "bus", "connectors", "mapping"],
+    ),
     ("audit", &["domain", "infra", "bus", "store"]),
     ("ontology", &["domain", "infra", "bus", "store"]),
 ];
@@ -40,8 +49,10 @@ fn root() -> &'static Path {
 /// The normal dependencies of every member of the workspace, by the member's name without `halcyon-`.
 fn dependencies() -> BTreeMap<String, Vec<String>> {
     let read = |path: &Path| -> toml::Table {
-        let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        let text =
+            std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        text.parse()
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     };
     let workspace = read(&root().join("Cargo.toml"));
     let members = workspace["workspace"]["members"].as_array().unwrap();
@@ -49,7 +60,9 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
         let manifest = read(&root().join(folder.as_str().unwrap()).join("Cargo.toml"));
         let name = manifest["package"]["name"].as_str().unwrap().to_owned();
         let normal = manifest.get("dependencies").and_then(toml::Value::as_table);
-        let names = normal.map(|table| table.keys().cloned().collect()).unwrap_or_default();
+        let names = normal
+            .map(|table| table.keys().cloned().collect())
+            .unwrap_or_default();
         (name.strip_prefix("halcyon-").unwrap_or(&name).to_owned(), names)
     };
     members.iter().map(member).collect()
@@ -70,7 +83,10 @@ fn dependencies_point_down() {
         assert!(wrong.is_empty(), "`{name}` must not depend on {wrong:?}");
     }
     for (name, _) in EDGES {
-        assert!(found.contains_key(*name), "EDGES names `{name}`, which is not in the workspace");
+        assert!(
+            found.contains_key(*name),
+            "EDGES names `{name}`, which is not in the workspace"
+        );
     }
 }
 
@@ -79,7 +95,10 @@ fn fenced_libraries_stay_in_their_rooms() {
     for (name, uses) in dependencies() {
         for (library, rooms) in FENCES {
             let inside = rooms.contains(&name.as_str());
-            assert!(inside || !uses.iter().any(|used| used == library), "`{name}` must not use {library}");
+            assert!(
+                inside || !uses.iter().any(|used| used == library),
+                "`{name}` must not use {library}"
+            );
         }
     }
 }

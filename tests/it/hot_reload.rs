@@ -20,12 +20,24 @@ async fn publishes_and_rollbacks_under_load_lose_nothing() {
     let mut version = 1_u64;
     for round in 0..20_u64 {
         if round % 10 == 9 {
+            version += 1;
             let broken = json!({"config": {"connection": {"auth": {"type": "none"}}, "mapping": {"outputs": [
                 {"kind": "alert", "fields": {"title": "join("}}]}}});
-            client.post(&format!("/datasources/{id}/versions"), broken).await.expect(422);
+            client
+                .post(&format!("/datasources/{id}/versions"), broken)
+                .await
+                .expect(201);
+            client
+                .post(&format!("/datasources/{id}/publish"), json!({}))
+                .await
+                .expect(422);
+            continue;
         } else if round % 3 == 2 {
             let body = json!({"version": 1, "comment": "back"});
-            client.post(&format!("/datasources/{id}/rollback"), body).await.expect(200);
+            client
+                .post(&format!("/datasources/{id}/rollback"), body)
+                .await
+                .expect(200);
             version += 1;
         } else {
             publish(client, &id, &format!("v{}", version + 1)).await;
@@ -34,7 +46,12 @@ async fn publishes_and_rollbacks_under_load_lose_nothing() {
         client.wait_running(&id, version).await;
     }
     let sent = load.stop().await;
-    assert_eq!(sent.answers.keys().copied().collect::<Vec<_>>(), [202], "{:?}", sent.answers);
+    assert_eq!(
+        sent.answers.keys().copied().collect::<Vec<_>>(),
+        [202],
+        "{:?}",
+        sent.answers
+    );
     judge(client, &id, &sent.accepted).await.assert_clean();
     for alert in client.all(&format!("/alerts?datasource={id}")).await {
         let by: BTreeSet<_> = versions_of(&alert);
@@ -45,8 +62,14 @@ async fn publishes_and_rollbacks_under_load_lose_nothing() {
 }
 
 fn versions_of(alert: &Value) -> BTreeSet<u64> {
-    let provenance = alert["provenance"].as_array().cloned().unwrap_or_else(|| vec![alert["provenance"].clone()]);
-    provenance.iter().filter_map(|origin| origin["version"].as_u64()).collect()
+    let provenance = alert["provenance"]
+        .as_array()
+        .cloned()
+        .unwrap_or_else(|| vec![alert["provenance"].clone()]);
+    provenance
+        .iter()
+        .filter_map(|origin| origin["version"].as_u64())
+        .collect()
 }
 
 async fn publish(client: &Client, id: &str, title: &str) {
@@ -54,14 +77,23 @@ async fn publish(client: &Client, id: &str, title: &str) {
         "connection": {"auth": {"type": "bearer", "secret": {"$secret": "token"}}},
         "mapping": sequence_mapping(title),
     });
-    client.post(&format!("/datasources/{id}/versions"), json!({"config": config})).await.expect(201);
-    client.post(&format!("/datasources/{id}/publish"), json!({"comment": title})).await.expect(200);
+    client
+        .post(&format!("/datasources/{id}/versions"), json!({"config": config}))
+        .await
+        .expect(201);
+    client
+        .post(&format!("/datasources/{id}/publish"), json!({"comment": title}))
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
 async fn replays_over_a_restart_and_a_publish_have_no_second_effect() {
     let studio = Studio::start(crate::halcyon()).await;
-    let id = studio.client.publish_webhook("replayed", sequence_mapping("v1")).await;
+    let id = studio
+        .client
+        .publish_webhook("replayed", sequence_mapping("v1"))
+        .await;
     replay(&studio.client, &id, 0).await;
     let data = studio.folder.path().join("data");
     studio.up.stop();
@@ -89,9 +121,14 @@ async fn replay(client: &Client, id: &str, round: u64) {
     for place in 0..EVENTS {
         let seq = (place * 77 + round * 31) % EVENTS;
         let body = json!({"seq": seq, "host": "h", "at": "2026-01-02T03:04:05Z"}).to_string();
-        let headers =
-            [("authorization", format!("Bearer {TOKEN}")), ("idempotency-key", format!("event-{seq}"))];
-        client.ingest_with(id, body.into_bytes(), &headers).await.expect(202);
+        let headers = [
+            ("authorization", format!("Bearer {TOKEN}")),
+            ("idempotency-key", format!("event-{seq}")),
+        ];
+        client
+            .ingest_with(id, body.into_bytes(), &headers)
+            .await
+            .expect(202);
     }
 }
 
@@ -103,7 +140,8 @@ fn poisons() -> Vec<Vec<u8>> {
         b"{\"seq\": \"a\\u0000b\", \"host\": \"h\", \"at\": \"2026-01-02T03:04:05Z\"}".to_vec(),
         [vec![b'['; 129], vec![b']'; 129]].concat(),
         text(base(json!("x".repeat(700_000)))),
-        b"{\"seq\": 123456789012345678901234567890, \"host\": \"h\", \"at\": \"2026-01-02T03:04:05Z\"}".to_vec(),
+        b"{\"seq\": 123456789012345678901234567890, \"host\": \"h\", \"at\": \"2026-01-02T03:04:05Z\"}"
+            .to_vec(),
         b"\xff\xfe\xfd".to_vec(),
         text(base(json!({"not": "a number"}))),
         text(json!({"host": "h", "at": "2026-01-02T03:04:05Z"})),
@@ -137,11 +175,17 @@ async fn every_record_has_exactly_one_verdict() {
             202 => accepted += 1,
             // What is refused at the door is not accepted, and counts for nothing.
             400 | 413 | 415 | 422 => {}
-            other => panic!("{other} for {:?}: {}", String::from_utf8_lossy(&poison[..poison.len().min(60)]), answer.body),
+            other => panic!(
+                "{other} for {:?}: {}",
+                String::from_utf8_lossy(&poison[..poison.len().min(60)]),
+                answer.body
+            ),
         }
     }
     client
-        .wait_for("all verdicts", async |client| verdicts(client, &id).await.iter().sum::<u64>() == accepted)
+        .wait_for("all verdicts", async |client| {
+            verdicts(client, &id).await.iter().sum::<u64>() == accepted
+        })
         .await;
     let [delivered, filtered, dead] = verdicts(client, &id).await;
     assert_eq!(filtered, skipped);

@@ -9,15 +9,27 @@ use halcyon_tests::{
     up::Studio,
 };
 
-const PRESETS: [&str; 6] =
-    ["aws_guardduty", "aws_security_hub", "crowdstrike_fdr", "github_audit", "okta_system_log", "wiz_alerts"];
+const PRESETS: [&str; 6] = [
+    "aws_guardduty",
+    "aws_security_hub",
+    "crowdstrike_fdr",
+    "github_audit",
+    "okta_system_log",
+    "wiz_alerts",
+];
 
 const SECRET: &str = "a secret of the samples test";
 
 fn events_of(preset: &str) -> Vec<String> {
-    let path = format!("{}/../../tests/samples/{preset}.ndjson", env!("CARGO_MANIFEST_DIR"));
+    let path = format!(
+        "{}/../../tests/samples/{preset}.ndjson",
+        env!("CARGO_MANIFEST_DIR")
+    );
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
+    text.lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The headers that a vendor sends with `body`, by the preset's kind of authentication.
@@ -50,13 +62,23 @@ async fn run_preset(client: &Client, preset: &Value) {
         client.put(&path, json!({"value": SECRET})).await.expect(200);
     }
     // The preset's stored tests run here: a red one would be a 422.
-    client.post(&format!("/datasources/{id}/publish"), json!({"comment": "preset"})).await.expect(200);
+    client
+        .post(
+            &format!("/datasources/{id}/publish"),
+            json!({"comment": "preset"}),
+        )
+        .await
+        .expect(200);
     client.wait_running(id, 1).await;
     let events = events_of(name);
     let mut accepted = BTreeSet::new();
     for event in &events {
         let answer = client
-            .ingest_with(id, event.clone().into_bytes(), &headers(&preset["connection"], event))
+            .ingest_with(
+                id,
+                event.clone().into_bytes(),
+                &headers(&preset["connection"], event),
+            )
             .await
             .expect(202);
         accepted.insert(answer["id"].as_str().unwrap().to_owned());
@@ -75,7 +97,11 @@ async fn run_preset(client: &Client, preset: &Value) {
         })
         .await;
     let alerts = client.all(&format!("/alerts?datasource={id}")).await;
-    assert!(alerts.iter().all(|alert| alert["title"].as_str().is_some_and(|title| !title.is_empty())));
+    assert!(
+        alerts
+            .iter()
+            .all(|alert| alert["title"].as_str().is_some_and(|title| !title.is_empty()))
+    );
     assert!(alerts.iter().all(|alert| alert["time"].is_string()));
 }
 
@@ -97,7 +123,11 @@ async fn every_sample_event_becomes_an_alert() {
     let presets = connector["presets"].as_array().unwrap();
     for name in PRESETS {
         let preset = presets.iter().find(|preset| preset["id"] == name);
-        run_preset(&studio.client, preset.unwrap_or_else(|| panic!("no preset {name}"))).await;
+        run_preset(
+            &studio.client,
+            preset.unwrap_or_else(|| panic!("no preset {name}")),
+        )
+        .await;
     }
     assert!(studio.client.all("/entities").await.len() > 50);
     assert!(studio.client.all("/relationships").await.len() > 50);

@@ -19,7 +19,10 @@ async fn a_second_start_goes_on_where_the_first_stopped() {
     let data = studio.folder.path().join("data");
     let nats = nats_pid(&data);
     assert!(studio.up.stop().success());
-    assert!(!Path::new(&format!("/proc/{nats}")).exists(), "no process is left behind");
+    assert!(
+        !Path::new(&format!("/proc/{nats}")).exists(),
+        "no process is left behind"
+    );
 
     let up = Up::start(crate::halcyon(), &data);
     assert_eq!(up.ready.admin_password, None, "the password is told once");
@@ -28,7 +31,9 @@ async fn a_second_start_goes_on_where_the_first_stopped() {
     let body = json!({"seq": 7, "host": "h", "at": "2026-01-02T03:04:05Z"}).to_string();
     assert_eq!(client.ingest(&id, body.into_bytes()).await.status, 202);
     client
-        .wait_for("the alert", async |client| !client.all("/alerts").await.is_empty())
+        .wait_for("the alert", async |client| {
+            !client.all("/alerts").await.is_empty()
+        })
         .await;
     up.stop();
 }
@@ -36,7 +41,10 @@ async fn a_second_start_goes_on_where_the_first_stopped() {
 #[tokio::test]
 async fn what_was_accepted_survives_a_kill_of_everything() {
     let studio = Studio::start(crate::halcyon()).await;
-    let id = studio.client.publish_webhook("killed", sequence_mapping("t")).await;
+    let id = studio
+        .client
+        .publish_webhook("killed", sequence_mapping("t"))
+        .await;
     let data = studio.folder.path().join("data");
     let mut accepted = 0;
     for seq in 0..200 {
@@ -66,7 +74,9 @@ async fn secrets_on_disk_are_for_their_owner_only() {
     let mut checked = 0;
     for entry in walk(&studio.folder.path().join("data")) {
         let name = entry.file_name().unwrap().to_string_lossy().into_owned();
-        let secret = ["key", "nkey", "seed", "password", "kek"].iter().any(|word| name.contains(word));
+        let secret = ["key", "nkey", "seed", "password", "kek"]
+            .iter()
+            .any(|word| name.contains(word));
         if secret {
             let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
             assert_eq!(mode, 0o600, "{}", entry.display());
@@ -95,14 +105,19 @@ fn a_busy_port_is_named() {
 #[tokio::test]
 async fn published_objects_reach_a_subscriber_of_the_subject() {
     let studio = Studio::start(crate::halcyon()).await;
-    let id = studio.client.publish_webhook("watched", sequence_mapping("t")).await;
-    let options = async_nats::ConnectOptions::new().custom_inbox_prefix("_INBOX_subscriber");
-    let nats = options.connect(&studio.up.ready.nats_url).await.unwrap();
+    let id = studio
+        .client
+        .publish_webhook("watched", sequence_mapping("t"))
+        .await;
+    let nats = studio.up.ready.subscriber().await;
     let mut alerts = nats.subscribe("halcyon.*.*.alert").await.unwrap();
     nats.flush().await.unwrap();
     let body = json!({"seq": 1, "host": "h", "at": "2026-01-02T03:04:05Z"}).to_string();
     studio.client.ingest(&id, body.into_bytes()).await.expect(202);
-    let message = tokio::time::timeout(Duration::from_secs(20), alerts.next()).await.unwrap().unwrap();
+    let message = tokio::time::timeout(Duration::from_secs(20), alerts.next())
+        .await
+        .unwrap()
+        .unwrap();
     let alert: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
     assert!(alert.to_string().contains("\"external_id\":\"1\""), "{alert}");
     assert!(message.subject.as_str().contains(&id));
@@ -112,10 +127,16 @@ async fn published_objects_reach_a_subscriber_of_the_subject() {
 /// The process id of the nats-server child, from its pid file's first word.
 fn nats_pid(data: &Path) -> u32 {
     let file = walk(data).into_iter().find(|path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().contains("nats") && name.to_string_lossy().ends_with("pid"))
+        path.file_name().is_some_and(|name| {
+            name.to_string_lossy().contains("nats") && name.to_string_lossy().ends_with("pid")
+        })
     });
     let text = std::fs::read_to_string(file.expect("a nats pid file")).unwrap();
-    let digits: String = text.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    let digits: String = text
+        .chars()
+        .skip_while(|c| !c.is_ascii_digit())
+        .take_while(char::is_ascii_digit)
+        .collect();
     digits.parse().unwrap()
 }
 
@@ -125,14 +146,20 @@ async fn wait_gone(pid: u32) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("nats-server dies with its parent");
+    tokio::time::timeout(Duration::from_secs(10), gone)
+        .await
+        .expect("nats-server dies with its parent");
 }
 
 fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { files.extend(walk(&path)) } else { files.push(path) }
+        if path.is_dir() {
+            files.extend(walk(&path))
+        } else {
+            files.push(path)
+        }
     }
     files
 }

@@ -6,15 +6,18 @@ use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use halcyon_bus::Service;
 
-use crate::{commands, demo, process, settings::Settings, up};
+use crate::{
+    commands, demo, process,
+    settings::{Settings, Sources},
+    up,
+};
 
 /// HALCYON Datasource Studio: external data feeds as alerts, entities and relationships.
 #[derive(Parser)]
 #[command(name = "halcyon", version, about)]
 pub(crate) struct Args {
-    /// A configuration file (TOML); may be given more than once, later ones win.
-    #[arg(long, short, global = true, value_name = "FILE")]
-    config: Vec<PathBuf>,
+    #[command(flatten)]
+    sources: Sources,
     #[command(subcommand)]
     command: Command,
 }
@@ -77,14 +80,14 @@ pub(crate) enum Output {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> Result<()> {
-    let files = args.config;
+    let sources = args.sources;
     let service = match args.command {
-        Command::Up(up) => return up::run(&files, &up).await,
+        Command::Up(up) => return up::run(&sources, &up).await,
         Command::Init(init) => return commands::init::run(&init),
-        Command::Config(config) => return commands::config::run(&files, &config),
-        Command::Migrate(migrate) => return commands::migrate::run(&files, &migrate).await,
-        Command::Admin(admin) => return commands::admin::run(&files, &admin).await,
-        Command::Doctor => return commands::doctor::run(&files).await,
+        Command::Config(config) => return commands::config::run(&sources, &config),
+        Command::Migrate(migrate) => return commands::migrate::run(&sources, &migrate).await,
+        Command::Admin(admin) => return commands::admin::run(&sources, &admin).await,
+        Command::Doctor => return commands::doctor::run(&sources).await,
         Command::Demo(demo) => return demo::run(demo).await,
         Command::Gateway => Service::Gateway,
         Command::Registry => Service::Registry,
@@ -93,5 +96,5 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Audit => Service::Audit,
         Command::Ontology => Service::Ontology,
     };
-    process::run(service, Settings::load(&files, &[])?).await
+    process::run(service, Settings::load(&sources)?).await
 }

@@ -1,12 +1,13 @@
 //! Runs a service: with parts of its own as a process, or with shared ones inside `halcyon up`.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use halcyon_bus::{Bus, Service};
 use halcyon_domain::clock::{Clock, SystemClock};
-use halcyon_infra::{Health, Metrics, Shutdown, listener, telemetry};
+use halcyon_infra::{Check, Health, Metrics, Shutdown, listener, telemetry};
 use halcyon_store::Store;
+use tokio::sync::oneshot;
 
 use crate::settings::Settings;
 
@@ -37,23 +38,51 @@ pub(crate) async fn run(service: Service, settings: Settings) -> Result<()> {
     if let Some(address) = settings.health.get(&service) {
         listener::serve(*address, parts.health.clone(), parts.metrics.clone(), &probes).await?;
     }
-    let outcome = self::service(service, settings, parts, shutdown).await;
+    let check = parts.health.check(service.as_str());
+    let outcome = self::service(service, settings, parts, check, shutdown).await;
     probes.trigger();
     probes.drain(Duration::from_secs(1)).await;
     outcome
 }
 
 /// Runs one service on a bus connection of its own until `shutdown`, and closes the connection after its drain.
+///
+/// `check` was made before anybody could ask whether all is ready. It becomes ready when the service has made its
+/// own checks; the gateway's, when it listens.
 pub(crate) async fn service(
     service: Service,
     settings: Settings,
     parts: Parts,
+    check: Check,
     shutdown: Shutdown,
 ) -> Result<()> {
     let bus = Bus::connect(&settings.bus, &settings.identity(service)?)
         .await
         .context("bus")?;
-    let outcome = run_service(service, bus.clone(), settings, parts, shutdown).await;
+    let (listening, listens) = oneshot::channel();
+    let mut running = pin!(run_service(
+        service,
+        bus.clone(),
+        settings,
+        parts,
+        listening,
+        shutdown
+    ));
+    let started = async {
+        if service != Service::Gateway || listens.await.is_ok() {
+            check.ready();
+        }
+    };
+    // The service is polled first: when `started` is, the service has made its checks.
+    let ended = tokio::select! {
+        biased;
+        outcome = &mut running => Some(outcome),
+        () = started => None,
+    };
+    let outcome = match ended {
+        Some(outcome) => outcome,
+        None => running.await,
+    };
     // What was to be sent has been acked by now; a connection that is gone already is no failure.
     if let Err(error) = bus.close().await {
         tracing::debug!(service = %service, error = %error, "the connection to the bus was gone already");
@@ -92,6 +121,7 @@ async fn run_service(
     bus: Bus,
     settings: Settings,
     parts: Parts,
+    listening: oneshot::Sender<SocketAddr>,
     shutdown: Shutdown,
 ) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -103,7 +133,7 @@ async fn run_service(
                 clock,
                 health: parts.health,
                 metrics: parts.metrics,
-                listening: None,
+                listening: Some(listening),
             };
             halcyon_gateway::run(context, settings.gateway, shutdown).await
         }

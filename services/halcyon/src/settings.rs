@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use clap::Args;
 use halcyon_bus::{BusSettings, Identity, Service};
 use halcyon_infra::{settings::load, telemetry::TelemetrySettings};
 use halcyon_store::StoreSettings;
@@ -42,6 +43,22 @@ pub(crate) struct Settings {
     pub(crate) ontology: halcyon_ontology::Settings,
 }
 
+/// Where settings come from besides the environment.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Sources {
+    /// A configuration file (TOML); may be given more than once, later ones win.
+    #[arg(long, short, global = true, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// A setting, such as `worker.lease=5s`; may be given more than once, and wins over files and environment.
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("a key, `=` and a value are needed")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
 /// Where keys are.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -53,8 +70,8 @@ pub(crate) struct KeySettings {
 
 impl Settings {
     /// Reads files, then the environment, then flags.
-    pub(crate) fn load(files: &[PathBuf], flags: &[(&str, String)]) -> Result<Self> {
-        Ok(load(files, flags)?)
+    pub(crate) fn load(sources: &Sources) -> Result<Self> {
+        Ok(load(&sources.config, &sources.set)?)
     }
 
     /// Who `service` is on the bus.

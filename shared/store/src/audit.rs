@@ -63,7 +63,8 @@ pub struct AuditFilter {
     pub actor: Option<String>,
     /// What was done, such as `datasource.publish`.
     pub action: Option<String>,
-    /// What it was done to: a kind, an identifier, or `kind:identifier`.
+    /// What it was done to: a kind, an identifier (what belongs to it, too, such as `datasource/secret`), or
+    /// `kind:identifier`.
     pub resource: Option<String>,
     /// Not before.
     pub from: Option<Timestamp>,
@@ -102,7 +103,8 @@ fn filtered(tenant: Tenant, filter: &AuditFilter) -> Condition {
                 .add(Column::ResourceId.eq(id)),
             None => Condition::any()
                 .add(Column::ResourceKind.eq(resource))
-                .add(Column::ResourceId.eq(resource)),
+                .add(Column::ResourceId.eq(resource))
+                .add(Column::ResourceId.starts_with(format!("{resource}/"))),
         });
     Condition::all()
         .add(Column::OrganizationId.eq(tenant.uuid()))

@@ -18,10 +18,7 @@ pub(crate) async fn run(halcyon: &Path, events: usize) -> Result<()> {
         .client
         .publish_webhook("latency", sequence_mapping("t"))
         .await;
-    let nats = async_nats::ConnectOptions::new()
-        .custom_inbox_prefix("_INBOX_subscriber")
-        .connect(&studio.up.ready.nats_url)
-        .await?;
+    let nats = studio.up.ready.subscriber().await;
     let mut alerts = nats.subscribe(format!("halcyon.*.{id}.alert")).await?;
     nats.flush().await?;
     let mut times = Vec::with_capacity(events);

@@ -8,7 +8,10 @@ use halcyon_domain::clock::{Clock, SystemClock};
 use halcyon_gateway::hash_password;
 use halcyon_store::{FirstAdmin, Store};
 
-use crate::{keys, settings::Settings};
+use crate::{
+    keys,
+    settings::{Settings, Sources},
+};
 
 /// Flags of `halcyon admin`.
 #[derive(Parser)]
@@ -32,9 +35,9 @@ enum What {
 
 /// Makes the first administrator.
 #[expect(clippy::print_stdout, reason = "the password is told here and nowhere else")]
-pub(crate) async fn run(files: &[PathBuf], args: &AdminArgs) -> Result<()> {
+pub(crate) async fn run(sources: &Sources, args: &AdminArgs) -> Result<()> {
     let What::Create { email, password_file } = &args.what;
-    let store = Store::connect(&Settings::load(files, &[])?.database).await?;
+    let store = Store::connect(&Settings::load(sources)?.database).await?;
     let password = match password_file {
         Some(file) => {
             let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;

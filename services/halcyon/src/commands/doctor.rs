@@ -1,17 +1,18 @@
 //! `halcyon doctor`: whether what the system stands on is as it should be.
 
-use std::path::PathBuf;
-
 use anyhow::{Result, bail, ensure};
 use halcyon_bus::{Bus, Durability, Service};
 use halcyon_store::Store;
 
-use crate::{settings::Settings, up::nats_server};
+use crate::{
+    settings::{Settings, Sources},
+    up::nats_server,
+};
 
 /// Checks nats, the database and the keys; says what is wrong, and fails if anything is.
 #[expect(clippy::print_stdout, reason = "the findings are the command's answer")]
-pub(crate) async fn run(files: &[PathBuf]) -> Result<()> {
-    let settings = Settings::load(files, &[])?;
+pub(crate) async fn run(sources: &Sources) -> Result<()> {
+    let settings = Settings::load(sources)?;
     let mut wrong = 0;
     let mut say = |name: &str, found: Result<String>| match found {
         Ok(found) => println!("ok    {name}: {found}"),

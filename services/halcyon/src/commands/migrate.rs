@@ -1,12 +1,10 @@
 //! `halcyon migrate`: the database's schema.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use halcyon_store::Store;
 
-use crate::settings::Settings;
+use crate::settings::{Settings, Sources};
 
 /// Flags of `halcyon migrate`.
 #[derive(Parser)]
@@ -31,8 +29,8 @@ enum What {
 
 /// Migrates the database of the settings.
 #[expect(clippy::print_stdout, reason = "the status is the command's answer")]
-pub(crate) async fn run(files: &[PathBuf], args: &MigrateArgs) -> Result<()> {
-    let store = Store::connect(&Settings::load(files, &[])?.database).await?;
+pub(crate) async fn run(sources: &Sources, args: &MigrateArgs) -> Result<()> {
+    let store = Store::connect(&Settings::load(sources)?.database).await?;
     match args.what {
         What::Up => store.migrate().await?,
         What::Down { steps } => store.migrate_down(Some(steps)).await?,

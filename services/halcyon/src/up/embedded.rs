@@ -64,7 +64,8 @@ impl Embedded {
         let mut running = Vec::new();
         for service in STOP_ORDER.into_iter().rev() {
             let shutdown = Shutdown::new();
-            let future = process::service(service, settings.clone(), parts.clone(), shutdown.clone());
+            let check = parts.health.check(service.as_str());
+            let future = process::service(service, settings.clone(), parts.clone(), check, shutdown.clone());
             let task = tokio::spawn(async move { future.await.with_context(|| format!("{service} failed")) });
             running.push(Running {
                 service,
@@ -98,7 +99,7 @@ impl Embedded {
                 bail!("{} ended while the system was starting", ended.service);
             }
             let report = self.health.report();
-            if report.ready && !report.checks.is_empty() {
+            if report.ready {
                 return Ok(());
             }
             if Instant::now() > deadline {

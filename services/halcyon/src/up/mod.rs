@@ -7,7 +7,6 @@ mod ready;
 
 use std::{
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
     time::Duration,
 };
 
@@ -15,18 +14,24 @@ use anyhow::{Context, Result};
 use halcyon_infra::{Shutdown, telemetry};
 
 use self::{data_dir::DataDir, embedded::Embedded, nats_server::NatsServer, ready::Ready};
-use crate::{cli::UpArgs, settings::Settings};
+use crate::{
+    cli::UpArgs,
+    settings::{Settings, Sources},
+};
 
 /// How long the services may take to become ready.
 const READY: Duration = Duration::from_secs(60);
 
 /// Starts everything, says so, waits for SIGTERM or SIGINT, and stops everything in order.
-pub(crate) async fn run(files: &[PathBuf], args: &UpArgs) -> Result<()> {
-    let settings = Settings::load(files, &[])?;
+pub(crate) async fn run(sources: &Sources, args: &UpArgs) -> Result<()> {
+    let settings = Settings::load(sources)?;
     let _telemetry = telemetry::init(&settings.telemetry, "halcyon")?;
     let shutdown = Shutdown::new();
     shutdown.on_signals()?;
-    let args = &UpArgs { listen: free_port(args.listen).context("choose another with --listen")?, ..args.clone() };
+    let args = &UpArgs {
+        listen: free_port(args.listen).context("choose another with --listen")?,
+        ..args.clone()
+    };
     let data = DataDir::open(&args.data_dir)?;
     let (settings, nats_files, subscriber) = data.prepare(settings, args)?;
     let nats = tokio::task::spawn_blocking(move || NatsServer::start(nats_files)).await??;
