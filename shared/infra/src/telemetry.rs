@@ -45,7 +45,8 @@ impl Default for TelemetrySettings {
     fn default() -> Self {
         Self {
             format: LogFormat::Text,
-            filter: "info,async_nats=warn,sqlx=warn,sea_orm=warn,salvo_core=warn".to_owned(),
+            filter: "info,async_nats=warn,sqlx=warn,sea_orm=warn,salvo_core=warn,opentelemetry_sdk=warn"
+                .to_owned(),
             otlp_endpoint: None,
         }
     }

@@ -1,0 +1,79 @@
+//! Variables and flags. Each value remembers which of them set it.
+
+use config::{ConfigError, Map, Source, Value, ValueKind};
+
+use super::PREFIX;
+
+/// Key, origin and text of each value.
+#[derive(Clone, Debug)]
+pub(super) struct Layer(Vec<(String, String, String)>);
+
+impl Layer {
+    /// Variables that start with the prefix: `HALCYON__TEST_RUNNER__TIMEOUT` is `test_runner.timeout`.
+    pub(super) fn variables(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let one = |(name, text): (String, String)| {
+            let key = name.strip_prefix(PREFIX)?.replace("__", ".").to_lowercase();
+            Some((key, format!("variable {name}"), text))
+        };
+        Self(variables.into_iter().filter_map(one).collect())
+    }
+
+    /// Flags that name the key themselves.
+    pub(super) fn flags(flags: &[(String, String)]) -> Self {
+        Self(
+            flags
+                .iter()
+                .map(|(key, text)| (key.clone(), "flag".to_owned(), text.clone()))
+                .collect(),
+        )
+    }
+}
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        self.0
+            .iter()
+            .map(|(key, origin, text)| Ok((key.clone(), value(key, origin, text)?)))
+            .collect()
+    }
+}
+
+/// Text stays text, and becomes a number where the setting is one; only what starts with a bracket is read as TOML.
+fn value(key: &str, origin: &String, text: &str) -> Result<Value, ConfigError> {
+    if !text.starts_with(['[', '{']) {
+        return Ok(Value::new(Some(origin), ValueKind::String(text.to_owned())));
+    }
+    let table: toml::Table = toml::from_str(&format!("value = {text}")).map_err(|error| ConfigError::At {
+        error: Box::new(ConfigError::Message(error.message().to_owned())),
+        origin: Some(origin.clone()),
+        key: Some(key.to_owned()),
+    })?;
+    Ok(table.get("value").map_or_else(
+        || Value::new(Some(origin), ValueKind::Nil),
+        |it| from_toml(origin, it),
+    ))
+}
+
+fn from_toml(origin: &String, value: &toml::Value) -> Value {
+    let kind = match value {
+        toml::Value::String(text) => ValueKind::String(text.clone()),
+        toml::Value::Integer(number) => ValueKind::I64(*number),
+        toml::Value::Float(number) => ValueKind::Float(*number),
+        toml::Value::Boolean(truth) => ValueKind::Boolean(*truth),
+        toml::Value::Datetime(time) => ValueKind::String(time.to_string()),
+        toml::Value::Array(items) => {
+            ValueKind::Array(items.iter().map(|item| from_toml(origin, item)).collect())
+        }
+        toml::Value::Table(table) => ValueKind::Table(
+            table
+                .iter()
+                .map(|(key, item)| (key.clone(), from_toml(origin, item)))
+                .collect(),
+        ),
+    };
+    Value::new(Some(origin), kind)
+}
