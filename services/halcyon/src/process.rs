@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
-use halcyon_bus::{Bus, Service};
+use halcyon_bus::{Bus, Identity, Service};
 use halcyon_domain::clock::{Clock, SystemClock};
 use halcyon_infra::{Check, Health, Metrics, Shutdown, listener, telemetry};
 use halcyon_store::Store;
@@ -56,9 +56,14 @@ pub(crate) async fn service(
     check: Check,
     shutdown: Shutdown,
 ) -> Result<()> {
-    let bus = Bus::connect(&settings.bus, &settings.identity(service)?)
+    let identity = settings.identity(service)?;
+    let Some(bus) = shutdown
+        .unless_triggered(connect(&settings, &identity, &check))
         .await
-        .context("bus")?;
+        .transpose()?
+    else {
+        return Ok(());
+    };
     let (listening, listens) = oneshot::channel();
     let mut running = pin!(run_service(
         service,
@@ -88,6 +93,19 @@ pub(crate) async fn service(
         tracing::debug!(service = %service, error = %error, "the connection to the bus was gone already");
     }
     outcome
+}
+
+/// Connects to the bus; one that cannot be reached is waited for, and the process is not ready meanwhile.
+async fn connect(settings: &Settings, identity: &Identity, check: &Check) -> Result<Bus> {
+    loop {
+        match Bus::connect(&settings.bus, identity).await {
+            Err(error) if error.is_unavailable() => {
+                tracing::warn!(service = %identity.service(), error = %error, "the bus cannot be reached; trying on");
+                check.failing(error.to_string());
+            }
+            connected => return connected.context("bus"),
+        }
+    }
 }
 
 /// `Context` of a service that uses the database.
