@@ -19,5 +19,6 @@ pub mod load;
 pub mod nats;
 pub mod ports;
 pub mod postgres;
+pub mod reference;
 pub mod up;
 pub mod wait;
