@@ -31,9 +31,20 @@ pub(crate) struct InitArgs {
     /// The port of nats-server.
     #[arg(long, default_value_t = 4222, value_name = "PORT")]
     nats_port: u16,
+    /// The port at which nats-server tells about itself on loopback. With it, services on the same host can see
+    /// whether acks survive a power cut.
+    #[arg(long, value_name = "PORT")]
+    nats_monitor_port: Option<u16>,
     /// Where the gateway will listen.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
     listen: SocketAddr,
+}
+
+impl InitArgs {
+    fn monitor(&self) -> Option<SocketAddr> {
+        self.nats_monitor_port
+            .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
 }
 
 /// The ports at which services serve health and metrics by default, on loopback.
@@ -52,7 +63,7 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
     let keys = Keys::ensure(folder.join("keys"))?;
     let nats = folder.join("nats.conf");
     let listen = SocketAddr::new(args.nats_host, args.nats_port);
-    write_nats_config(&keys, &nats, listen, &folder.join("nats"), None)?;
+    write_nats_config(&keys, &nats, listen, &folder.join("nats"), args.monitor())?;
     let config = folder.join("halcyon.toml");
     replace_private(&config, &halcyon_toml(args, &keys)?)?;
     println!("nats-server -c {}", nats.display());
@@ -90,7 +101,7 @@ fn halcyon_toml(args: &InitArgs, keys: &Keys) -> Result<String> {
         .iter()
         .map(|(service, port)| (service.as_str(), format!("{}:{port}", Ipv4Addr::LOCALHOST)))
         .collect();
-    let settings = json!({
+    let mut settings = json!({
         "database": {"url": args.database_url},
         "bus": {"url": format!("nats://{}:{}", args.nats_host, args.nats_port)},
         "keys": {"folder": keys.folder()},
@@ -98,5 +109,8 @@ fn halcyon_toml(args: &InitArgs, keys: &Keys) -> Result<String> {
         "registry": {"kek_file": keys.kek_file()},
         "health": health,
     });
+    if let Some(address) = args.monitor() {
+        settings["bus"]["monitor_url"] = json!(format!("http://{address}"));
+    }
     toml::to_string(&settings).context("the configuration cannot be written as TOML")
 }
