@@ -4,7 +4,11 @@
 //! same objects. `by_hand/value` goes through `serde_json::Value`. `compiled/*` are mappings of this crate that
 //! make the same objects: by plain paths, with JMESPath functions, and with JSONPath.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark stops on a surprise")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a benchmark stops on a surprise"
+)]
 
 use std::{borrow::Cow, collections::BTreeMap, hint::black_box};
 

@@ -9,7 +9,7 @@ use halcyon_domain::{
 use crate::{
     context::MappingContext,
     event::{EventResult, Outcome, RecordResult},
-    expr::{Compiler, Expression, Home, Ledger, Scope, Slots},
+    expr::{Compiler, Expression, Home, Ledger, Record, Scope, Slots},
     json::{self, Node},
     limits::{MAX_OBJECTS, MAX_OUTPUTS, MAX_RECORDS},
     output::{Cx, Fault, Notes, Output, compile_output},
@@ -149,11 +149,8 @@ struct Event<'e> {
 
 impl Event<'_> {
     /// Maps records of which only the parts that are asked for were read.
-    fn of_projected(&self, records: &json::Parsed<'_>) -> Vec<RecordResult> {
-        let values = records
-            .iter()
-            .map(|record| self.mapping.slots.of_projected(record));
-        self.all(values)
+    fn of_projected(&self, parsed: &json::Parsed<'_>) -> Vec<RecordResult> {
+        self.all(parsed.records().map(|slots| self.record(Record::Read(slots))))
     }
 
     /// Maps the records of a payload that was read as a whole.
@@ -162,40 +159,33 @@ impl Event<'_> {
         let records = match &self.mapping.records {
             None => document,
             Some(expression) => {
-                let scope = self.scope(&[]);
+                let scope = self.scope(Record::Made(&[]));
                 let records = expression.evaluate(&document, &scope);
                 records.map_err(|error| Fault::from(error).at("/records", expression.text()))?
             }
         };
-        let slots = &self.mapping.slots;
+        let one = |record: &Val<'_>| self.record(Record::Made(&self.mapping.slots.of_value(record)));
         match records.list_len() {
             Some(length) if length > MAX_RECORDS => Err(json::too_many_records()),
-            Some(_) => Ok(self.all(
-                records
-                    .items()
-                    .into_iter()
-                    .flatten()
-                    .map(|record| slots.of_value(&record)),
-            )),
+            Some(_) => Ok(self.all(records.items().into_iter().flatten().map(|record| one(&record)))),
             None if records.is_null() && self.mapping.records.is_some() => Ok(self.all(std::iter::empty())),
-            None => Ok(self.all(std::iter::once(slots.of_value(&records)))),
+            None => Ok(self.all(std::iter::once(one(&records)))),
         }
     }
 
-    fn scope<'n>(&'n self, values: &'n [Val<'n>]) -> Scope<'n> {
+    fn scope<'n>(&'n self, record: Record<'n>) -> Scope<'n> {
         Scope {
             slots: &self.mapping.slots,
-            values,
+            record,
             context: self.context,
             ledger: self.ledger,
         }
     }
 
-    fn all<'n>(&self, records: impl Iterator<Item = Vec<Val<'n>>>) -> Vec<RecordResult> {
-        let mut results = Vec::new();
+    fn all(&self, outcomes: impl Iterator<Item = Outcome>) -> Vec<RecordResult> {
+        let mut results = Vec::with_capacity(outcomes.size_hint().0);
         let mut objects = 0;
-        for (index, values) in (0_u32..).zip(records) {
-            let mut outcome = self.record(&values);
+        for (index, mut outcome) in (0_u32..).zip(outcomes) {
             objects += outcome.objects().len();
             if objects > MAX_OBJECTS {
                 objects -= outcome.objects().len();
@@ -214,17 +204,17 @@ impl Event<'_> {
         results
     }
 
-    fn record(&self, values: &[Val<'_>]) -> Outcome {
-        match self.objects(values) {
+    fn record(&self, record: Record<'_>) -> Outcome {
+        match self.objects(record) {
             Ok(objects) if objects.is_empty() => Outcome::Filtered,
             Ok(objects) => Outcome::Delivered(objects),
             Err(failure) => Outcome::DeadLettered(failure),
         }
     }
 
-    fn objects(&self, values: &[Val<'_>]) -> Result<Vec<OntologyObject>, InputError> {
+    fn objects(&self, record: Record<'_>) -> Result<Vec<OntologyObject>, InputError> {
         let mut cx = Cx {
-            scope: self.scope(values),
+            scope: self.scope(record),
             item: Val::Null,
             notes: self.notes,
         };

@@ -5,7 +5,7 @@ use halcyon_domain::{error::InputError, mapping::Language};
 use super::{
     limit,
     scope::{EvalError, Scope},
-    slots::{SlotTable, Slots},
+    slots::{SlotId, SlotTable, Slots},
 };
 use crate::{jmespath, jsonpath, limits::PARSER_STACK_BYTES, value::Val};
 
@@ -38,6 +38,15 @@ impl Expression {
         match &self.program {
             Program::Jmespath(expr) => jmespath::evaluate(expr, current, scope),
             Program::Jsonpath(query) => jsonpath::evaluate(query, current, scope),
+        }
+    }
+
+    /// The path into the record that it is, if it is nothing else.
+    pub(crate) fn plain_path(&self) -> Option<SlotId> {
+        match &self.program {
+            Program::Jmespath(jmespath::Expr::Slot(id)) => Some(*id),
+            Program::Jmespath(_) => None,
+            Program::Jsonpath(query) => query.plain_path(),
         }
     }
 

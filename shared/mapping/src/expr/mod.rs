@@ -7,4 +7,4 @@ mod slots;
 
 pub(crate) use compile::{Compiler, Expression, Home};
 pub(crate) use scope::{EvalError, Ledger, Scope};
-pub(crate) use slots::{SlotId, SlotTable, Slots};
+pub(crate) use slots::{Record, SlotId, SlotTable, Slots};

@@ -5,7 +5,7 @@ use std::{
     collections::HashSet,
 };
 
-use super::slots::{SlotId, Slots};
+use super::slots::{Record, SlotId, Slots};
 use crate::{
     json::Node,
     limits::MAX_STEPS,
@@ -97,7 +97,7 @@ impl Ledger {
 #[derive(Clone, Copy)]
 pub(crate) struct Scope<'n> {
     pub(crate) slots: &'n Slots,
-    pub(crate) values: &'n [Val<'n>],
+    pub(crate) record: Record<'n>,
     pub(crate) context: &'n Node<'n>,
     pub(crate) ledger: &'n Ledger,
 }
@@ -105,7 +105,7 @@ pub(crate) struct Scope<'n> {
 impl<'n> Scope<'n> {
     /// The value of a path into the record.
     pub(crate) fn slot(&self, id: SlotId) -> Val<'n> {
-        self.slots.get(id, self.values)
+        self.slots.get(id, self.record)
     }
 
     /// Takes `steps` from what the event may spend.
@@ -118,6 +118,16 @@ impl<'n> Scope<'n> {
             .ok_or(EvalError::Exhausted)?;
         self.ledger.steps.set(left);
         Ok(())
+    }
+
+    /// The text at a path into the record, where that can be had without any detour. Not for reports, which note
+    /// what is read on the usual way.
+    #[inline]
+    pub(crate) fn text_at(&self, id: SlotId) -> Option<&'n str> {
+        if self.ledger.read.is_some() {
+            return None;
+        }
+        self.slots.text(id, self.record)
     }
 
     /// Notes that `value` was used.

@@ -83,14 +83,6 @@ impl Slots {
         &self.projection
     }
 
-    /// The slots' values of a record that was read by the projection.
-    pub(crate) fn of_projected<'n>(&self, record: &'n [Option<Node<'n>>]) -> Vec<Val<'n>> {
-        record
-            .iter()
-            .map(|slot| slot.as_ref().map_or(Val::Null, Val::Node))
-            .collect()
-    }
-
     /// The slots' values of a record that is at hand as a whole.
     pub(crate) fn of_value<'n>(&self, record: &Val<'n>) -> Vec<Val<'n>> {
         self.roots
@@ -99,15 +91,40 @@ impl Slots {
             .collect()
     }
 
+    /// The text at a path that was asked for, where a slot that was read from the payload holds just that.
+    #[inline]
+    pub(crate) fn text<'n>(&self, id: SlotId, record: Record<'n>) -> Option<&'n str> {
+        let place = self.places.get(id.0).filter(|place| place.rest.is_empty())?;
+        match record {
+            Record::Read(slots) => match slots.get(place.slot)? {
+                Some(Node::Text(text)) => Some(text),
+                _ => None,
+            },
+            Record::Made(_) => None,
+        }
+    }
+
     /// The value of a path that was asked for.
-    pub(crate) fn get<'n>(&self, id: SlotId, values: &[Val<'n>]) -> Val<'n> {
-        let Some((place, value)) = self
-            .places
-            .get(id.0)
-            .and_then(|place| Some((place, values.get(place.slot)?)))
-        else {
+    pub(crate) fn get<'n>(&self, id: SlotId, record: Record<'n>) -> Val<'n> {
+        let Some(place) = self.places.get(id.0) else {
             return Val::Null;
         };
-        place.rest.iter().fold(value.clone(), |value, key| value.get(key))
+        let value = match record {
+            Record::Read(slots) => slots.get(place.slot).and_then(Option::as_ref).map(Val::Node),
+            Record::Made(values) => values.get(place.slot).cloned(),
+        };
+        place
+            .rest
+            .iter()
+            .fold(value.unwrap_or(Val::Null), |value, key| value.get(key))
     }
+}
+
+/// The values of a record's slots.
+#[derive(Clone, Copy)]
+pub(crate) enum Record<'n> {
+    /// As they were read from the payload.
+    Read(&'n [Option<Node<'n>>]),
+    /// As they were found in a value.
+    Made(&'n [Val<'n>]),
 }

@@ -6,7 +6,7 @@ use halcyon_domain::mapping::Language;
 use serde_json::{Value, json};
 
 use crate::{
-    expr::{Compiler, EvalError, Home, Ledger, Scope, SlotTable},
+    expr::{Compiler, EvalError, Home, Ledger, Record, Scope, SlotTable},
     json::{Node, parse_document},
     value::{Val, to_json},
 };
@@ -22,7 +22,7 @@ pub(crate) fn evaluate(language: Language, text: &str, payload: &str) -> Result<
         let values = slots.of_value(&Val::Node(&document));
         let scope = Scope {
             slots: &slots,
-            values: &values,
+            record: Record::Made(&values),
             context: &context,
             ledger: &ledger,
         };
@@ -279,7 +279,7 @@ fn slots_are_the_shortest_paths() {
     assert_eq!(slots.projection().slots(), 3);
     let document = parse_document(br#"{"a": {"b": {"e": 1}}, "c": {"d": 2, "f": 3}}"#).unwrap();
     let values = slots.of_value(&Val::Node(&document));
-    let found = ids.map(|id| to_json(&slots.get(id, &values)).unwrap());
+    let found = ids.map(|id| to_json(&slots.get(id, Record::Made(&values))).unwrap());
     assert_eq!(
         found,
         [

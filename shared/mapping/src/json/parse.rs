@@ -10,7 +10,24 @@ use super::{
 use crate::limits::{MAX_PAYLOAD_DEPTH, MAX_RECORDS};
 
 /// The parts of each record that a projection asks for, by slot.
-pub(crate) type Parsed<'a> = Vec<Vec<Option<Node<'a>>>>;
+#[derive(Debug)]
+pub(crate) struct Parsed<'a> {
+    /// The slots of all records, one after the other.
+    slots: Vec<Option<Node<'a>>>,
+    /// Slots of one record.
+    width: usize,
+    records: usize,
+}
+
+impl<'a> Parsed<'a> {
+    /// The slots of each record.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &[Option<Node<'a>>]> {
+        (0..self.records).map(|record| {
+            let start = record * self.width;
+            self.slots.get(start..start + self.width).unwrap_or_default()
+        })
+    }
+}
 
 /// Reads the whole payload as one value.
 pub(crate) fn parse_document(payload: &[u8]) -> Result<Node<'_>, InputError> {
@@ -291,26 +308,31 @@ impl<'a> Reader<'a> {
     }
 
     fn records(&mut self, projection: &Projection) -> Result<Parsed<'a>, Wrong> {
+        let mut parsed = Parsed {
+            slots: Vec::with_capacity(projection.slots()),
+            width: projection.slots(),
+            records: 0,
+        };
         if self.next_byte()? != b'[' {
-            return Ok(vec![self.record(projection)?]);
+            self.record(projection, &mut parsed)?;
+            return Ok(parsed);
         }
         self.enter()?;
-        let mut records = Vec::new();
-        while self.item(records.is_empty())? {
-            if records.len() == MAX_RECORDS {
+        while self.item(parsed.records == 0)? {
+            if parsed.records == MAX_RECORDS {
                 return Err(Wrong::Records);
             }
-            let record = self.record(projection)?;
-            records.push(record);
+            self.record(projection, &mut parsed)?;
         }
         self.leave();
-        Ok(records)
+        Ok(parsed)
     }
 
-    fn record(&mut self, projection: &Projection) -> Result<Vec<Option<Node<'a>>>, Wrong> {
-        let mut slots = vec![None; projection.slots()];
-        self.project(projection, 0, &mut slots)?;
-        Ok(slots)
+    fn record(&mut self, projection: &Projection, parsed: &mut Parsed<'a>) -> Result<(), Wrong> {
+        let start = parsed.slots.len();
+        parsed.slots.resize(start + parsed.width, None);
+        parsed.records += 1;
+        self.project(projection, 0, parsed.slots.get_mut(start..).unwrap_or_default())
     }
 
     /// Reads a value into the slots at and below `branch`.

@@ -17,28 +17,43 @@ pub(crate) enum Branch {
     /// The value here goes into this slot, whole.
     Slot(usize),
     /// Only these members are looked at.
-    Keys(Keys),
+    Keys(Box<Keys>),
 }
 
-/// The members of a node that lead to slots.
+/// The members of a node that lead to slots, found by a small hash of their name: most names of a record are
+/// asked for by nobody, and should be passed over without a comparison.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Keys {
-    /// A bit for each length (63 stands for all longer ones) that one of the names has: most names of a record
-    /// that nobody asks for are passed over without a comparison.
-    lengths: u64,
     members: Vec<(Box<str>, usize)>,
+    /// By hash: a bit for each of the first 64 members that has it; further ones are looked at one by one.
+    buckets: [u64; BUCKETS],
 }
+
+const BUCKETS: usize = 32;
 
 impl Keys {
     /// The branch that the member of this name leads to.
+    #[inline]
     pub(crate) fn find(&self, name: &str) -> Option<usize> {
-        if self.lengths & length_bit(name) == 0 {
-            return None;
+        let mut candidates = self.buckets[bucket(name)];
+        while candidates != 0 {
+            let (key, branch) = self.members.get(candidates.trailing_zeros() as usize)?;
+            if key.as_ref() == name {
+                return Some(*branch);
+            }
+            candidates &= candidates - 1;
         }
-        self.members
-            .iter()
+        let more = self.members.get(64..)?;
+        more.iter()
             .find(|(key, _)| key.as_ref() == name)
             .map(|(_, branch)| *branch)
+    }
+
+    fn add(&mut self, name: &str, branch: usize) {
+        if self.members.len() < 64 {
+            self.buckets[bucket(name)] |= 1 << self.members.len();
+        }
+        self.members.push((name.into(), branch));
     }
 
     /// The branches below.
@@ -47,15 +62,19 @@ impl Keys {
     }
 }
 
-fn length_bit(name: &str) -> u64 {
-    1 << name.len().min(63)
+/// A hash of a name's length, first and last byte.
+#[inline]
+fn bucket(name: &str) -> usize {
+    let bytes = name.as_bytes();
+    let byte = |byte: Option<&u8>| byte.map_or(0, |byte| usize::from(*byte));
+    (bytes.len() ^ byte(bytes.first()).wrapping_mul(5) ^ byte(bytes.last()).wrapping_mul(11)) % BUCKETS
 }
 
 impl Projection {
     /// The projection onto `paths`, of which none may be the start of another.
     pub(crate) fn new(paths: &[KeyPath]) -> Self {
         let mut projection = Self {
-            branches: vec![Branch::Keys(Keys::default())],
+            branches: vec![Branch::Keys(Box::default())],
             slots: paths.len(),
         };
         for (slot, path) in paths.iter().enumerate() {
@@ -72,12 +91,11 @@ impl Projection {
                 return;
             };
             at = keys.find(key).unwrap_or_else(|| {
-                keys.lengths |= length_bit(key);
-                keys.members.push((key.as_str().into(), next));
+                keys.add(key, next);
                 next
             });
             if at == next {
-                self.branches.push(Branch::Keys(Keys::default()));
+                self.branches.push(Branch::Keys(Box::default()));
             }
         }
         if let Some(branch) = self.branches.get_mut(at) {

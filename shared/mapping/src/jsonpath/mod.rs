@@ -27,6 +27,11 @@ pub(crate) struct Query {
 }
 
 impl Query {
+    /// The path into the record that it is, if it is nothing else.
+    pub(crate) fn plain_path(&self) -> Option<SlotId> {
+        self.start.filter(|_| self.segments.is_empty())
+    }
+
     pub(crate) const fn is_singular(&self) -> bool {
         self.singular
     }

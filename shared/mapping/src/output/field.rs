@@ -97,6 +97,25 @@ pub(crate) struct Field {
 }
 
 impl Field {
+    /// The text that a field without lookup and cast takes from the record or is: what most fields are, had without
+    /// the usual way's detours. Nothing where that way must be taken.
+    #[inline]
+    fn plain_text<'n>(&'n self, cx: &Cx<'n>) -> Option<&'n str> {
+        if self.lookup.is_some() || self.cast.is_some() {
+            return None;
+        }
+        match &self.origin {
+            Origin::Expression(located) => cx.scope.text_at(
+                located
+                    .expression
+                    .plain_path()
+                    .filter(|_| located.place == Place::Record)?,
+            ),
+            Origin::Constant(Node::Text(text)) => Some(text),
+            Origin::Constant(_) => None,
+        }
+    }
+
     /// The field's value through `read`: a value that is there and fits, else the default. Nothing if there is
     /// neither. `single`: of a query's only match the match itself is read.
     fn value<'n, T>(
@@ -184,11 +203,17 @@ impl Field {
 
     /// As text.
     pub(crate) fn text<'n>(&'n self, cx: &Cx<'n>) -> Result<Option<String>, Fault> {
+        if let Some(text) = self.plain_text(cx) {
+            return checked(text, cx).map(Some);
+        }
         self.value(cx, true, |field, value, cx| field.read_text(value, cx))
     }
 
     /// As text; empty text is no value.
     pub(crate) fn filled_text<'n>(&'n self, cx: &Cx<'n>) -> Result<Option<String>, Fault> {
+        if let Some(text) = self.plain_text(cx).filter(|text| !text.is_empty()) {
+            return checked(text, cx).map(Some);
+        }
         self.value(cx, true, |field, value, cx| {
             let text = field.read_text(value, cx)?;
             if text.is_empty() {
@@ -217,11 +242,17 @@ impl Field {
 
     /// As a point in time.
     pub(crate) fn time<'n>(&'n self, cx: &Cx<'n>) -> Result<Option<Timestamp>, Fault> {
+        if let Some(time) = self.plain_text(cx).and_then(time::parse) {
+            return Ok(Some(time));
+        }
         self.value(cx, true, |_, value, _| time::of_value(value))
     }
 
     /// As a severity; text that names none is `unknown`.
     pub(crate) fn severity<'n>(&'n self, cx: &Cx<'n>) -> Result<Option<Severity>, Fault> {
+        if let Some(severity) = self.plain_text(cx).and_then(words::severity) {
+            return Ok(Some(severity));
+        }
         self.value(cx, true, |_, value, _| {
             value
                 .as_text()
@@ -242,6 +273,9 @@ impl Field {
 
     /// As JSON.
     pub(crate) fn json<'n>(&'n self, cx: &Cx<'n>) -> Result<Option<Value>, Fault> {
+        if let Some(text) = self.plain_text(cx) {
+            return checked(text, cx).map(|text| Some(Value::String(text)));
+        }
         self.value(cx, self.cast.is_some(), |field, value, cx| {
             if let Some(cast) = field.cast {
                 let value = cast::apply(cast, value)?;

@@ -5,7 +5,11 @@ use halcyon_domain::ontology::{AlertStatus, Severity};
 /// The severity that a word names, whatever its case. Numbers name none: their scales differ by vendor, so a
 /// mapping translates them by a lookup.
 pub(crate) fn severity(word: &str) -> Option<Severity> {
-    Some(match plain(word).as_str() {
+    severity_of(word).or_else(|| severity_of(&plain(word)))
+}
+
+fn severity_of(word: &str) -> Option<Severity> {
+    Some(match word {
         "unknown" | "none" | "undefined" => Severity::Unknown,
         "informational" | "information" | "info" | "notice" | "debug" => Severity::Informational,
         "low" | "minor" => Severity::Low,
@@ -19,7 +23,11 @@ pub(crate) fn severity(word: &str) -> Option<Severity> {
 
 /// The status that a word names, whatever its case.
 pub(crate) fn status(word: &str) -> Option<AlertStatus> {
-    Some(match plain(word).as_str() {
+    status_of(word).or_else(|| status_of(&plain(word)))
+}
+
+fn status_of(word: &str) -> Option<AlertStatus> {
+    Some(match word {
         "new" | "open" | "opened" | "active" | "created" => AlertStatus::New,
         "in_progress" | "inprogress" | "investigating" | "acknowledged" | "assigned" | "notified"
         | "triaged" | "reopened" => AlertStatus::InProgress,
