@@ -12,7 +12,7 @@ use crate::{
     expr::{Compiler, Expression, Home, Ledger, Record, Scope, Slots},
     json::{self, Node},
     limits::{MAX_OBJECTS, MAX_OUTPUTS, MAX_RECORDS},
-    output::{Cx, Fault, Notes, Output, compile_output},
+    output::{Cx, Failure, Fault, Notes, Output, compile_output},
     report,
     value::Val,
 };
@@ -208,11 +208,11 @@ impl Event<'_> {
         match self.objects(record) {
             Ok(objects) if objects.is_empty() => Outcome::Filtered,
             Ok(objects) => Outcome::Delivered(objects),
-            Err(failure) => Outcome::DeadLettered(failure),
+            Err(failure) => Outcome::DeadLettered(*failure),
         }
     }
 
-    fn objects(&self, record: Record<'_>) -> Result<Vec<OntologyObject>, InputError> {
+    fn objects(&self, record: Record<'_>) -> Result<Vec<OntologyObject>, Failure> {
         let mut cx = Cx {
             scope: self.scope(record),
             item: Val::Null,
@@ -220,7 +220,8 @@ impl Event<'_> {
         };
         if let Some(filter) = &self.mapping.filter {
             let verdict = filter.evaluate(&Val::Null, &cx.scope);
-            let verdict = verdict.map_err(|error| Fault::from(error).at("/filter", filter.text()))?;
+            let failed = |error| Box::new(Fault::from(error).at("/filter", filter.text()));
+            let verdict = verdict.map_err(failed)?;
             cx.scope.used(&verdict);
             if !verdict.truthy() {
                 return Ok(Vec::new());
@@ -231,11 +232,8 @@ impl Event<'_> {
             output.make(&mut cx, &mut objects)?;
             if objects.len() > MAX_OBJECTS {
                 let detail = format!("a record becomes at most {MAX_OBJECTS} objects");
-                return Err(InputError::new(
-                    output.pointer.clone(),
-                    "too_many_objects",
-                    detail,
-                ));
+                let pointer = output.pointer.clone();
+                return Err(Box::new(InputError::new(pointer, "too_many_objects", detail)));
             }
         }
         Ok(objects)

@@ -12,4 +12,4 @@ mod words;
 pub(crate) use compile::compile_output;
 pub(crate) use fault::{Fault, Notes};
 pub(crate) use field::Cx;
-pub(crate) use plan::Output;
+pub(crate) use plan::{Failure, Output};

@@ -13,6 +13,9 @@ use super::{
 };
 use crate::{expr::Expression, value::Val};
 
+/// Why a record cannot be mapped. In a box: every field's result has room for it.
+pub(crate) type Failure = Box<InputError>;
+
 /// A compiled output.
 #[derive(Debug)]
 pub(crate) struct Output {
@@ -88,7 +91,7 @@ impl Output {
         &'n self,
         cx: &mut Cx<'n>,
         objects: &mut Vec<OntologyObject>,
-    ) -> Result<(), InputError> {
+    ) -> Result<(), Failure> {
         if let Some(when) = &self.when {
             let verdict = self.condition(when, "when", cx)?;
             cx.scope.used(&verdict);
@@ -107,7 +110,7 @@ impl Output {
             objects.push(self.object(cx)?);
             cx.scope
                 .spend(16)
-                .map_err(|error| Fault::from(error).at(&self.pointer, for_each.text()))
+                .map_err(|error| Box::new(Fault::from(error).at(&self.pointer, for_each.text())))
         };
         match list.items() {
             Some(items) => items.into_iter().try_for_each(&mut one),
@@ -116,18 +119,13 @@ impl Output {
         }
     }
 
-    fn condition<'n>(
-        &self,
-        expression: &'n Expression,
-        name: &str,
-        cx: &Cx<'n>,
-    ) -> Result<Val<'n>, InputError> {
-        expression
-            .evaluate(&Val::Null, &cx.scope)
-            .map_err(|error| Fault::from(error).at(&format!("{}/{name}", self.pointer), expression.text()))
+    fn condition<'n>(&self, expression: &'n Expression, name: &str, cx: &Cx<'n>) -> Result<Val<'n>, Failure> {
+        expression.evaluate(&Val::Null, &cx.scope).map_err(|error| {
+            Box::new(Fault::from(error).at(&format!("{}/{name}", self.pointer), expression.text()))
+        })
     }
 
-    fn object<'n>(&'n self, cx: &Cx<'n>) -> Result<OntologyObject, InputError> {
+    fn object<'n>(&'n self, cx: &Cx<'n>) -> Result<OntologyObject, Failure> {
         match &self.plan {
             Plan::Alert(plan) => plan.make(cx).map(OntologyObject::Alert),
             Plan::Entity(plan) => plan.make(cx).map(OntologyObject::Entity),
@@ -137,11 +135,11 @@ impl Output {
 }
 
 /// The value of a field that is needed.
-fn needed<T>(field: &Field, value: Result<Option<T>, Fault>) -> Result<T, InputError> {
+fn needed<T>(field: &Field, value: Result<Option<T>, Fault>) -> Result<T, Failure> {
     match value {
         Ok(Some(value)) => Ok(value),
-        Ok(None) => Err(field.failure(&Fault::Missing)),
-        Err(fault) => Err(field.failure(&fault)),
+        Ok(None) => Err(Box::new(field.failure(&Fault::Missing))),
+        Err(fault) => Err(Box::new(field.failure(&fault))),
     }
 }
 
@@ -149,17 +147,17 @@ fn needed<T>(field: &Field, value: Result<Option<T>, Fault>) -> Result<T, InputE
 fn wanted<'n, T>(
     field: Option<&'n Field>,
     read: impl FnOnce(&'n Field) -> Result<Option<T>, Fault>,
-) -> Result<Option<T>, InputError> {
+) -> Result<Option<T>, Failure> {
     let Some(field) = field else { return Ok(None) };
     match read(field) {
         Ok(value) => Ok(value),
         Err(fault) if fault.is_mild() => Ok(None),
-        Err(fault) => Err(field.failure(&fault)),
+        Err(fault) => Err(Box::new(field.failure(&fault))),
     }
 }
 
 impl AlertPlan {
-    fn make<'n>(&'n self, cx: &Cx<'n>) -> Result<Alert, InputError> {
+    fn make<'n>(&'n self, cx: &Cx<'n>) -> Result<Alert, Failure> {
         let text = |field: &'n Option<Field>| wanted(field.as_ref(), |field| field.text(cx));
         let (id, name) = (text(&self.rule_id)?, text(&self.rule_name)?);
         let has_rule = id.is_some() || name.is_some();
@@ -185,7 +183,7 @@ impl AlertPlan {
 }
 
 impl EntityPlan {
-    fn make<'n>(&'n self, cx: &Cx<'n>) -> Result<Entity, InputError> {
+    fn make<'n>(&'n self, cx: &Cx<'n>) -> Result<Entity, Failure> {
         Ok(Entity {
             kind: needed(&self.kind, self.kind.filled_text(cx))?,
             key: needed(&self.key, self.key.filled_text(cx))?,
@@ -197,7 +195,7 @@ impl EntityPlan {
 }
 
 impl EndPlan {
-    fn make<'n>(&'n self, cx: &Cx<'n>) -> Result<End, InputError> {
+    fn make<'n>(&'n self, cx: &Cx<'n>) -> Result<End, Failure> {
         Ok(End {
             kind: needed(&self.kind, self.kind.filled_text(cx))?,
             key: needed(&self.key, self.key.filled_text(cx))?,
@@ -206,7 +204,7 @@ impl EndPlan {
 }
 
 impl RelationshipPlan {
-    fn make<'n>(&'n self, cx: &Cx<'n>) -> Result<Relationship, InputError> {
+    fn make<'n>(&'n self, cx: &Cx<'n>) -> Result<Relationship, Failure> {
         let time = |field: &'n Option<Field>| wanted(field.as_ref(), |field| field.time(cx));
         Ok(Relationship {
             kind: needed(&self.kind, self.kind.filled_text(cx))?,
@@ -221,7 +219,7 @@ impl RelationshipPlan {
 }
 
 impl AttributesPlan {
-    fn make<'n>(&'n self, cx: &Cx<'n>) -> Result<Map<String, Value>, InputError> {
+    fn make<'n>(&'n self, cx: &Cx<'n>) -> Result<Map<String, Value>, Failure> {
         let mut attributes = Map::new();
         if let Some(Value::Object(all)) = wanted(self.all.as_ref(), |field| field.json(cx))? {
             attributes.extend(all.into_iter().filter(|(_, value)| !value.is_null()));
