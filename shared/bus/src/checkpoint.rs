@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::{Bucket, Bus, Error, subjects::BucketName};
 
+/// How often a claim is tried while somebody writes the checkpoint.
+const CLAIMS: u32 = 20;
+
 /// How far a source has read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
@@ -67,24 +70,15 @@ impl CheckpointStore {
         at: Timestamp,
     ) -> Result<(CheckpointWriter, Value), Error> {
         let key = datasource.to_string();
-        let (revision, position) = match self.bucket.get(&key).await? {
-            Some(entry) if entry.value.epoch > epoch => return Err(Error::Conflict),
-            Some(entry) => {
-                let claimed = Checkpoint {
-                    epoch,
-                    at,
-                    ..entry.value
-                };
-                let revision = self.bucket.update(&key, &claimed, entry.revision).await?;
-                (revision, claimed.position)
-            }
-            None => {
-                let claimed = Checkpoint {
-                    epoch,
-                    position: Value::Null,
-                    at,
-                };
-                (self.bucket.create(&key, &claimed, None).await?, Value::Null)
+        let mut tries = 0;
+        let (revision, position) = loop {
+            match self.try_claim(&key, epoch, at).await? {
+                Some(claimed) => break claimed,
+                None if tries >= CLAIMS => {
+                    return Err(Error::Unavailable("it is written all the time".to_owned()));
+                }
+                // The holder of an earlier epoch has written in between.
+                None => tries += 1,
             }
         };
         let writer = CheckpointWriter {
@@ -94,6 +88,32 @@ impl CheckpointStore {
             revision,
         };
         Ok((writer, position))
+    }
+
+    /// Claims a checkpoint as it is; nothing if it was written meanwhile.
+    async fn try_claim(&self, key: &str, epoch: u64, at: Timestamp) -> Result<Option<(u64, Value)>, Error> {
+        let before = self.bucket.get(key).await?;
+        if before.as_ref().is_some_and(|entry| entry.value.epoch > epoch) {
+            return Err(Error::Conflict);
+        }
+        let (revision, position) = match before {
+            Some(entry) => (Some(entry.revision), entry.value.position),
+            None => (None, Value::Null),
+        };
+        let claimed = Checkpoint {
+            epoch,
+            position: position.clone(),
+            at,
+        };
+        let written = match revision {
+            Some(revision) => self.bucket.update(key, &claimed, revision).await,
+            None => self.bucket.create(key, &claimed, None).await,
+        };
+        match written {
+            Ok(revision) => Ok(Some((revision, position))),
+            Err(Error::Conflict) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Forgets a datasource's checkpoint.

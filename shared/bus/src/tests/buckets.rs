@@ -148,3 +148,25 @@ async fn an_instance_is_known_while_it_lives() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_claim_is_not_refused_because_the_holder_before_still_writes() {
+    let (_nats, bus) = server().await;
+    let (checkpoints, datasource) = (bus.checkpoints(), DatasourceId::generate());
+    let (mut old, _) = checkpoints.claim(datasource, 1, now()).await.unwrap();
+    let writing = tokio::spawn(async move {
+        let mut count = 0_u64;
+        while old.save(json!(count), now()).await.is_ok() {
+            count += 1;
+            // The time that the next batch takes.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        count
+    });
+    checkpoints.claim(datasource, 2, now()).await.unwrap();
+    // What it has written last is what the next one goes on from.
+    let written = writing.await.unwrap();
+    let stored = checkpoints.load(datasource).await.unwrap().unwrap();
+    let expected = written.checked_sub(1).map_or(json!(null), |last| json!(last));
+    assert_eq!((stored.epoch, stored.position), (2, expected));
+}
