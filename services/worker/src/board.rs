@@ -1,8 +1,8 @@
 //! What the parts of a worker share: the datasources it knows, what is parked, the bus and the time.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -32,6 +32,9 @@ pub(crate) struct Board {
     /// Grows with every change of the feeds or of a feed's state.
     changes: watch::Sender<u64>,
     parked: RwLock<HashMap<(u16, DatasourceId), u64>>,
+    /// Datasources whose events came although no partition held here is theirs by their configuration.
+    strays: Mutex<HashSet<DatasourceId>>,
+    strayed: Notify,
 }
 
 impl Board {
@@ -56,6 +59,8 @@ impl Board {
             sources: RwLock::default(),
             changes: watch::Sender::new(0),
             parked: RwLock::default(),
+            strays: Mutex::default(),
+            strayed: Notify::new(),
         }
     }
 
@@ -131,6 +136,27 @@ impl Board {
         self.changes.subscribe()
     }
 
+    /// Events of a datasource are here that is not known: it is looked for among all assignments. Its parallelism
+    /// may have been lowered after they were accepted.
+    pub(crate) fn look_for(&self, datasource: DatasourceId) {
+        let mut strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
+        if strays.insert(datasource) {
+            self.strayed.notify_one();
+        }
+    }
+
+    /// Waits until another datasource is looked for.
+    pub(crate) async fn strayed(&self) {
+        self.strayed.notified().await;
+    }
+
+    pub(crate) fn is_looked_for(&self, datasource: DatasourceId) -> bool {
+        self.strays
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&datasource)
+    }
+
     /// The feed once its fate is known (it runs, it is stopped, it cannot run), or as it is after `patience`.
     pub(crate) async fn settled(&self, datasource: DatasourceId, patience: Duration) -> Option<Arc<Feed>> {
         use halcyon_domain::lifecycle::RuntimeStatus::{Init, Starting};
@@ -138,6 +164,9 @@ impl Board {
         let wait = async {
             loop {
                 let feed = self.feed(datasource);
+                if feed.is_none() {
+                    self.look_for(datasource);
+                }
                 if let Some(feed) = feed.filter(|feed| !matches!(feed.state().status, Init | Starting)) {
                     return Some(feed);
                 }

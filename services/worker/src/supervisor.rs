@@ -15,7 +15,7 @@ use halcyon_domain::{
     lifecycle::{DesiredState, Reason},
     partition::partition_of,
 };
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::MissedTickBehavior};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
@@ -25,6 +25,8 @@ use crate::{
     pull::{PullTask, secrets::Opener},
 };
 
+/// How often to look for what has ended by itself, besides on every change.
+const LOOK: Duration = Duration::from_secs(5);
 /// Versions that are compiled at a time.
 const COMPILES: usize = 4;
 
@@ -36,6 +38,8 @@ pub(crate) struct Supervisor {
     assignments: KvMirror<Assignment>,
     holders: KvMirror<PartitionAssignment>,
     partitions: HashMap<u16, Running>,
+    /// Partitions that were given up and finish what is under way.
+    closing: Vec<(u16, JoinHandle<()>)>,
     sources: HashMap<DatasourceId, PullTask>,
     /// The assignment that each feed has reached, by its revision.
     reached: HashMap<DatasourceId, u64>,
@@ -57,6 +61,7 @@ impl Supervisor {
             worker,
             opener: Arc::new(opener),
             partitions: HashMap::new(),
+            closing: Vec::new(),
             sources: HashMap::new(),
             reached: HashMap::new(),
         }
@@ -66,21 +71,26 @@ impl Supervisor {
     pub(crate) async fn follow(&mut self) {
         self.assignments.ready().await;
         self.holders.ready().await;
+        let board = self.board.clone();
         let mut leased = self.board.leased.subscribe();
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let held = *leased.borrow_and_update();
             self.compare(held).await;
             tokio::select! {
                 () = self.assignments.changed() => {}
                 () = self.holders.changed() => {}
+                () = board.strayed() => {}
                 _ = leased.changed() => {}
+                _ = look.tick() => {}
             }
         }
     }
 
     /// Stops everything; what is under way is finished within `deadline`.
     pub(crate) async fn stop(mut self, deadline: Duration) {
-        let mut tasks = Vec::new();
+        let mut tasks: Vec<_> = self.closing.drain(..).map(|(_, task)| task).collect();
         for (_, Running { stop, task }) in self.partitions.drain() {
             drop(stop);
             tasks.push(task);
@@ -99,12 +109,13 @@ impl Supervisor {
     /// Brings what runs to what is assigned. Versions are there before the frames that need them.
     async fn compare(&mut self, leased: bool) {
         let held = self.held();
-        // A partition whose task has ended without being told to is begun anew.
-        self.partitions
-            .retain(|number, running| held.contains(number) && !running.task.is_finished());
+        self.give_up(&held);
         let assignments = self.assignments.snapshot();
         let assignments: Vec<Arc<Entry<Assignment>>> = assignments.into_values().collect();
-        self.compare_feeds(&assignments, &held).await;
+        // What is under way on a partition that was given up still needs its versions.
+        let closing = self.closing.iter().map(|(number, _)| *number);
+        let worked_on: HashSet<u16> = held.iter().copied().chain(closing).collect();
+        self.compare_feeds(&assignments, &worked_on).await;
         for number in held {
             self.partitions.entry(number).or_insert_with(|| {
                 let stop = CancellationToken::new();
@@ -116,6 +127,22 @@ impl Supervisor {
             });
         }
         self.compare_sources(&assignments, leased);
+    }
+
+    /// Tells the partitions that are no longer held to finish.
+    fn give_up(&mut self, held: &HashSet<u16>) {
+        let partitions = std::mem::take(&mut self.partitions);
+        for (number, running) in partitions {
+            if !held.contains(&number) {
+                let Running { stop, task } = running;
+                drop(stop);
+                self.closing.push((number, task));
+            } else if !running.task.is_finished() {
+                // One whose task has ended without being told to is begun anew.
+                self.partitions.insert(number, running);
+            }
+        }
+        self.closing.retain(|(_, task)| !task.is_finished());
     }
 
     /// The partitions that are this worker's.
@@ -147,7 +174,9 @@ impl Supervisor {
     async fn compare_feeds(&mut self, assignments: &[Arc<Entry<Assignment>>], held: &HashSet<u16>) {
         let concerned: Vec<_> = assignments
             .iter()
-            .filter(|entry| self.concerns(&entry.value, held))
+            .filter(|entry| {
+                self.concerns(&entry.value, held) || self.board.is_looked_for(entry.value.datasource)
+            })
             .collect();
         let kept: HashSet<DatasourceId> = concerned.iter().map(|entry| entry.value.datasource).collect();
         for gone in self

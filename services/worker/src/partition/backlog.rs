@@ -4,10 +4,11 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use halcyon_domain::id::DatasourceId;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 /// What is parked on a partition.
 #[derive(Debug, Default)]
@@ -25,6 +26,8 @@ struct Parked {
     /// Grows with every group that begins to park.
     arrivals: u64,
     draining: bool,
+    /// Since when nobody tells this worker of the datasource.
+    unknown_since: Option<Instant>,
 }
 
 impl Backlog {
@@ -36,6 +39,33 @@ impl Backlog {
     pub(crate) fn add(&self, datasource: DatasourceId, count: u64) {
         self.lock().entry(datasource).or_default().count += count;
         self.grown.notify_one();
+    }
+
+    /// Notes what was found parked, unless the datasource is known to have something parked; whether it was not.
+    pub(crate) fn find(&self, datasource: DatasourceId, count: u64) -> bool {
+        let mut parked = self.lock();
+        if count == 0 || parked.contains_key(&datasource) {
+            return false;
+        }
+        parked.entry(datasource).or_default().count = count;
+        self.grown.notify_one();
+        true
+    }
+
+    /// The datasource is not known now; for how long it has not been.
+    pub(crate) fn unknown(&self, datasource: DatasourceId) -> Duration {
+        let mut parked = self.lock();
+        let Some(parked) = parked.get_mut(&datasource) else {
+            return Duration::ZERO;
+        };
+        parked.unknown_since.get_or_insert_with(Instant::now).elapsed()
+    }
+
+    /// The datasource is known.
+    pub(crate) fn known(&self, datasource: DatasourceId) {
+        if let Some(parked) = self.lock().get_mut(&datasource) {
+            parked.unknown_since = None;
+        }
     }
 
     /// Whether the datasource's events must be parked because earlier ones are.

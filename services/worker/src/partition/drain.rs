@@ -62,12 +62,14 @@ impl Partition {
 
     async fn drain_page(&self, datasource: DatasourceId) -> Result<Step, Error> {
         let Some(feed) = self.board.feed(datasource) else {
+            self.board.look_for(datasource);
             return self.drain_orphans(datasource).await;
         };
+        self.backlog.known(datasource);
         let Some(version) = feed.runnable() else {
             return Ok(Step::Later);
         };
-        let page = self.board.bus.parked(self.number, datasource, PAGE).await?;
+        let page = self.page(datasource).await?;
         if page.is_empty() {
             return Ok(Step::Empty);
         }
@@ -75,6 +77,17 @@ impl Partition {
             0 => Ok(Step::Wait(feed.throttle.wait().max(Duration::from_millis(10)))),
             granted => self.drain_events(&feed, &version, page, granted).await,
         }
+    }
+
+    /// The oldest of what is parked. Empty only if nothing is: a copy of the stream that lags behind may say so
+    /// too early, so its leader is asked as well.
+    async fn page(&self, datasource: DatasourceId) -> Result<Vec<ParkedEvent>, Error> {
+        let bus = &self.board.bus;
+        let page = bus.parked(self.number, datasource, PAGE).await?;
+        if page.is_empty() && bus.parked_count(self.number, datasource).await? > 0 {
+            return Err(Error::Unavailable("what is parked cannot be seen yet".to_owned()));
+        }
+        Ok(page)
     }
 
     async fn drain_events(
@@ -119,9 +132,13 @@ impl Partition {
     /// Events of a datasource that nobody knows: it was deleted, or its assignment is still on its way. What
     /// has waited long enough is dead-lettered.
     async fn drain_orphans(&self, datasource: DatasourceId) -> Result<Step, Error> {
-        let page = self.board.bus.parked(self.number, datasource, PAGE).await?;
+        let page = self.page(datasource).await?;
         if page.is_empty() {
             return Ok(Step::Empty);
+        }
+        // However old an event is: that nobody told of its datasource for a moment is no reason.
+        if self.backlog.unknown(datasource) < self.board.settings.orphan_after.get() {
+            return Ok(Step::Later);
         }
         let patience = TimeDelta::from_std(self.board.settings.orphan_after.get()).unwrap_or(TimeDelta::MAX);
         let oldest = self.board.clock.now() - patience;

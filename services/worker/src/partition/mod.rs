@@ -67,6 +67,23 @@ impl Partition {
         }
     }
 
+    /// Finds what is parked and not known here: the worker that held the partition before may have parked it
+    /// after this one had looked.
+    async fn look_again(&self) {
+        match self.board.bus.parked_datasources(self.number).await {
+            Ok(parked) => {
+                for (datasource, count) in parked {
+                    if self.backlog.find(datasource, count) {
+                        self.show(datasource);
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::debug!(partition = self.number, error = %error, "what is parked cannot be read now");
+            }
+        }
+    }
+
     async fn work(self: &Arc<Self>, stop: &CancellationToken) {
         let mut consumer = self.board.bus.ingest_consumer(self.number);
         let limit = self.board.settings.frames_in_flight.max(1);
@@ -84,7 +101,11 @@ impl Partition {
                 }
                 Ok(()) = changes.changed() => self.start_drains(&mut drains, stop),
                 () = self.backlog.grown() => self.start_drains(&mut drains, stop),
-                _ = look.tick() => self.start_drains(&mut drains, stop),
+                _ = look.tick() => {
+                    self.start_drains(&mut drains, stop);
+                    let partition = self.clone();
+                    drains.spawn(async move { partition.look_again().await });
+                }
                 Some(_) = drains.join_next() => {}
             }
         }

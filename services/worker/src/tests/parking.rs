@@ -8,7 +8,7 @@ use halcyon_domain::{
 };
 use serde_json::json;
 
-use super::support::{PARTITIONS, Rig, push, version};
+use super::support::{PARTITIONS, Rig, event, push, version};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_datasource_parks_and_goes_on_when_it_starts() {
@@ -109,5 +109,46 @@ async fn a_throttled_datasource_keeps_its_pace_and_loses_nothing() {
         "{:?}",
         began.elapsed()
     );
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_parked_behind_the_workers_back_is_found() {
+    let rig = Rig::new().await;
+    let worker = rig.worker().await;
+    let assignment = push(version(1, "t"), 1);
+    let datasource = assignment.datasource;
+    rig.assign(&assignment).await;
+    rig.hold(Some(worker.id)).await;
+    rig.accept_many(datasource, 0..1).await;
+    let mut outcomes = rig.outcomes();
+    outcomes.until(1).await;
+    // As the worker before it may do with what it has under way while the partition is handed over.
+    let late = event(datasource, "late", "{\"id\": 1}");
+    rig.bus
+        .park(partition_of(datasource, 0, PARTITIONS), &late)
+        .await
+        .unwrap();
+    outcomes.until(2).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_a_lowered_parallelism_are_processed_where_they_are() {
+    let rig = Rig::new().await;
+    let worker = rig.worker().await;
+    let assignment = push(version(1, "t"), 1);
+    let datasource = assignment.datasource;
+    // They were accepted when the datasource had more slots, and its only partition now is another worker's.
+    let other = 1 - partition_of(datasource, 0, PARTITIONS);
+    rig.assign(&assignment).await;
+    rig.hold_one(other, Some(worker.id)).await;
+    for id in 0..3 {
+        let event = event(datasource, &format!("{id}"), "{\"id\": 1}");
+        rig.publishers.submit(other, &event, None).await.unwrap();
+    }
+    let mut outcomes = rig.outcomes();
+    let through = outcomes.until(3).await;
+    assert!(through.iter().all(|outcome| outcome.version == 1), "{through:?}");
     worker.stop().await;
 }

@@ -176,17 +176,22 @@ impl Rig {
     /// Gives all partitions to a worker.
     pub(super) async fn hold(&self, worker: Option<WorkerId>) {
         for partition in 0..PARTITIONS {
-            let held = PartitionAssignment {
-                partition,
-                worker,
-                epoch: 1,
-            };
-            self.bus
-                .partition_assignments()
-                .put(&partition.to_string(), &held)
-                .await
-                .unwrap();
+            self.hold_one(partition, worker).await;
         }
+    }
+
+    /// Gives one partition to a worker.
+    pub(super) async fn hold_one(&self, partition: u16, worker: Option<WorkerId>) {
+        let held = PartitionAssignment {
+            partition,
+            worker,
+            epoch: 1,
+        };
+        self.bus
+            .partition_assignments()
+            .put(&partition.to_string(), &held)
+            .await
+            .unwrap();
     }
 
     pub(super) async fn assign(&self, assignment: &Assignment) {
