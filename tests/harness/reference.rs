@@ -9,7 +9,10 @@ use std::{fmt::Write, fs, path::Path};
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference");
 
 /// The test fails unless `docs/reference/<name>` is `content`; where `UPDATE_REFERENCE` is set, it is made so.
+/// The file ends in one line break, however the content ends.
+#[track_caller]
 pub fn check(name: &str, content: &str) {
+    let content = &format!("{}\n", content.trim_end());
     let file = Path::new(FOLDER).join(name);
     let committed = fs::read_to_string(&file).unwrap_or_default();
     let Some(difference) = difference(&committed, content) else {
@@ -50,7 +53,7 @@ pub fn page(title: &str, sources: &[&str]) -> String {
         .map(|path| format!("[`{path}`](../../{path})"))
         .collect();
     format!(
-        "# {title}\n\nGenerated from {} by `make reference`; edit that, not this page.\n\n",
+        "# {title}\n\nGenerated from {} by `make reference`; edit there, not here.\n\n",
         links.join(", ")
     )
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Settings of the audit service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "AuditSettings")]
 pub struct Settings {
     /// The most entries that are written in one transaction.
     pub batch: usize,

@@ -11,6 +11,7 @@ use crate::auth::{ThrottleSettings, TokenSettings};
 /// The gateway's settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "GatewaySettings")]
 pub struct Settings {
     /// Where to listen.
     pub listen: SocketAddr,

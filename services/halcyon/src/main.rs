@@ -5,6 +5,8 @@ mod commands;
 mod demo;
 mod keys;
 mod process;
+#[cfg(test)]
+mod reference;
 mod settings;
 mod up;
 

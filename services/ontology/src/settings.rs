@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Settings of the ontology service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "OntologySettings")]
 pub struct Settings {
     /// The most outcomes that are applied in one transaction.
     pub batch: usize,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The registry's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "RegistrySettings")]
 pub struct Settings {
     /// The file with the key-encryption keys; it must be readable by its owner only (0600). All registries have
     /// the same.

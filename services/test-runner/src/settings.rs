@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The test-runner's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "TestRunnerSettings")]
 pub struct Settings {
     /// How many jobs may compile or map at a time; more wait.
     pub concurrency: usize,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The worker's settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "WorkerSettings")]
 pub struct Settings {
     /// The pool that it belongs to.
     pub pool: String,

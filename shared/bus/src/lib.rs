@@ -43,6 +43,8 @@ mod direct;
 mod durability;
 mod publish;
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
 
 pub use bucket::{Bucket, Entry};

@@ -25,18 +25,24 @@ pub trait Endpoint: 'static {
 }
 
 macro_rules! endpoints {
-    ($($(#[$doc:meta])* $name:ident: $service:literal, $endpoint:literal, $request:ty => $reply:ty;)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug)]
-        pub enum $name {}
+    ($($(#[doc = $doc:literal])* $name:ident: $service:literal, $endpoint:literal, $request:ty => $reply:ty;)*) => {
+        /// Service, endpoint and description of each question.
+        #[cfg(test)]
+        pub(crate) const ENDPOINTS: &[(&str, &str, &str)] =
+            &[$(($service, $endpoint, concat!($($doc),*))),*];
+        $(
+            $(#[doc = $doc])*
+            #[derive(Clone, Copy, Debug)]
+            pub enum $name {}
 
-        impl Endpoint for $name {
-            const SERVICE: &'static str = $service;
-            const NAME: &'static str = $endpoint;
-            type Request = $request;
-            type Reply = $reply;
-        }
-    )*};
+            impl Endpoint for $name {
+                const SERVICE: &'static str = $service;
+                const NAME: &'static str = $endpoint;
+                type Request = $request;
+                type Reply = $reply;
+            }
+        )*
+    };
 }
 
 endpoints! {

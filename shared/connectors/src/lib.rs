@@ -13,6 +13,8 @@ mod error;
 mod presets;
 #[cfg(test)]
 mod presets_tests;
+#[cfg(test)]
+mod reference;
 mod schema;
 mod secret;
 mod source;

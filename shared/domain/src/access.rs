@@ -255,4 +255,49 @@ mod tests {
         assert_eq!(Role::from_claim("datasource:operator"), Some(Role::Operator));
         assert_eq!(Role::from_claim("operator"), None);
     }
+
+    /// What the doc comments say of an enumeration's values, in their order.
+    fn docs<T: JsonSchema>() -> Vec<String> {
+        let schema = schemars::schema_for!(T).to_value();
+        let values = schema["oneOf"].as_array().unwrap();
+        let doc = |value: &serde_json::Value| value["description"].as_str().unwrap().to_owned();
+        values.iter().map(doc).collect()
+    }
+
+    #[test]
+    fn the_permissions_reference_is_up_to_date() {
+        use halcyon_tests::reference::{check, code, page, table};
+
+        let mut text = page("Roles and permissions", &["shared/domain/src/access.rs"]);
+        text.push_str(
+            "A role holds at a scope: everywhere (`global`), in an organisation, in a project, or for one \
+             datasource. What somebody may not see is answered 404, what they see but may not do 403. A \
+             permission's name is the action's name in the audit trail.\n\n",
+        );
+        let roles = Role::ALL.iter().zip(docs::<Role>());
+        let rows = roles.map(|(role, doc)| {
+            let claim = format!("datasource:{role}");
+            assert_eq!(Role::from_claim(&claim), Some(*role));
+            vec![code(role.as_str()), code(&claim), doc]
+        });
+        text.push_str(&table(&["Role", "Claim", ""], rows));
+        let roles = Role::ALL.iter().map(|role| role.as_str());
+        let head: Vec<_> = ["Permission"]
+            .into_iter()
+            .chain(roles)
+            .chain(["What for"])
+            .collect();
+        let permissions = Permission::ALL.iter().zip(docs::<Permission>());
+        let rows = permissions.map(|(permission, doc)| {
+            let mark = |role: &Role| if role.allows(*permission) { "yes" } else { "" }.to_owned();
+            let marks = Role::ALL.iter().map(mark);
+            [code(permission.as_str())]
+                .into_iter()
+                .chain(marks)
+                .chain([doc])
+                .collect()
+        });
+        text.push_str(&table(&head, rows));
+        check("permissions.md", &text);
+    }
 }

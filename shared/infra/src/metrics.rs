@@ -225,4 +225,36 @@ mod tests {
             assert!(metric.help().ends_with('.'), "{name}");
         }
     }
+
+    #[test]
+    fn the_metrics_reference_is_up_to_date() {
+        use halcyon_tests::reference::{check, code, codes, page, table};
+
+        let mut text = page("Metrics", &["shared/infra/src/metrics.rs"]);
+        text.push_str(
+            "Served in Prometheus text format at `/metrics`, by the gateway on its own address and by the other \
+             services where `health` of [the settings](configuration.md) says.\n\n",
+        );
+        let kind = |kind| match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Seconds => "histogram",
+        };
+        let rows = Metric::ALL.iter().map(|metric| {
+            let (name, labels) = (code(metric.name()), codes(metric.labels()));
+            vec![
+                name,
+                kind(metric.kind()).to_owned(),
+                labels,
+                metric.help().to_owned(),
+            ]
+        });
+        text.push_str(&table(&["Name", "Kind", "Labels", "Help"], rows));
+        let bounds: Vec<_> = BOUNDS.iter().map(ToString::to_string).collect();
+        text.push_str(&format!(
+            "Histograms are of seconds, with the bounds {}.\n",
+            bounds.join(", ")
+        ));
+        check("metrics.md", &text);
+    }
 }
