@@ -92,6 +92,14 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// Connects without a user.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn client(&self) -> Result<async_nats::Client> {
+        Ok(async_nats::connect(self.url()).await?)
+    }
+
     /// Its process id, while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {

@@ -29,6 +29,9 @@ pub struct Context {
 /// How long to wait before the database is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How long a frame that nobody can read waits before it is looked at again.
+const UNREADABLE: Duration = Duration::from_secs(30);
+
 /// A frame that failed so often on its own is a fault of ours; it is kept, tried on, and shouted about.
 const ATTEMPTS: u32 = 5;
 
@@ -67,16 +70,21 @@ struct Frame {
     outcomes: Vec<EventOutcome>,
 }
 
-/// Decodes frames and gathers them into groups of about `batch` outcomes. What cannot be read is passed over.
+/// Decodes frames and gathers them into groups of about `batch` outcomes. What cannot be read is given
+/// back, not acked: another release of the worker may have written it.
 fn groups(deliveries: Vec<Delivery>, batch: usize) -> Vec<Vec<Frame>> {
     let mut groups: Vec<Vec<Frame>> = Vec::new();
     let mut room = 0;
     for delivery in deliveries {
-        let outcomes = delivery.outcomes().unwrap_or_else(|error| {
-            // Only workers may publish here, so this is a fault of ours; the stream keeps the message.
-            tracing::error!(%error, sequence = delivery.sequence(), "a frame of outcomes cannot be read");
-            Vec::new()
-        });
+        let outcomes = match delivery.outcomes() {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                let sequence = delivery.sequence();
+                tracing::error!(%error, sequence, "a frame of outcomes cannot be read and is kept");
+                delivery.give_back(UNREADABLE);
+                continue;
+            }
+        };
         let size = outcomes.len();
         let frame = Frame { delivery, outcomes };
         match groups.last_mut() {
@@ -94,7 +102,8 @@ fn groups(deliveries: Vec<Delivery>, batch: usize) -> Vec<Vec<Frame>> {
 }
 
 /// Applies a group and acks it after the commit. Returns whether to go on at once. A group that fails for another
-/// reason than an absent database is applied frame by frame, so that one bad frame holds up no other.
+/// reason than an absent database is applied frame by frame, and a frame outcome by outcome, so that a bad one holds
+/// up no other.
 async fn commit(ctx: &Context, check: &Check, group: Vec<Frame>) -> bool {
     match apply(ctx, &group).await {
         Ok(()) => {
@@ -107,17 +116,12 @@ async fn commit(ctx: &Context, check: &Check, group: Vec<Frame>) -> bool {
             check.failing(error.to_string());
             false
         }
-        Err(error) if group.len() == 1 => {
-            give_up_or_back(group, &error);
-            true
-        }
         Err(error) => {
             tracing::warn!(%error, frames = group.len(), "a batch failed; its frames are applied one by one");
             for frame in group {
-                let alone = vec![frame];
-                match apply(ctx, &alone).await {
-                    Ok(()) => ack(alone).await,
-                    Err(error) => give_up_or_back(alone, &error),
+                match apply_apart(ctx, &frame).await {
+                    Ok(()) => ack(vec![frame]).await,
+                    Err(error) => give_back(frame, &error),
                 }
             }
             true
@@ -130,11 +134,36 @@ async fn apply(ctx: &Context, group: &[Frame]) -> Result<(), Error> {
         .iter()
         .flat_map(|frame| frame.outcomes.iter().cloned())
         .collect();
+    apply_outcomes(ctx, &outcomes).await
+}
+
+/// Applies a frame, or what of it can be applied. The ledger knows what was when it comes again.
+async fn apply_apart(ctx: &Context, frame: &Frame) -> Result<(), Error> {
+    match apply_outcomes(ctx, &frame.outcomes).await {
+        Err(error) if !error.is_unavailable() && frame.outcomes.len() > 1 => {}
+        result => return result,
+    }
+    let mut failure = None;
+    for outcome in &frame.outcomes {
+        match apply_outcomes(ctx, std::slice::from_ref(outcome)).await {
+            Ok(()) => {}
+            Err(error) if error.is_unavailable() => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, datasource.id = %outcome.datasource, event = %outcome.event,
+                    "an outcome cannot be applied");
+                failure = Some(error);
+            }
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+async fn apply_outcomes(ctx: &Context, outcomes: &[EventOutcome]) -> Result<(), Error> {
     let begun = Instant::now();
-    let applied = write::apply(&ctx.store, &outcomes, ctx.clock.now()).await?;
+    let applied = write::apply(&ctx.store, outcomes, ctx.clock.now()).await?;
     ctx.metrics
         .observe(Metric::OntologyBatchSeconds, begun.elapsed().as_secs_f64(), &[]);
-    write::count(&ctx.metrics, &applied, &outcomes, ctx.clock.now());
+    write::count(&ctx.metrics, &applied, outcomes, ctx.clock.now());
     write::publish(&ctx.bus, applied.objects).await;
     Ok(())
 }
@@ -147,18 +176,16 @@ async fn ack(group: Vec<Frame>) {
     }
 }
 
-/// Gives frames back to come again; after too many times they are given up, which is an error to be looked into.
-fn give_up_or_back(group: Vec<Frame>, error: &Error) {
-    for frame in group {
-        let sequence = frame.delivery.sequence();
-        if frame.delivery.delivered() < ATTEMPTS {
-            tracing::warn!(%error, sequence, "a frame of outcomes failed and will be tried again");
-        } else {
-            tracing::error!(%error, sequence, "a frame of outcomes fails again and again");
-        }
-        let pause = Duration::from_secs(u64::from(frame.delivery.delivered().min(30)));
-        frame.delivery.give_back(pause);
+/// Gives a frame back to come again; after many times that is an error to be looked into.
+fn give_back(frame: Frame, error: &Error) {
+    let sequence = frame.delivery.sequence();
+    if frame.delivery.delivered() < ATTEMPTS {
+        tracing::warn!(%error, sequence, "a frame of outcomes failed and will be tried again");
+    } else {
+        tracing::error!(%error, sequence, "a frame of outcomes fails again and again");
     }
+    let pause = Duration::from_secs(u64::from(frame.delivery.delivered().min(30)));
+    frame.delivery.give_back(pause);
 }
 
 /// Removes what is past its time, now and then.

@@ -85,6 +85,74 @@ async fn delivered(store: &Store, datasource: DatasourceId) -> u64 {
         .unwrap_or_default()
 }
 
+/// The service under way.
+struct Running {
+    health: Health,
+    shutdown: Shutdown,
+    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    async fn start(nats: &Nats, store: &Store) -> Self {
+        let health = Health::new();
+        let ctx = Context {
+            bus: connect(nats, Service::Ontology).await,
+            store: store.clone(),
+            clock: Arc::new(SystemClock),
+            health: health.clone(),
+            metrics: Metrics::new().unwrap(),
+        };
+        let shutdown = Shutdown::new();
+        let task = tokio::spawn(run(ctx, Settings::default(), shutdown.clone()));
+        Self {
+            health,
+            shutdown,
+            task,
+        }
+    }
+
+    async fn stop(self) {
+        self.shutdown.trigger();
+        tokio::time::timeout(SOON, self.task)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_applied_is_kept_and_holds_up_no_other() {
+    let (nats, server) = (Nats::start().await.unwrap(), Postgres::start().await.unwrap());
+    let registry = connect(&nats, Service::Registry).await;
+    registry.ensure_streams(1).await.unwrap();
+    let store = store(&server).await;
+    let (organization, datasource) = (OrganizationId::generate(), DatasourceId::generate());
+    let client = nats.client().await.unwrap();
+    client
+        .publish("hc.ontology.0", "no frame of this release".into())
+        .await
+        .unwrap();
+    client.flush().await.unwrap();
+    let running = Running::start(&nats, &store).await;
+    let publishers = registry.outcome_publishers();
+    let mut outcomes: Vec<_> = (0..6).map(|n| outcome(organization, datasource, n)).collect();
+    // The database takes no such text.
+    outcomes[3].event = EventId::from("event-\0".to_owned());
+    let submit = outcomes.iter().map(|outcome| publishers.submit(0, outcome, None));
+    futures::future::try_join_all(submit).await.unwrap();
+    wait::eventually(SOON, async || delivered(&store, datasource).await == 5)
+        .await
+        .unwrap();
+    let kept = async || {
+        let answer = client.request("$JS.API.STREAM.INFO.ONTOLOGY", "".into()).await;
+        let info: serde_json::Value = serde_json::from_slice(&answer.unwrap().payload).unwrap();
+        info["state"]["messages"] == 2
+    };
+    wait::eventually(SOON, kept).await.unwrap();
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn outcomes_are_applied_once_while_the_database_comes_and_goes() {
     let (nats, server) = (Nats::start().await.unwrap(), Postgres::start().await.unwrap());
@@ -96,16 +164,8 @@ async fn outcomes_are_applied_once_while_the_database_comes_and_goes() {
         .objects(organization, None, Some(ObjectKind::Entity))
         .await
         .unwrap();
-    let health = Health::new();
-    let ctx = Context {
-        bus: connect(&nats, Service::Ontology).await,
-        store: store.clone(),
-        clock: Arc::new(SystemClock),
-        health: health.clone(),
-        metrics: Metrics::new().unwrap(),
-    };
-    let shutdown = Shutdown::new();
-    let service = tokio::spawn(run(ctx, Settings::default(), shutdown.clone()));
+    let running = Running::start(&nats, &store).await;
+    let health = running.health.clone();
 
     let publishers = registry.outcome_publishers();
     let publish = async |events: std::ops::Range<u32>| {
@@ -141,10 +201,5 @@ async fn outcomes_are_applied_once_while_the_database_comes_and_goes() {
     assert_eq!(hosts.len(), 3);
     assert_eq!(hosts.iter().map(|host| host.revision).sum::<i64>(), 20);
 
-    shutdown.trigger();
-    tokio::time::timeout(SOON, service)
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
+    running.stop().await;
 }
