@@ -91,6 +91,9 @@ pub struct IngestRoute {
     pub parallelism: u16,
     /// Grows with each write of one of its secrets, so that gateways fetch them again.
     pub secrets_revision: u64,
+    /// Whether so many of its accepted events wait that it may take no more for now.
+    #[serde(default)]
+    pub backlog_full: bool,
 }
 
 /// What a worker says of itself, each second and at once on a change.

@@ -26,6 +26,8 @@ pub(super) struct Feed {
     pub(super) status: DatasourceStatus,
     pub(super) published: bool,
     pub(super) parallelism: u16,
+    /// Whether so many of its events wait that no more are taken.
+    pub(super) backlog_full: bool,
     /// What judges its requests; nothing while its signing secrets are not there.
     pub(super) gate: Option<Arc<Gate>>,
 }

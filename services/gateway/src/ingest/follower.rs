@@ -130,6 +130,7 @@ impl Known {
             status: route.status,
             published: route.version.is_some(),
             parallelism: route.parallelism,
+            backlog_full: route.backlog_full,
             gate: self.gate.clone(),
         }
     }

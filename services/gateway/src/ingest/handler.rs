@@ -106,6 +106,9 @@ impl Endpoint {
         gate.webhook
             .verify(&request, &gate.secrets, now)
             .map_err(rejected)?;
+        if feed.backlog_full {
+            return Err(refusal::backlog_full());
+        }
         // Only what is authentic uses up the rate: nobody else can take it away from the sender.
         check_rate(gate)?;
         let bytes = body.len() as u64;

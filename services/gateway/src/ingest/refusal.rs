@@ -10,6 +10,8 @@ use crate::problem::Problem;
 
 /// When a sender should try again after a 503.
 const RETRY: Duration = Duration::from_secs(2);
+/// When to try again while a backlog is full: it is worked off, or its feed is stopped.
+const BACKLOG_RETRY: Duration = Duration::from_secs(30);
 
 pub(super) fn unknown() -> Problem {
     Problem::not_found("feed")
@@ -21,6 +23,11 @@ pub(super) fn not_accepting(published: bool) -> Problem {
     } else {
         Problem::conflict("not_published", "the feed was never published")
     }
+}
+
+/// Too many of the feed's events wait to be processed.
+pub(super) fn backlog_full() -> Problem {
+    Problem::too_many("too many events of the feed wait to be processed", BACKLOG_RETRY)
 }
 
 /// The gateway does not hold what it needs to judge the request.

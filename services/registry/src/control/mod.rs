@@ -106,6 +106,10 @@ impl Known for Memory {
         self.tracker.last_good(datasource)
     }
 
+    fn backlog_full(&self, datasource: DatasourceId) -> bool {
+        self.tracker.backlog_full(datasource)
+    }
+
     fn secrets_revision(&self, datasource: DatasourceId) -> u64 {
         self.secrets.get(&datasource).copied().unwrap_or_default()
     }
@@ -280,6 +284,11 @@ impl<'s> Control<'s> {
         self.memory
             .tracker
             .refresh(self.desired.as_slice().iter(), self.shared.clock.now());
+        if self.desired.note_backlogs(&self.memory)
+            && let Err(error) = self.reconcile().await
+        {
+            tracing::warn!(error = %error, "the gateways could not be told of full backlogs yet");
+        }
         self.count_states();
         let numbers = self.numbers_written.elapsed() >= self.shared.settings.heartbeat_write_interval.get();
         if numbers || self.memory.tracker.has_news() {

@@ -30,6 +30,8 @@ pub struct DesiredDatasource {
     pub last_good: Option<AssignedVersion>,
     /// Grows with each write of one of its secrets.
     pub secrets_revision: u64,
+    /// Whether so many of its accepted events wait that it may take no more for now.
+    pub backlog_full: bool,
 }
 
 impl DesiredDatasource {

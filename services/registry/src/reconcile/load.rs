@@ -60,6 +60,17 @@ impl DesiredSet {
         Ok(())
     }
 
+    /// Notes whose backlogs have filled up or have room again; whether there are any.
+    pub(crate) fn note_backlogs(&mut self, known: &impl Known) -> bool {
+        let mut changed = false;
+        for desired in &mut self.datasources {
+            let full = known.backlog_full(desired.datasource);
+            changed |= desired.backlog_full != full;
+            desired.backlog_full = full;
+        }
+        changed
+    }
+
     /// Reads one datasource anew.
     ///
     /// # Errors
@@ -110,6 +121,7 @@ impl DesiredSet {
             wanted,
             last_good,
             secrets_revision: known.secrets_revision(datasource.id),
+            backlog_full: known.backlog_full(datasource.id),
         })
     }
 
@@ -148,4 +160,6 @@ pub(crate) trait Known {
     fn last_good(&self, datasource: DatasourceId) -> Option<u32>;
     /// The revision of its secrets.
     fn secrets_revision(&self, datasource: DatasourceId) -> u64;
+    /// Whether it may take no more events for now.
+    fn backlog_full(&self, datasource: DatasourceId) -> bool;
 }

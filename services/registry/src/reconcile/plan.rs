@@ -224,5 +224,6 @@ fn route_of(datasource: &DesiredDatasource) -> IngestRoute {
         connection: datasource.connection(),
         parallelism: datasource.parallelism(),
         secrets_revision: datasource.secrets_revision,
+        backlog_full: datasource.backlog_full,
     }
 }

@@ -233,6 +233,7 @@ mod tests {
             }),
             last_good: None,
             secrets_revision: 0,
+            backlog_full: false,
         }
     }
 

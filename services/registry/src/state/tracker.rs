@@ -20,6 +20,12 @@ use crate::reconcile::DesiredDatasource;
 /// over in less.
 const SILENCE: TimeDelta = TimeDelta::seconds(3);
 
+/// So many parked events fill a datasource's backlog: its gateways take no more. The stream refuses at 100,000 on
+/// one partition, and then its partition waits; what is under way until the gateways know must fit in between.
+const BACKLOG_FULL: u64 = 80_000;
+/// At so few they take events again.
+const BACKLOG_ROOM: u64 = 60_000;
+
 /// How old the written time of the last sign of life may become while nothing else changes.
 const HEARTBEAT_AGE: TimeDelta = TimeDelta::seconds(10);
 
@@ -39,6 +45,7 @@ struct Known {
     metrics: DatasourceMetrics,
     written: (DatasourceState, DatasourceMetrics),
     last_report: Option<Timestamp>,
+    backlog_full: bool,
     happenings: Vec<Happening>,
 }
 
@@ -117,6 +124,12 @@ impl Tracker {
             } else {
                 known.last_report = Some(now);
                 known.metrics = add_up(&reports);
+                let limit = if known.backlog_full {
+                    BACKLOG_ROOM
+                } else {
+                    BACKLOG_FULL
+                };
+                known.backlog_full = known.metrics.parked >= limit;
             }
             let (state, happenings) = observe(datasource, &known.state, &reports);
             known.state = state;
@@ -166,6 +179,13 @@ impl Tracker {
         self.known.values().map(|known| &known.state)
     }
 
+    /// Whether a datasource's backlog is full.
+    pub(crate) fn backlog_full(&self, datasource: DatasourceId) -> bool {
+        self.known
+            .get(&datasource)
+            .is_some_and(|known| known.backlog_full)
+    }
+
     /// The newest version of a datasource that ran.
     pub(crate) fn last_good(&self, datasource: DatasourceId) -> Option<u32> {
         self.known
@@ -185,6 +205,7 @@ impl Known {
     fn stored(state: DatasourceState, metrics: DatasourceMetrics) -> Self {
         let written = (state.clone(), metrics.clone());
         Self {
+            backlog_full: metrics.parked >= BACKLOG_ROOM,
             state,
             metrics,
             written,
@@ -239,6 +260,7 @@ mod tests {
             }),
             last_good: None,
             secrets_revision: 0,
+            backlog_full: false,
         }
     }
 
@@ -296,6 +318,31 @@ mod tests {
         assert_eq!((rows.len(), rows[0].metrics.events), (1, 2));
         tracker.written(rows);
         assert!(tracker.unwritten(true).is_empty());
+    }
+
+    #[test]
+    fn a_backlog_is_full_until_it_has_room_again() {
+        let (datasource, worker) = (desired(), WorkerId::generate());
+        let mut tracker = Tracker::new([], start(), patience());
+        let mut full = |parked| {
+            let mut heard = heartbeat(worker, &datasource, 1);
+            heard.tasks[0].metrics.parked = parked;
+            tracker.hear(heard);
+            tracker.refresh([&datasource].into_iter(), start());
+            tracker.backlog_full(datasource.datasource)
+        };
+        assert!(!full(BACKLOG_FULL - 1) && full(BACKLOG_FULL) && full(BACKLOG_ROOM));
+        assert!(!full(BACKLOG_ROOM - 1) && !full(BACKLOG_ROOM));
+        let metrics = DatasourceMetrics {
+            parked: BACKLOG_ROOM,
+            ..DatasourceMetrics::default()
+        };
+        let stored = [(datasource.datasource, DatasourceState::default(), metrics)];
+        let next = Tracker::new(stored, start(), patience());
+        assert!(
+            next.backlog_full(datasource.datasource),
+            "a new leader opens nothing by mistake"
+        );
     }
 
     #[test]

@@ -225,6 +225,7 @@ pub(super) fn route(connection: Value) -> IngestRoute {
         connection,
         parallelism: 1,
         secrets_revision: 1,
+        backlog_full: false,
     }
 }
 

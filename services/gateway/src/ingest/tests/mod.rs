@@ -147,6 +147,29 @@ async fn a_used_up_rate_is_429_for_this_feed_only() {
 }
 
 #[tokio::test]
+async fn a_full_backlog_is_429_for_this_feed_only() {
+    let fixture = Fixture::start().await;
+    let mut feed = fixture.feed(open()).await;
+    let other = fixture.feed(open()).await;
+    for (backlog_full, expected) in [(true, 429), (false, 202)] {
+        feed.change(|route| route.backlog_full = backlog_full).await;
+        let answers = async {
+            loop {
+                let (status, _, retry) = feed.send(feed.post().body("{}")).await;
+                assert_eq!(retry.is_some(), status == 429);
+                if status == expected {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), answers)
+            .await
+            .unwrap();
+        assert_eq!(other.send(other.post().body("{}")).await.0, 202);
+    }
+}
+
+#[tokio::test]
 async fn without_its_secret_a_feed_waits_and_recovers_by_itself() {
     let route = route(bearer());
     let mut fixture = Fixture::without_registry(Some(&route)).await;
