@@ -48,7 +48,7 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, InputError> {
 /// Turns an error of `serde_path_to_error` into one that carries a JSON pointer.
 #[must_use]
 pub fn from_path_error<E: fmt::Display>(error: &serde_path_to_error::Error<E>) -> InputError {
-    let detail = error.inner().to_string();
+    let detail = without_value(error.inner().to_string());
     let code = if detail.starts_with("unknown field") {
         "unknown_field"
     } else if detail.starts_with("missing field") {
@@ -58,7 +58,23 @@ pub fn from_path_error<E: fmt::Display>(error: &serde_path_to_error::Error<E>) -
     } else {
         "invalid"
     };
-    InputError::new(pointer_of(error.path()), code, detail)
+    let mut pointer = pointer_of(error.path());
+    if let Some(name) = detail.strip_prefix("missing field `") {
+        pointer.push_str(&format!("/{}", escape(name.trim_end_matches('`'))));
+    }
+    InputError::new(pointer, code, detail)
+}
+
+/// serde's message without the value that it quotes: what was sent may be a secret, and errors are shown and kept.
+/// `invalid type: string "hunter2", expected u32` becomes `invalid type: string, expected u32`.
+fn without_value(message: String) -> String {
+    let quotes = message.starts_with("invalid type: ") || message.starts_with("invalid value: ");
+    match (message.find(['"', '`']), message.rfind(", expected ")) {
+        (Some(value), Some(expected)) if quotes && value < expected => {
+            format!("{}{}", message[..value].trim_end(), &message[expected..])
+        }
+        _ => message,
+    }
 }
 
 fn pointer_of(path: &Path) -> String {
@@ -93,5 +109,28 @@ mod tests {
         let error = from_value::<BTreeMap<String, Vec<u8>>>(json!({"a/b": [1, "x"]})).unwrap_err();
         assert_eq!(error.pointer, "/a~1b/1");
         assert_eq!(error.code, "invalid");
+    }
+
+    #[test]
+    fn an_error_points_at_what_is_missing_and_quotes_no_value() {
+        #[derive(Debug, Deserialize)]
+        struct Login {
+            #[expect(dead_code, reason = "only read")]
+            password: u32,
+        }
+        let error = from_value::<BTreeMap<String, Login>>(json!({"a": {}})).unwrap_err();
+        assert_eq!(
+            (error.pointer.as_str(), error.code.as_str()),
+            ("/a/password", "required")
+        );
+        for value in [json!("hunter2"), json!("hunter2, expected `x`"), json!(-7)] {
+            let error = from_value::<Login>(json!({"password": value})).unwrap_err();
+            assert!(error.detail.ends_with(", expected u32"), "{}", error.detail);
+            assert!(
+                !error.detail.contains("hunter2") && !error.detail.contains('7'),
+                "{}",
+                error.detail
+            );
+        }
     }
 }

@@ -64,7 +64,7 @@ async fn what_does_not_fit_is_named() {
             .to_owned()
     };
     let unfit = [
-        (json!({"type": "http_webhook"}), ""),
+        (json!({"type": "http_webhook"}), "/name"),
         (json!({"name": "", "type": "http_webhook"}), "/name"),
         (json!({"name": "n", "type": "carrier_pigeon"}), "/type"),
         (
