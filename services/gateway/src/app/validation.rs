@@ -17,6 +17,9 @@ fn under(prefix: &str, errors: impl IntoIterator<Item = InputError>) -> Vec<Inpu
 
 /// What is wrong with a draft. It may be unfinished, but its fields are known ones, and no secret stands in it.
 pub(crate) fn draft(connector: &dyn Connector, config: &Value) -> Vec<InputError> {
+    if !config.is_object() {
+        return vec![InputError::new(CONFIG, "invalid", "a configuration is an object")];
+    }
     let mut errors = under(CONFIG, VersionConfig::parse(config).err());
     if let Some(connection) = config.get("connection") {
         let marked = secret_fields(&connector.spec().config_schema);
@@ -122,7 +125,11 @@ fn find_plain_secrets(value: &Value, marked: &[String], pointer: &mut String, fo
 }
 
 fn check_marked(value: &Value, pointer: &str, found: &mut Vec<InputError>) {
-    let is_reference = |value: &Value| value.is_null() || value.get(SECRET_KEY).is_some_and(Value::is_string);
+    let is_reference = |value: &Value| match value {
+        // Nothing stands beside the name: it would be kept and shown like the rest of the configuration.
+        Value::Object(object) => object.len() == 1 && object.get(SECRET_KEY).is_some_and(Value::is_string),
+        other => other.is_null(),
+    };
     let fits = match value {
         Value::Array(values) => values.iter().all(is_reference),
         value => is_reference(value),
@@ -163,6 +170,9 @@ mod tests {
         assert_eq!(errors[0].pointer, "/config/connection/auth/secret");
         assert_eq!(errors[0].code, "plain_secret");
         assert!(!errors[0].detail.contains("hunter2"));
+        let beside = config(json!({"$secret": "token", "value": "hunter2"}), "t");
+        assert_eq!(draft(webhook(), &beside)[0].code, "plain_secret");
+        assert_eq!(draft(webhook(), &json!([]))[0].pointer, "/config");
         assert_eq!(
             draft(webhook(), &json!({"maping": {}}))[0].pointer,
             "/config/maping"
