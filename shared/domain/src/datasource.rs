@@ -62,7 +62,7 @@ pub const DEFAULT_ENV: &str = "production";
 /// At pointer `/name`.
 pub fn check_name(name: &str) -> Result<(), InputError> {
     let length = name.chars().count();
-    if name.trim().is_empty() || length > 120 || name.chars().any(char::is_control) {
+    if name.trim().is_empty() || length > 120 || name.chars().any(is_invisible) {
         return Err(InputError::new(
             "/name",
             "invalid",
@@ -70,6 +70,13 @@ pub fn check_name(name: &str) -> Result<(), InputError> {
         ));
     }
     Ok(())
+}
+
+/// Whether a character is not seen, or changes how its neighbours are shown, so that two names would look alike.
+/// The joiners are seen in what they join.
+fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Checks tags: at most 32, each 1 to 64 characters without white space.
@@ -80,9 +87,10 @@ pub fn check_tags(tags: &[String]) -> Result<(), InputError> {
     if tags.len() > 32 {
         return Err(InputError::new("/tags", "too_many", "at most 32 tags"));
     }
+    let unfit = |character: char| character.is_whitespace() || is_invisible(character);
     let bad = tags
         .iter()
-        .position(|tag| tag.is_empty() || tag.chars().count() > 64 || tag.chars().any(char::is_whitespace));
+        .position(|tag| tag.is_empty() || tag.chars().count() > 64 || tag.chars().any(unfit));
     bad.map_or(Ok(()), |index| {
         let detail = "a tag has 1 to 64 characters and no white space";
         Err(InputError::new(format!("/tags/{index}"), "invalid", detail))
@@ -220,4 +228,28 @@ pub struct DatasourceEvent {
     pub actor: Option<String>,
     /// One line for people.
     pub message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_look_alike_are_refused() {
+        for name in ["EDR", "日本語 ünïcødé", "👩\u{200d}💻", "../../etc/passwd"] {
+            assert!(check_name(name).is_ok(), "{name}");
+            assert!(check_tags(&[name.replace(' ', "-")]).is_ok(), "{name}");
+        }
+        for name in [
+            "a\0b",
+            "a\nb",
+            "a\u{202e}b",
+            "a\u{200b}b",
+            "\u{feff}a",
+            "a\u{2066}b",
+        ] {
+            assert!(check_name(name).is_err(), "{name:?}");
+            assert!(check_tags(&[name.to_owned()]).is_err(), "{name:?}");
+        }
+    }
 }
