@@ -88,6 +88,8 @@ impl IfMatch {
             .strip_prefix('"')
             .and_then(|rest| rest.strip_suffix('"'))
             .and_then(|text| text.parse().ok())
+            // A tag is compared as it is written: `"+7"` and `"07"` are other tags than `"7"`.
+            .filter(|revision| etag(*revision) == value)
             .map_or(Self::Unreadable, Self::Revision)
     }
 
@@ -112,7 +114,7 @@ mod tests {
     fn a_tag_reads_back_and_nonsense_matches_nothing() {
         assert_eq!(IfMatch::read(&etag(7)), IfMatch::Revision(7));
         assert_eq!(IfMatch::read("*"), IfMatch::Any);
-        for nonsense in ["7", "W/\"7\"", "\"x\"", "\"1\", \"2\"", ""] {
+        for nonsense in ["7", "\"+7\"", "\"07\"", "W/\"7\"", "\"x\"", "\"1\", \"2\"", ""] {
             assert!(
                 matches!(IfMatch::read(nonsense).check(7), Err(Error::Stale { current: 7 })),
                 "{nonsense}"

@@ -21,10 +21,12 @@ impl<'ex> Extractible<'ex> for Precondition {
         req: &'ex mut Request,
         _: &'ex mut Depot,
     ) -> Result<Self, impl Writer + Send + Debug + 'static> {
-        let header = req.headers().get(header::IF_MATCH);
-        Ok::<_, Problem>(Self(header.map_or(IfMatch::Any, |value| {
-            value.to_str().map_or(IfMatch::Unreadable, IfMatch::read)
-        })))
+        let mut headers = req.headers().get_all(header::IF_MATCH).iter();
+        Ok::<_, Problem>(Self(match (headers.next(), headers.next()) {
+            (None, _) => IfMatch::Any,
+            (Some(only), None) => only.to_str().map_or(IfMatch::Unreadable, IfMatch::read),
+            (Some(_), Some(_)) => IfMatch::Unreadable,
+        }))
     }
 }
 
