@@ -1,5 +1,7 @@
 //! Signing in, and who is signed in.
 
+use std::time::Duration;
+
 use halcyon_domain::{
     access::Principal,
     audit::{Actor, ActorKind, AuditOutcome, Resource},
@@ -7,6 +9,7 @@ use halcyon_domain::{
 use halcyon_store::{AllTenants, Tenant, User};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::{
     App, Error, RequestContext, Result,
@@ -34,6 +37,13 @@ impl std::fmt::Debug for Login {
 /// The same whether the e-mail or the password is wrong.
 const WRONG: Error = Error::Unauthenticated("the e-mail address or the password is wrong");
 
+/// The longest e-mail address (RFC 5321), in bytes: what is tried is kept for a while, to slow down guessing.
+const MAX_EMAIL: usize = 254;
+
+/// When a refusal is answered. The refusal of a known user is written to the audit trail, that of an unknown one
+/// is not: answering as soon as each is done would tell who exists.
+const REFUSAL: Duration = Duration::from_millis(500);
+
 fn view(user: &User) -> UserView {
     UserView {
         id: user.id,
@@ -49,6 +59,18 @@ impl App {
     /// # Errors
     /// The e-mail or password is wrong, there were too many attempts, or there are no signing keys yet.
     pub async fn login(&self, input: Login, info: &RequestInfo) -> Result<Session> {
+        if input.email.len() > MAX_EMAIL {
+            return Err(Error::field("/email", "too_long", "at most 254 bytes"));
+        }
+        let refuse_at = Instant::now() + REFUSAL;
+        let outcome = self.sign_in(input, info).await;
+        if matches!(outcome, Err(Error::Unauthenticated(_))) {
+            tokio::time::sleep_until(refuse_at).await;
+        }
+        outcome
+    }
+
+    async fn sign_in(&self, input: Login, info: &RequestInfo) -> Result<Session> {
         let taken = self.throttle.take(&input.email, info.remote_ip);
         taken.map_err(|retry_after| Error::TooMany { retry_after })?;
         let read = self.store.read();

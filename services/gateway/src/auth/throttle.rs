@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -125,7 +125,16 @@ impl LoginThrottle {
 
 fn keys(email: &str, address: Option<IpAddr>) -> Vec<Key> {
     let email = Key::Email(email.trim().to_lowercase());
-    std::iter::once(email).chain(address.map(Key::Address)).collect()
+    let address = address.map(|address| Key::Address(network_of(address)));
+    std::iter::once(email).chain(address).collect()
+}
+
+/// What one caller can choose its addresses from: an IPv4 address, or the /64 of an IPv6 address.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        v4 => v4,
+    }
 }
 
 #[cfg(test)]
@@ -164,6 +173,18 @@ mod tests {
             assert!(throttle.take(email, address).is_ok());
         }
         assert!(throttle.take("d", address).is_err());
+    }
+
+    #[test]
+    fn the_addresses_of_one_network_count_as_one() {
+        let (throttle, _clock) = throttle();
+        for address in ["2001:db8::1", "2001:db8::2", "2001:db8::ffff:1"] {
+            assert!(throttle.take(address, address.parse().ok()).is_ok());
+        }
+        assert!(throttle.take("d", "2001:db8::9".parse().ok()).is_err());
+        assert!(throttle.take("e", "2001:db8:0:1::1".parse().ok()).is_ok());
+        assert!(throttle.take("f", "::ffff:192.0.2.1".parse().ok()).is_ok());
+        assert!(throttle.take("g", "::ffff:192.0.2.2".parse().ok()).is_ok());
     }
 
     #[test]

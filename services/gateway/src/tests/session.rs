@@ -50,7 +50,15 @@ async fn wrong_logins_sound_alike_are_kept_and_are_slowed_down() {
         let body = json!({"email": email, "password": password});
         gateway.ask("POST", "/api/v1/auth/login", &[], Some(&body)).await
     };
+    let begun = std::time::Instant::now();
     let unknown = try_once("nobody@example.org", "x").await.expect(401);
+    assert!(
+        begun.elapsed() >= std::time::Duration::from_millis(500),
+        "a refusal takes the same time whoever is refused"
+    );
+    let endless = "e".repeat(300);
+    let endless = try_once(&endless, "x").await.expect(422);
+    assert_eq!(endless["errors"][0]["pointer"], "/email");
     let wrong = try_once(ADMIN.0, "x").await.expect(401);
     assert_eq!(unknown["detail"], wrong["detail"]);
     let trail = gateway.trail().await;
