@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -47,6 +47,8 @@ impl DataDir {
                 path.display()
             );
             private_folder(&path)?;
+            // It may have been there, empty, and open to all: the database and the streams are for nobody else.
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
             write_private(&marker, LAYOUT)?;
         }
         let layout = fs::read_to_string(&marker)?;
