@@ -113,6 +113,13 @@ impl Problem {
         problem
     }
 
+    /// 408: the body did not come in within the time that there is for it.
+    #[must_use]
+    pub fn too_slow() -> Self {
+        let detail = "the body took too long to come in";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail)
+    }
+
     /// 413: the body is larger than `limit` bytes.
     #[must_use]
     pub fn too_large(limit: usize) -> Self {

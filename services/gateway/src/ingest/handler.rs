@@ -10,7 +10,7 @@ use salvo::{
     Depot, FlowCtrl, Handler, Request, Response, Router, async_trait,
     http::{
         HeaderValue, Method, ParseError, StatusCode,
-        header::{CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+        header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
     },
 };
 
@@ -20,7 +20,7 @@ use super::{
     refusal,
     state::IngestState,
 };
-use crate::{context::RequestInfo, problem::Problem};
+use crate::{context::RequestInfo, problem::Problem, rest::PATIENCE};
 
 /// The path's parameter.
 const DATASOURCE: &str = "datasource_id";
@@ -59,7 +59,12 @@ impl Handler for Endpoint {
                     .insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
                 write(res, StatusCode::OK, answer.content_type, answer.body);
             }
-            Err(problem) => problem.render(req, depot, res),
+            Err(problem) => {
+                if problem.status == StatusCode::METHOD_NOT_ALLOWED {
+                    res.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+                }
+                problem.render(req, depot, res);
+            }
         }
         let status = res.status_code.unwrap_or_default();
         metrics.add(Metric::IngestRequests, 1, &[("status", status.as_str())]);
@@ -143,7 +148,8 @@ async fn read(req: &mut Request, limit: usize) -> Result<Bytes, Problem> {
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(Problem::too_large(limit));
     }
-    match req.payload_with_max_size(limit).await {
+    let read = tokio::time::timeout(PATIENCE, req.payload_with_max_size(limit));
+    match read.await.map_err(|_| Problem::too_slow())? {
         Ok(body) => Ok(body.clone()),
         Err(ParseError::PayloadTooLarge) => Err(Problem::too_large(limit)),
         Err(_) => Err(Problem::bad_request("the body could not be read")),

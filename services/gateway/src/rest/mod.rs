@@ -13,3 +13,5 @@ pub(crate) mod secrets;
 pub(crate) mod session;
 pub(crate) mod tests;
 pub(crate) mod versions;
+
+pub(crate) use extract::PATIENCE;

@@ -1,12 +1,12 @@
 //! The body of a request.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
-use halcyon_domain::error::from_value;
+use halcyon_domain::error::{InputError, escape, from_value};
 use salvo::{
     Depot, Extractible, Request, Writer,
     extract::Metadata,
-    http::ParseError,
+    http::{ParseError, header::CONTENT_TYPE},
     oapi::{Components, Content, EndpointArgRegister, Operation, RequestBody, Required},
 };
 use schemars::JsonSchema;
@@ -17,6 +17,10 @@ use crate::{openapi, problem::Problem};
 
 /// The largest body that the API reads, in bytes.
 const MAX_BODY: usize = 2 * 1024 * 1024;
+/// How long a body may take to come in.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// The field that is handed on and never stored, so that any text may be tried: a test run's payload.
+const UNSTORED: &str = "payload";
 
 /// A JSON body. Fields that are not known, or do not fit, are refused with 422 and a pointer.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -28,17 +32,18 @@ impl<'ex, T: DeserializeOwned + Send> Extractible<'ex> for Body<T> {
         req: &'ex mut Request,
         _: &'ex mut Depot,
     ) -> Result<Self, impl Writer + Send + Debug + 'static> {
-        let json = req.content_type().is_none_or(|mime| {
-            mime.subtype() == "json" || mime.suffix().is_some_and(|suffix| suffix == "json")
-        });
-        if !json {
+        let is_json = match req.content_type() {
+            Some(mime) => mime.subtype() == "json" || mime.suffix().is_some_and(|suffix| suffix == "json"),
+            None => !req.headers().contains_key(CONTENT_TYPE),
+        };
+        if !is_json {
             return Err(Problem::unsupported_media_type(
                 "the body is to be `application/json`",
             ));
         }
-        let bytes = req
-            .payload_with_max_size(MAX_BODY)
+        let bytes = tokio::time::timeout(PATIENCE, req.payload_with_max_size(MAX_BODY))
             .await
+            .map_err(|_| Problem::too_slow())?
             .map_err(|error| match error {
                 ParseError::PayloadTooLarge => Problem::too_large(MAX_BODY),
                 _ => Problem::bad_request("the body could not be read to its end"),
@@ -55,7 +60,33 @@ fn read_body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         serde_json::from_slice(bytes)
             .map_err(|error| Problem::bad_request(format!("the body is not valid JSON: {error}")))?
     };
+    // A list would be taken as the fields of `T` in the order of their declaration.
+    let Value::Object(fields) = &value else {
+        let error = InputError::new("", "invalid", "the body is to be an object");
+        return Err(Problem::invalid(vec![error]));
+    };
+    for (name, field) in fields.iter().filter(|(name, _)| *name != UNSTORED) {
+        if let Some(pointer) = nul_in(name, field) {
+            let error = InputError::new(pointer, "invalid", "the character NUL cannot be stored");
+            return Err(Problem::invalid(vec![error]));
+        }
+    }
     from_value(value).map_err(|error| Problem::invalid(vec![error]))
+}
+
+/// Where in a field, or in its name, there is a NUL: Postgres takes it neither in texts nor in JSON.
+fn nul_in(name: &str, value: &Value) -> Option<String> {
+    let inside = match value {
+        _ if name.contains('\0') => Some(String::new()),
+        Value::String(text) => text.contains('\0').then(String::new),
+        Value::Array(items) => {
+            let mut items = items.iter().enumerate();
+            items.find_map(|(index, item)| nul_in(&index.to_string(), item))
+        }
+        Value::Object(fields) => fields.iter().find_map(|(name, field)| nul_in(name, field)),
+        _ => None,
+    };
+    inside.map(|rest| format!("/{}{rest}", escape(name)))
 }
 
 impl<T: JsonSchema> EndpointArgRegister for Body<T> {
@@ -69,6 +100,7 @@ impl<T: JsonSchema> EndpointArgRegister for Body<T> {
             .add_content("application/json", Content::new(schema));
         operation.request_body = Some(body);
         for (status, text) in [
+            ("408", "The body took too long to come in."),
             ("413", "The body is too large."),
             ("415", "The body is not JSON."),
             ("422", "Fields of the body do not fit."),
@@ -104,5 +136,23 @@ mod tests {
         );
         assert_eq!(read_body::<Filter>(b"{").unwrap_err().status.as_u16(), 400);
         assert!(read_body::<Filter>(b"").unwrap().limit.is_none());
+    }
+
+    #[test]
+    fn a_body_is_an_object_and_says_nothing_back() {
+        for body in [&b"[1]"[..], b"\"hunter2\"", b"7", b"null"] {
+            let problem = read_body::<Filter>(body).unwrap_err();
+            assert_eq!(problem.status.as_u16(), 422);
+            assert!(!problem.detail.contains("hunter2"), "{}", problem.detail);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_named() {
+        let problem = |body: &str| read_body::<Map<String, Value>>(body.as_bytes()).unwrap_err();
+        let pointer = |body: &str| problem(body).errors[0].pointer.clone();
+        assert_eq!(pointer(r#"{"a": [{"b/c": "x\u0000"}]}"#), "/a/0/b~1c");
+        assert_eq!(pointer(r#"{"a": {"b\u0000": 1}}"#), "/a/b\0");
+        assert!(read_body::<Map<String, Value>>(br#"{"payload": "\u0000"}"#).is_ok());
     }
 }

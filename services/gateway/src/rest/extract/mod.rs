@@ -32,7 +32,7 @@ mod body;
 mod precondition;
 mod query;
 
-pub(crate) use body::{Body, Nothing};
+pub(crate) use body::{Body, Nothing, PATIENCE};
 pub(crate) use precondition::Precondition;
 pub(crate) use query::Query;
 
