@@ -2,7 +2,13 @@
 
 use std::net::IpAddr;
 
-use salvo::{Depot, FlowCtrl, Handler, Request, Response, async_trait, http::HeaderValue};
+use salvo::{
+    Depot, FlowCtrl, Handler, Request, Response, async_trait,
+    http::{
+        HeaderMap, HeaderValue,
+        header::{CACHE_CONTROL, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS},
+    },
+};
 use tracing::Instrument;
 
 /// What is known of a request.
@@ -76,6 +82,20 @@ impl Handler for Context {
         );
         depot.insert_typed(info);
         ctrl.call_next(req, depot, res).instrument(span).await;
+        protect(res.headers_mut());
+    }
+}
+
+/// What tells browsers to take an answer for nothing else than it is, to show it in no other page, and to keep no
+/// copy of it; handlers that say otherwise are not overruled.
+fn protect(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-store"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
 }
 
