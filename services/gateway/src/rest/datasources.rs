@@ -5,7 +5,7 @@ use salvo::{Writer, oapi::endpoint};
 
 use super::{
     answer::{Created, Done, Found, Outcome, StateConflict},
-    extract::{Body, Caller, Path, Precondition, Query},
+    extract::{Body, Caller, Path, Precondition, Query, QueryCaller},
 };
 use crate::app::{
     CloneDatasource, CreateDatasource, ListDatasources, UpdateDatasource,
@@ -20,7 +20,7 @@ fn created(view: DatasourceView) -> Created<DatasourceView> {
 /// Lists datasources.
 #[endpoint(operation_id = "listDatasources", tags("datasources"))]
 pub(crate) async fn list(
-    caller: Caller,
+    caller: QueryCaller,
     query: Query<ListDatasources>,
 ) -> Outcome<Found<List<DatasourceView>>> {
     Ok(Found::new(

@@ -17,7 +17,7 @@ use salvo::{
 
 use super::{
     answer::{Found, Outcome},
-    extract::{Caller, Path, Query},
+    extract::{Caller, Path, Query, QueryCaller},
 };
 use crate::{
     app::{
@@ -30,7 +30,7 @@ use crate::{
 /// Lists a datasource's history, the newest rows first.
 #[endpoint(operation_id = "listEvents", tags("observation"))]
 pub(crate) async fn events(
-    caller: Caller,
+    caller: QueryCaller,
     id: Path<DatasourceId>,
     query: Query<ListEvents>,
 ) -> Outcome<Found<List<DatasourceEvent>>> {
@@ -50,7 +50,7 @@ pub(crate) async fn metrics(caller: Caller, id: Path<DatasourceId>) -> Outcome<F
 /// With `Accept: text/event-stream` the lines follow as they are written, one event each.
 #[endpoint(operation_id = "listLogs", tags("observation"))]
 pub(crate) async fn logs(
-    caller: Caller,
+    caller: QueryCaller,
     id: Path<DatasourceId>,
     query: Query<ListLogs>,
     req: &mut Request,
@@ -114,7 +114,7 @@ impl salvo::oapi::EndpointOutRegister for LogAnswer {
 /// Lists the records that could not be mapped, the oldest first.
 #[endpoint(operation_id = "listDeadLetters", tags("observation"))]
 pub(crate) async fn dead_letters(
-    caller: Caller,
+    caller: QueryCaller,
     id: Path<DatasourceId>,
     query: Query<ListDeadLetters>,
 ) -> Result<Found<List<DeadLetterView>>, Problem> {

@@ -5,7 +5,7 @@ use salvo::{Writer, oapi::endpoint};
 
 use super::{
     answer::{Found, Outcome},
-    extract::{Caller, Path, Query},
+    extract::{Caller, Path, Query, QueryCaller},
 };
 use crate::app::{
     AlertView, EntityView, ListAlerts, ListEntities, ListRelationships, RelationshipView, views::List,
@@ -13,7 +13,7 @@ use crate::app::{
 
 /// Lists alerts, the newest first.
 #[endpoint(operation_id = "listAlerts", tags("ontology"))]
-pub(crate) async fn alerts(caller: Caller, query: Query<ListAlerts>) -> Outcome<Found<List<AlertView>>> {
+pub(crate) async fn alerts(caller: QueryCaller, query: Query<ListAlerts>) -> Outcome<Found<List<AlertView>>> {
     Ok(Found::new(
         caller.app.list_alerts(&caller.context, query.0).await?,
     ))
@@ -29,7 +29,10 @@ pub(crate) async fn alert(caller: Caller, id: Path<ObjectId>) -> Outcome<Found<A
 
 /// Lists entities, those seen last first.
 #[endpoint(operation_id = "listEntities", tags("ontology"))]
-pub(crate) async fn entities(caller: Caller, query: Query<ListEntities>) -> Outcome<Found<List<EntityView>>> {
+pub(crate) async fn entities(
+    caller: QueryCaller,
+    query: Query<ListEntities>,
+) -> Outcome<Found<List<EntityView>>> {
     Ok(Found::new(
         caller.app.list_entities(&caller.context, query.0).await?,
     ))
@@ -46,7 +49,7 @@ pub(crate) async fn entity(caller: Caller, id: Path<ObjectId>) -> Outcome<Found<
 /// Lists relationships, those seen last first.
 #[endpoint(operation_id = "listRelationships", tags("ontology"))]
 pub(crate) async fn relationships(
-    caller: Caller,
+    caller: QueryCaller,
     query: Query<ListRelationships>,
 ) -> Outcome<Found<List<RelationshipView>>> {
     Ok(Found::new(

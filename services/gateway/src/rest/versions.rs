@@ -5,7 +5,7 @@ use salvo::{Writer, oapi::endpoint};
 
 use super::{
     answer::{Created, Found, Outcome, StateConflict},
-    extract::{Body, Caller, Path, Precondition, Query},
+    extract::{Body, Caller, Path, Precondition, Query, QueryCaller},
 };
 use crate::app::{
     CreateVersion, EditVersion, ListVersions,
@@ -15,7 +15,7 @@ use crate::app::{
 /// Lists a datasource's versions.
 #[endpoint(operation_id = "listVersions", tags("versions"))]
 pub(crate) async fn list(
-    caller: Caller,
+    caller: QueryCaller,
     id: Path<DatasourceId>,
     query: Query<ListVersions>,
 ) -> Outcome<Found<List<VersionView>>> {

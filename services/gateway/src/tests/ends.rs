@@ -99,3 +99,43 @@ async fn probes_and_metrics_answer_without_a_token() {
         assert_eq!(gateway.ask("GET", path, &[], None).await.status, 200, "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_parameter_that_is_not_known_is_refused_everywhere() {
+    let gateway = Gateway::start().await;
+    let token = gateway.admin();
+    let nobody = "/datasources/00000000-0000-7000-8000-000000000000";
+    let body = json!({"name": "n", "type": "http_webhook"});
+    for (method, path, body) in [
+        ("GET", "/me?force=1".to_owned(), None),
+        ("GET", "/alerts?force=1".to_owned(), None),
+        ("POST", "/datasources?force=1".to_owned(), Some(body)),
+        ("DELETE", format!("{nobody}?force=1"), None),
+        ("POST", format!("{nobody}/publish?force=1"), Some(json!({}))),
+    ] {
+        let problem = gateway.call(&token, method, &path, body).await.expect(400);
+        assert_eq!(problem["errors"][0]["pointer"], "/force", "{method} {path}");
+    }
+    let problem = gateway.ask("GET", "/api/v1/me?force=1", &[], None).await;
+    problem.expect(401);
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_to_be_careful() {
+    let gateway = Gateway::start().await;
+    let token = gateway.admin();
+    let answers = [
+        gateway.call(&token, "GET", "/me", None).await,
+        gateway.call(&token, "GET", "/nothing", None).await,
+        gateway.ask("GET", "/livez", &[], None).await,
+        gateway.ask("GET", "/api/docs", &[], None).await,
+    ];
+    for answer in answers {
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert_eq!(answer.header("x-frame-options"), "DENY");
+    }
+    let me = gateway.call(&token, "GET", "/me", None).await;
+    assert_eq!(me.header("cache-control"), "no-store");
+    let page = gateway.ask("GET", "/api/docs", &[], None).await;
+    assert_eq!(page.header("cache-control"), "no-cache");
+}

@@ -44,15 +44,19 @@ fn app(depot: &Depot) -> Result<Arc<App>, Problem> {
         .map_err(|_| Problem::internal(&"the routes were made without the application"))
 }
 
-/// A use case's surroundings: the application and a signed-in caller.
-pub(crate) struct Caller {
+/// A use case's surroundings: the application and a signed-in caller. Where the operation takes no query
+/// parameters (`QUERY` is false), there must be none: what is not known is never ignored.
+pub(crate) struct Caller<const QUERY: bool = false> {
     /// The application.
     pub(crate) app: Arc<App>,
     /// Who asks, with which request.
     pub(crate) context: RequestContext,
 }
 
-impl<'ex> Extractible<'ex> for Caller {
+/// The caller of an operation that takes a [`Query`].
+pub(crate) type QueryCaller = Caller<true>;
+
+impl<'ex, const QUERY: bool> Extractible<'ex> for Caller<QUERY> {
     no_metadata!();
 
     async fn extract(
@@ -62,12 +66,15 @@ impl<'ex> Extractible<'ex> for Caller {
         let app = app(depot)?;
         let token = auth::token_of(req)?;
         let principal = app.authenticate(&token).await?;
+        if !QUERY {
+            query::none(req)?;
+        }
         let context = RequestContext::new(principal, RequestInfo::of(req, depot));
         Ok::<_, Problem>(Self { app, context })
     }
 }
 
-impl EndpointArgRegister for Caller {
+impl<const QUERY: bool> EndpointArgRegister for Caller<QUERY> {
     fn register(components: &mut Components, operation: &mut Operation, _: &str) {
         openapi::add_security(components, operation);
     }
@@ -88,6 +95,7 @@ impl<'ex> Extractible<'ex> for Anyone {
         req: &'ex mut Request,
         depot: &'ex mut Depot,
     ) -> Result<Self, impl Writer + Send + Debug + 'static> {
+        query::none(req)?;
         let info = RequestInfo::of(req, depot);
         Ok::<_, Problem>(Self {
             app: app(depot)?,

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use halcyon_domain::error::{InputError, from_value};
+use halcyon_domain::error::{InputError, escape, from_value};
 use salvo::{
     Depot, Extractible, Request, Writer,
     extract::Metadata,
@@ -33,6 +33,17 @@ impl<'ex, T: DeserializeOwned + JsonSchema + Send> Extractible<'ex> for Query<T>
     }
 }
 
+/// Refuses every parameter, where an operation takes none.
+pub(super) fn none(req: &Request) -> Result<(), Problem> {
+    let Some((name, _)) = req.queries().iter().next() else {
+        return Ok(());
+    };
+    let detail = "unknown; this operation takes none";
+    let problem = Problem::bad_request(format!("query parameter `{name}`: {detail}"));
+    let error = InputError::new(format!("/{}", escape(name)), "unknown_parameter", detail);
+    Err(problem.with_errors(vec![error]))
+}
+
 /// Reads parameters by the schema of `T`, which says of each whether it is a number, a truth or a text.
 fn read_query<'a, T: DeserializeOwned + JsonSchema>(
     given: impl Iterator<Item = (&'a str, &'a [String])>,
@@ -40,7 +51,7 @@ fn read_query<'a, T: DeserializeOwned + JsonSchema>(
     let known = openapi::properties_of::<T>();
     let refuse = |name: &str, code: &str, detail: String| {
         let problem = Problem::bad_request(format!("query parameter `{name}`: {detail}"));
-        Err(problem.with_errors(vec![InputError::new(format!("/{name}"), code, detail)]))
+        Err(problem.with_errors(vec![InputError::new(format!("/{}", escape(name)), code, detail)]))
     };
     let mut object = Map::new();
     for (name, values) in given {
@@ -52,6 +63,14 @@ fn read_query<'a, T: DeserializeOwned + JsonSchema>(
         let [value] = values else {
             return refuse(name, "repeated", "given more than once".to_owned());
         };
+        if value.contains('\0') {
+            // Postgres takes none in a text.
+            return refuse(
+                name,
+                "invalid",
+                "the character NUL is in nothing that is stored".to_owned(),
+            );
+        }
         object.insert(name.to_owned(), typed(schema, value));
     }
     from_value(Value::Object(object)).or_else(|error| {
@@ -127,7 +146,11 @@ mod tests {
 
     #[test]
     fn an_unknown_or_unfit_parameter_is_400() {
-        for (name, value, code) in [("limt", "7", "unknown_parameter"), ("limit", "x", "invalid")] {
+        for (name, value, code) in [
+            ("limt", "7", "unknown_parameter"),
+            ("limit", "x", "invalid"),
+            ("q", "a\0", "invalid"),
+        ] {
             let problem = query(&[(name, value)]).unwrap_err();
             assert_eq!(problem.status.as_u16(), 400);
             assert_eq!(
