@@ -55,6 +55,7 @@ pub(crate) struct ProblemDocument<'a> {
     trace_id: String,
     /// What is wrong with which field of the input.
     #[serde(skip_serializing_if = "<[InputError]>::is_empty")]
+    #[schemars(default)]
     errors: &'a [InputError],
     /// The revision that the object has now, when `If-Match` did not match it.
     #[serde(skip_serializing_if = "Option::is_none")]

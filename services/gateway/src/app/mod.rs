@@ -98,6 +98,7 @@ macro_rules! paged {
         pub struct $name {
             $($(#[$fdoc])* pub $field: $kind,)*
             /// The most objects to give: 1 to 200, 50 if absent.
+            #[schemars(range(min = 1, max = 200))]
             pub limit: Option<u32>,
             /// The `next_cursor` of the page before.
             pub cursor: Option<String>,

@@ -49,6 +49,7 @@ pub struct ListLogs {
     /// Lines with this text in their message.
     pub q: Option<String>,
     /// The most lines to give: 1 to 1,000, 200 if absent.
+    #[schemars(range(min = 1, max = 1_000))]
     pub limit: Option<u32>,
 }
 
@@ -88,6 +89,7 @@ impl ListLogs {
 #[serde(default, deny_unknown_fields)]
 pub struct ListDeadLetters {
     /// The most objects to give: 1 to 200, 50 if absent.
+    #[schemars(range(min = 1, max = 200))]
     pub limit: Option<u32>,
     /// The `next_cursor` of the page before.
     pub cursor: Option<String>,

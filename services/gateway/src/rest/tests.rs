@@ -4,13 +4,13 @@ use halcyon_domain::{id::DatasourceId, test_run::TestReport};
 use salvo::{Writer, oapi::endpoint};
 
 use super::{
-    answer::{Found, Outcome},
+    answer::{Found, Outcome, StateConflict},
     extract::{Body, Caller, Path},
 };
 use crate::app::RunTest;
 
 /// Tries a configuration on a payload, with no effect on production.
-#[endpoint(operation_id = "runTest", tags("tests"))]
+#[endpoint(operation_id = "runTest", tags("tests"), responses(StateConflict))]
 pub(crate) async fn run(
     caller: Caller,
     id: Path<DatasourceId>,
