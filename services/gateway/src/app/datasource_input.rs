@@ -114,6 +114,7 @@ pub(super) fn check_update(known: &Datasource, input: &UpdateDatasource) -> Resu
     errors.extend(input.env.as_deref().and_then(|env| check_word(env, "/env").err()));
     errors.extend(check_text(input.owner.as_deref(), "/owner", 200).err());
     errors.extend(check_text(input.description.as_deref(), "/description", 4_000).err());
+    errors.extend(check_comment(input.comment.as_deref()).err());
     if input
         .r#type
         .as_ref()
@@ -148,6 +149,14 @@ pub(super) fn merge(datasource: &mut Datasource, input: &UpdateDatasource, proje
     if input.description.is_some() {
         datasource.description.clone_from(&input.description);
     }
+}
+
+/// The longest comment, in characters.
+const MAX_COMMENT: usize = 2_000;
+
+/// Checks a comment.
+pub(super) fn check_comment(comment: Option<&str>) -> std::result::Result<(), InputError> {
+    check_text(comment, "/comment", MAX_COMMENT)
 }
 
 pub(super) fn check_word(word: &str, pointer: &str) -> std::result::Result<(), InputError> {

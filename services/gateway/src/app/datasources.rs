@@ -16,8 +16,8 @@ use super::{
     App, Error, IfMatch, RequestContext, Result,
     access::{Action, Change, tenant},
     datasource_input::{
-        CloneDatasource, CreateDatasource, UpdateDatasource, check_text, check_update, check_word, merge,
-        unknown_connector,
+        CloneDatasource, CreateDatasource, UpdateDatasource, check_comment, check_text, check_update,
+        check_word, merge, unknown_connector,
     },
     datasource_reads::view,
     diff::compare,
@@ -35,9 +35,16 @@ impl App {
         context: &RequestContext,
         input: CreateDatasource,
     ) -> Result<DatasourceView> {
-        let project = self.project(context, input.project).await?;
+        let project = match input.project {
+            None => self.project(context, None).await?,
+            named => named,
+        };
         self.authorize_create(context, Action::CREATE, project, &input.name)
             .await?;
+        // A named project is looked for afterwards: whether there is one is not for everybody to know.
+        if input.project.is_some() {
+            self.project(context, project).await?;
+        }
         let datasource = self.new_datasource(context, &input, project)?;
         let message = format!("made `{}`", datasource.name);
         let draft = input.config.map(|config| (config, input.comment));
@@ -59,6 +66,7 @@ impl App {
         errors.extend(check_word(&env, "/env").err());
         errors.extend(check_text(input.owner.as_deref(), "/owner", 200).err());
         errors.extend(check_text(input.description.as_deref(), "/description", 4_000).err());
+        errors.extend(check_comment(input.comment.as_deref()).err());
         match find_connector(&input.r#type) {
             None => errors.push(unknown_connector(&input.r#type)),
             Some(connector) => {
@@ -153,11 +161,10 @@ impl App {
         check_update(&known, &input)?;
         let project = match input.project {
             Some(project) if Some(project) != known.project => {
-                let project = self.project(context, Some(project)).await?;
                 // Moving it into a project takes the right to make one there.
-                self.authorize_create(context, Action::UPDATE, project, &known.name)
+                self.authorize_create(context, Action::UPDATE, Some(project), &known.name)
                     .await?;
-                project
+                self.project(context, Some(project)).await?
             }
             _ => known.project,
         };

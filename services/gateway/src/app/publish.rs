@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use super::{
     App, Error, IfMatch, RequestContext, Result,
     access::{Action, Change, tenant},
+    datasource_input::check_comment,
     diff::compare,
     validation,
     versions::told,
@@ -66,6 +67,7 @@ impl App {
         if_match: IfMatch,
     ) -> Result<VersionView> {
         let datasource = self.datasource(context, id, Action::PUBLISH).await?;
+        check_comment(input.comment.as_deref())?;
         datasource.status.publish()?;
         let checked = match input.version {
             Some(number) => self.version(context, id, number).await?,
@@ -108,6 +110,7 @@ impl App {
         if_match: IfMatch,
     ) -> Result<VersionView> {
         let datasource = self.datasource(context, id, Action::ROLL_BACK).await?;
+        check_comment(input.comment.as_deref())?;
         datasource.status.publish()?;
         let source = self.version(context, id, input.version).await?;
         if source.state == VersionState::Draft {

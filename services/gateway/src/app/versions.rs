@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::{
     App, Error, IfMatch, RequestContext, Result,
     access::{Action, Change, tenant},
+    datasource_input::check_comment,
     diff::compare,
     paged, validation,
     views::{List, VersionDiff, VersionView},
@@ -113,6 +114,7 @@ impl App {
         input: CreateVersion,
     ) -> Result<VersionView> {
         let known = self.datasource(context, id, Action::CREATE_VERSION).await?;
+        check_comment(input.comment.as_deref())?;
         check_draft(&known, &input.config)?;
         let tx = self.store.begin().await?;
         let mut datasource = self.locked(&tx, context, id, IfMatch::Any).await?;
@@ -146,6 +148,7 @@ impl App {
         if_match: IfMatch,
     ) -> Result<VersionView> {
         let known = self.datasource(context, id, Action::EDIT_VERSION).await?;
+        check_comment(input.comment.as_deref())?;
         if let Some(config) = &input.config {
             check_draft(&known, config)?;
         }

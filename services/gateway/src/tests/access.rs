@@ -164,9 +164,14 @@ async fn a_role_in_a_project_holds_there() {
         .await
         .expect(404);
     gateway
-        .call(&outside, "POST", "/datasources", Some(body))
+        .call(&outside, "POST", "/datasources", Some(body.clone()))
         .await
         .expect(403);
+    for project in [gateway.project, ProjectId::generate()] {
+        let body = json!({"name": "theirs", "type": "http_webhook", "project": project});
+        let answer = gateway.call(&outside, "POST", "/datasources", Some(body)).await;
+        assert_eq!(answer.status, 403, "whether there is such a project is not told");
+    }
 }
 
 #[tokio::test]
