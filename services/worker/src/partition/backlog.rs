@@ -74,15 +74,19 @@ impl Backlog {
     }
 
     /// A group begins to park: from now on the datasource's later events park, too.
-    pub(crate) fn begin_park(&self, datasource: DatasourceId) {
-        let mut parked = self.lock();
-        let parked = parked.entry(datasource).or_default();
+    pub(crate) fn begin_park(&self, datasource: DatasourceId) -> Parking<'_> {
+        let mut all = self.lock();
+        let parked = all.entry(datasource).or_default();
         parked.parking += 1;
         parked.arrivals += 1;
+        Parking {
+            backlog: self,
+            datasource,
+            count: 0,
+        }
     }
 
-    /// A group has parked `count` events.
-    pub(crate) fn end_park(&self, datasource: DatasourceId, count: u64) {
+    fn end_park(&self, datasource: DatasourceId, count: u64) {
         if let Some(parked) = self.lock().get_mut(&datasource) {
             parked.parking = parked.parking.saturating_sub(1);
             parked.count += count;
@@ -149,6 +153,20 @@ impl Backlog {
     }
 }
 
+/// A group that parks, until this is dropped.
+pub(crate) struct Parking<'b> {
+    backlog: &'b Backlog,
+    pub(crate) datasource: DatasourceId,
+    /// How many events it has parked.
+    pub(crate) count: u64,
+}
+
+impl Drop for Parking<'_> {
+    fn drop(&mut self) {
+        self.backlog.end_park(self.datasource, self.count);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,9 +175,10 @@ mod tests {
     fn later_events_park_until_the_last_is_drained() {
         let (backlog, datasource) = (Backlog::default(), DatasourceId::generate());
         assert!(!backlog.holds(datasource) && !backlog.begin_drain(datasource));
-        backlog.begin_park(datasource);
+        let mut parking = backlog.begin_park(datasource);
         assert!(backlog.holds(datasource));
-        backlog.end_park(datasource, 2);
+        parking.count = 2;
+        drop(parking);
         assert_eq!(
             (backlog.waiting(), backlog.count(datasource)),
             (vec![datasource], 2)
@@ -177,9 +196,10 @@ mod tests {
         let (backlog, datasource) = (Backlog::default(), DatasourceId::generate());
         backlog.add(datasource, 1);
         let arrivals = backlog.arrivals(datasource);
-        backlog.begin_park(datasource);
+        let mut parking = backlog.begin_park(datasource);
         assert!(!backlog.clear(datasource, arrivals), "a group is being parked");
-        backlog.end_park(datasource, 1);
+        parking.count = 1;
+        drop(parking);
         assert!(
             !backlog.clear(datasource, arrivals),
             "a group was parked after the look"

@@ -11,7 +11,9 @@ use halcyon_domain::{
 use super::{
     Partition,
     attempts::{Mode, pause},
+    backlog::Parking,
     group::by_datasource,
+    turns::{Ticket, Turn},
 };
 use crate::{
     feed::{Feed, Version},
@@ -45,7 +47,7 @@ impl Again {
 
 impl Partition {
     /// Processes a frame and acks it; one that could not be processed as a whole comes again.
-    pub(super) async fn process(&self, frame: Delivery) {
+    pub(super) async fn process(&self, frame: Delivery, ticket: Ticket) {
         let delivered = frame.delivered();
         let events = match frame.events() {
             Ok(events) => events,
@@ -65,9 +67,13 @@ impl Partition {
                 "a frame is processed event by event"
             );
         }
-        let groups = by_datasource(events)
+        let groups = by_datasource(events);
+        let datasources: Vec<DatasourceId> = groups.iter().map(|(datasource, _)| *datasource).collect();
+        let turns = self.turns.queue(ticket, &datasources).await;
+        let groups = groups
             .into_iter()
-            .map(|(datasource, group)| self.group(datasource, group, mode));
+            .zip(turns)
+            .map(|((datasource, group), turn)| self.group(datasource, group, mode, turn));
         match with_progress(&frame, join_all(groups))
             .await
             .into_iter()
@@ -90,13 +96,20 @@ impl Partition {
         datasource: DatasourceId,
         events: Vec<IngestEvent>,
         mode: Mode,
+        mut turn: Turn,
     ) -> Result<(), Again> {
         let (feed, version) = match self.fate(datasource).await {
             Fate::Process(feed, version) => (feed, version),
-            Fate::Park(why) => return self.park(datasource, events, why).await,
+            Fate::Park(why) => {
+                let parking = self.begin_park(datasource, events.first(), why);
+                return self.park(parking, events, &mut turn).await;
+            }
         };
         let mut now = events;
         let later = now.split_off(feed.throttle.take(now.len()));
+        // What is later than these must not overtake them meanwhile.
+        let parking =
+            (!later.is_empty()).then(|| self.begin_park(datasource, later.first(), "it is throttled"));
         if mode == Mode::Together {
             let batch = self
                 .board
@@ -105,8 +118,9 @@ impl Partition {
                 .map_err(Again)?;
             self.hand_on(&feed, batch.mapped, batch.took, mode).await?;
             if !batch.rest.is_empty() {
+                let parking = self.begin_park(datasource, batch.rest.first(), "its mapping takes too long");
                 let rest = batch.rest.into_iter().chain(later).collect();
-                return self.park(datasource, rest, "its mapping takes too long").await;
+                return self.park(parking, rest, &mut turn).await;
             }
         } else {
             for event in now {
@@ -118,7 +132,10 @@ impl Partition {
                 self.hand_on(&feed, batch.mapped, batch.took, mode).await?;
             }
         }
-        self.park(datasource, later, "it is throttled").await
+        match parking {
+            Some(parking) => self.park(parking, later, &mut turn).await,
+            None => Ok(()),
+        }
     }
 
     /// What is to be done with a datasource's events now. Waits a while for a version that is being compiled.
@@ -201,34 +218,42 @@ impl Partition {
         }
     }
 
-    /// Parks events, in their order as far as that goes; done when all are durable.
-    pub(super) async fn park(
+    /// From now on the datasource's later events park, too.
+    fn begin_park(
         &self,
         datasource: DatasourceId,
-        events: Vec<IngestEvent>,
+        first: Option<&IngestEvent>,
         why: &'static str,
-    ) -> Result<(), Again> {
-        let Some(first) = events.first() else {
-            return Ok(());
-        };
-        let place = (first.organization, datasource);
-        if !self.backlog.holds(datasource) {
+    ) -> Parking<'_> {
+        if let Some(first) = first.filter(|_| !self.backlog.holds(datasource)) {
             let message = format!("events are parked because {why}");
+            let place = (first.organization, datasource);
             self.board
                 .logs
                 .say(place, LogLevel::Warn, "parking", message, None);
         }
-        self.backlog.begin_park(datasource);
-        let (mut parked, mut failure) = (0, None);
+        self.backlog.begin_park(datasource)
+    }
+
+    /// Parks events in their order, behind those of earlier frames; done when all are durable.
+    async fn park(
+        &self,
+        mut parking: Parking<'_>,
+        events: Vec<IngestEvent>,
+        turn: &mut Turn,
+    ) -> Result<(), Again> {
+        turn.come().await;
+        let mut failure = None;
         for chunk in events.chunks(PARKING) {
             let results = join_all(chunk.iter().map(|event| self.board.sink.park(self.number, event))).await;
-            parked += results.iter().filter(|result| result.is_ok()).count() as u64;
+            parking.count += results.iter().filter(|result| result.is_ok()).count() as u64;
             failure = results.into_iter().find_map(Result::err);
             if failure.is_some() {
                 break;
             }
         }
-        self.backlog.end_park(datasource, parked);
+        let datasource = parking.datasource;
+        drop(parking);
         self.show(datasource);
         failure.map_or(Ok(()), |error| Err(Again(error)))
     }

@@ -6,6 +6,7 @@ mod backlog;
 mod drain;
 mod frame;
 mod group;
+mod turns;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::board::Board;
 use backlog::Backlog;
 pub(crate) use frame::say_dead_letters;
+use turns::{Ticket, Tickets, Turns};
 
 /// How often to look whether what is parked can go on, besides on every change.
 const LOOK: Duration = Duration::from_secs(5);
@@ -29,6 +31,7 @@ pub(crate) struct Partition {
     board: Arc<Board>,
     number: u16,
     backlog: Arc<Backlog>,
+    turns: Turns,
 }
 
 /// Works on a partition until `stop`; then finishes the frames that are under way.
@@ -38,6 +41,7 @@ pub(crate) async fn run(board: Arc<Board>, number: u16, stop: CancellationToken)
         board,
         number,
         backlog,
+        turns: Turns::default(),
     });
     if stop.run_until_cancelled(partition.load_backlog()).await.is_some() {
         partition.work(&stop).await;
@@ -88,6 +92,7 @@ impl Partition {
         let mut consumer = self.board.bus.ingest_consumer(self.number);
         let limit = self.board.settings.frames_in_flight.max(1);
         let mut frames = FuturesUnordered::new();
+        let mut tickets = Tickets::default();
         let mut drains = JoinSet::new();
         let mut changes = self.board.changes();
         let mut look = tokio::time::interval(LOOK);
@@ -97,7 +102,7 @@ impl Partition {
                 () = stop.cancelled() => break,
                 Some(()) = frames.next() => {}
                 batch = consumer.next_batch(room), if room > 0 => {
-                    frames.extend(batch.into_iter().map(|frame| Self::start(self.clone(), frame)));
+                    frames.extend(batch.into_iter().map(|frame| Self::start(self.clone(), frame, tickets.next())));
                 }
                 Ok(()) = changes.changed() => self.start_drains(&mut drains, stop),
                 () = self.backlog.grown() => self.start_drains(&mut drains, stop),
@@ -116,8 +121,8 @@ impl Partition {
     }
 
     /// A frame on a task of its own, so that frames use all processors.
-    fn start(self: Arc<Self>, frame: Delivery) -> impl Future<Output = ()> {
-        tokio::spawn(async move { self.process(frame).await }).map(|ended| {
+    fn start(self: Arc<Self>, frame: Delivery, ticket: Ticket) -> impl Future<Output = ()> {
+        tokio::spawn(async move { self.process(frame, ticket).await }).map(|ended| {
             if let Err(error) = ended {
                 // The frame was dropped, and with that given back.
                 tracing::error!(error = %error, "the processing of a frame failed");

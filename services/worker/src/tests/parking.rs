@@ -50,12 +50,13 @@ async fn a_stopped_datasource_parks_and_goes_on_when_it_starts() {
     rig.accept_many(datasource, 20..21).await;
     outcomes.until(41).await;
     let mine = |outcome: &&EventOutcome| outcome.datasource == datasource;
-    let last = outcomes.seen.iter().rfind(mine).unwrap();
-    assert_eq!(
-        last.event.as_str(),
-        format!("{datasource}-20"),
-        "nothing overtakes what is parked"
-    );
+    let order = outcomes
+        .seen
+        .iter()
+        .filter(mine)
+        .map(|outcome| outcome.event.to_string());
+    let accepted: Vec<_> = (0..=20).map(|id| format!("{datasource}-{id}")).collect();
+    assert_eq!(order.collect::<Vec<_>>(), accepted, "nothing is overtaken");
     assert_eq!(
         rig.bus
             .parked_datasources(partition_of(datasource, 0, PARTITIONS))
