@@ -94,7 +94,7 @@ pub fn plan(
     let eligible = eligible(members);
     let held = partitions::assign(&current.partitions, &eligible, members, partitions, settled);
     actions.extend(held.into_iter().map(Action::PutPartition));
-    plan_datasources(desired, current, &eligible, members, &mut actions);
+    plan_datasources(desired, current, &eligible, members, now, &mut actions);
     plan_routes(desired, current, &mut actions);
     let next_due = settled_at.filter(|_| !settled && eligible.len() > 1);
     Plan { actions, next_due }
@@ -113,6 +113,7 @@ fn plan_datasources(
     current: &CurrentAssignments,
     eligible: &BTreeSet<WorkerId>,
     members: &[WorkerMember],
+    now: Timestamp,
     actions: &mut Vec<Action>,
 ) {
     let alive: BTreeSet<WorkerId> = members.iter().map(|member| member.worker).collect();
@@ -135,7 +136,7 @@ fn plan_datasources(
             // Once the wanted version is the good one, the one before it stays what it was: no reason to write.
             assignment.last_good = assignment.last_good.or_else(|| before.last_good.clone());
         }
-        assignment.epoch = before.map_or(0, |before| before.epoch);
+        assignment.epoch = before.map_or_else(|| first_epoch(datasource, now), |before| before.epoch);
         if before.and_then(|before| before.worker) != assignment.worker {
             assignment.epoch += 1;
         }
@@ -172,6 +173,16 @@ fn assignment_of(datasource: &DesiredDatasource) -> Option<Assignment> {
             .filter(|good| good.number != wanted.number),
         wanted,
     })
+}
+
+/// The epoch of an assignment that is not on the bus: above those of all before it, should the bucket have been lost.
+/// A checkpoint that was claimed under a later epoch could never be claimed again.
+fn first_epoch(datasource: &DesiredDatasource, now: Timestamp) -> u64 {
+    if datasource.pull {
+        u64::try_from(now.timestamp()).unwrap_or_default()
+    } else {
+        0
+    }
 }
 
 /// How many pull datasources each worker has; the next goes to the one with the fewest.

@@ -107,6 +107,7 @@ fn a_worker_that_leaves_gives_its_partitions_at_once_and_its_source_when_it_is_g
     let sources = [datasource(1, true)];
     let mut current = CurrentAssignments::default();
     run(&sources, &mut current, &[member(1)], settled());
+    let first = current.datasources[&sources[0].datasource].epoch;
     let leaving = WorkerMember {
         draining: true,
         ..member(1)
@@ -128,7 +129,30 @@ fn a_worker_that_leaves_gives_its_partitions_at_once_and_its_source_when_it_is_g
 
     run(&sources, &mut current, &[member(2)], settled());
     let assignment = &current.datasources[&sources[0].datasource];
-    assert_eq!((assignment.worker, assignment.epoch), (Some(worker(2)), 2));
+    assert_eq!(
+        (assignment.worker, assignment.epoch),
+        (Some(worker(2)), first + 1)
+    );
+}
+
+#[test]
+fn a_source_whose_assignment_was_lost_goes_on_above_its_epochs() {
+    let sources = [datasource(1, true)];
+    let id = sources[0].datasource;
+    let mut current = CurrentAssignments::default();
+    run(&sources, &mut current, &[member(1)], settled());
+    for number in 2..5 {
+        run(&sources, &mut current, &[member(number)], settled());
+    }
+    let before = current.datasources[&id].epoch;
+    let mut lost = CurrentAssignments::default();
+    run(
+        &sources,
+        &mut lost,
+        &[member(4)],
+        settled() + TimeDelta::minutes(1),
+    );
+    assert!(lost.datasources[&id].epoch > before);
 }
 
 #[test]
