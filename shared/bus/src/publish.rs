@@ -73,8 +73,10 @@ impl Bus {
             },
             _ => Error::unavailable(error),
         })?;
-        let answer: Answer = serde_json::from_slice(&message.payload).map_err(Error::malformed)?;
+        // What is no ack says nothing about the message: it is sent again.
+        let answer: Answer = serde_json::from_slice(&message.payload).map_err(Error::unavailable)?;
         match answer.error {
+            None if answer.seq == 0 => Err(Error::Unavailable(format!("the answer on {subject} is no ack"))),
             None => Ok(Stored {
                 sequence: answer.seq,
                 duplicate: answer.duplicate,
