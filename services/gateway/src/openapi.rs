@@ -175,16 +175,12 @@ pub(crate) fn document(router: &Router) -> Value {
 
 /// The description of ingest, which is written for speed and not as an operation of the framework.
 fn ingest() -> Value {
-    let problem = |text: &str| {
-        let schema = json!({"$ref": "#/components/schemas/Problem"});
-        json!({"description": text, "content": {problem::MEDIA_TYPE: {"schema": schema}}})
-    };
     let id = json!({"type": "string"});
     let stored = json!({"type": "object", "properties": {
         "id": {"type": "string", "description": "The event's identifier."},
         "ids": {"type": "array", "items": id, "description": "The events' identifiers, of NDJSON."},
     }});
-    json!({"post": {
+    json!({"get": handshake(), "post": {
         "tags": ["ingest"],
         "operationId": "ingest",
         "summary": "Takes an event in.",
@@ -192,10 +188,7 @@ fn ingest() -> Value {
                         the datasource's configuration: a signature, a bearer token, an API key or a password. A \
                         provider's delivery identifier makes a redelivery harmless.",
         "security": [],
-        "parameters": [{
-            "name": "datasource_id", "in": "path", "required": true, "description": "The datasource.",
-            "schema": {"type": "string", "format": "uuid"},
-        }],
+        "parameters": [datasource_parameter()],
         "requestBody": {"required": true, "content": {
             "application/json": {"schema": {}},
             "application/x-ndjson": {"schema": {"type": "string"}},
@@ -217,6 +210,41 @@ fn ingest() -> Value {
             "503": problem("The event cannot be kept now; see `Retry-After`."),
         },
     }})
+}
+
+/// The description of a provider's handshake, which comes to the same path.
+fn handshake() -> Value {
+    json!({
+        "tags": ["ingest"],
+        "operationId": "ingestHandshake",
+        "summary": "Answers a provider's handshake.",
+        "description": "Where the configuration has a handshake of this kind, such as Okta's challenge.",
+        "security": [],
+        "parameters": [datasource_parameter()],
+        "responses": {
+            "200": {"description": "The answer."},
+            "401": problem("The provider is not who it has to be."),
+            "403": problem("The sender's address is not allowed."),
+            "404": problem("There is no such datasource."),
+            "405": problem("The request is no handshake that the datasource answers."),
+            "409": problem("The datasource is disabled or was never published."),
+            "500": problem("Something went wrong inside."),
+            "503": problem("The request cannot be judged now; see `Retry-After`."),
+        },
+    })
+}
+
+fn datasource_parameter() -> Value {
+    json!({
+        "name": "datasource_id", "in": "path", "required": true, "description": "The datasource.",
+        "schema": {"type": "string", "format": "uuid"},
+    })
+}
+
+/// A problem as an answer that is described by hand.
+fn problem(text: &str) -> Value {
+    let schema = json!({"$ref": "#/components/schemas/Problem"});
+    json!({"description": text, "content": {problem::MEDIA_TYPE: {"schema": schema}}})
 }
 
 /// Moves the schemas that travelled as extensions to their places.
