@@ -5,6 +5,7 @@ use std::path::Path;
 mod architecture;
 mod faults;
 mod hot_reload;
+mod lifecycle;
 mod main_job;
 mod samples;
 mod up;
