@@ -117,6 +117,28 @@ impl LeaseStore {
         Ok(())
     }
 
+    /// Takes up a lease that says that it is held by `record`'s holder: a write of ours whose answer was lost. Nothing
+    /// if it is somebody else's, or nobody's.
+    async fn resume(&self, key: &str, record: &LeaseRecord) -> Result<Option<Lease>, Error> {
+        let Some(entry) = self.bucket.get(key).await? else {
+            return Ok(None);
+        };
+        if entry.value.holder != record.holder {
+            return Ok(None);
+        }
+        let mut lease = Lease {
+            key: key.to_owned(),
+            record: record.clone(),
+            revision: entry.revision,
+            expires_at: self.expiry(),
+        };
+        match self.renew(&mut lease).await {
+            Ok(()) => Ok(Some(lease)),
+            Err(Error::Conflict) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Renews a lease and changes what its holder says of itself.
     ///
     /// # Errors
@@ -256,7 +278,11 @@ impl Keeper {
     async fn acquire(&self) -> Lease {
         let mut leases = self.store.watch();
         loop {
-            match self.store.acquire(&self.key, self.record.clone()).await {
+            let acquired = match self.store.acquire(&self.key, self.record.clone()).await {
+                Ok(None) => self.store.resume(&self.key, &self.record).await,
+                other => other,
+            };
+            match acquired {
                 Ok(Some(lease)) => return lease,
                 Ok(None) => {}
                 Err(error) => {
@@ -291,9 +317,19 @@ impl Keeper {
     /// Tries until the lease is renewed (true) or known to be lost.
     async fn renew(&self, lease: &mut Lease) -> bool {
         loop {
-            match self.store.renew_with(lease, self.record.info.clone()).await {
+            let renewed = match self.store.renew_with(lease, self.record.info.clone()).await {
+                Err(Error::Conflict) => match self.store.resume(&self.key, &self.record).await {
+                    Ok(Some(ours)) => {
+                        *lease = ours;
+                        Ok(())
+                    }
+                    Ok(None) => return false,
+                    Err(error) => Err(error),
+                },
+                other => other,
+            };
+            match renewed {
                 Ok(()) => return true,
-                Err(Error::Conflict) => return false,
                 Err(error) => {
                     tracing::debug!(lease = self.key, error = %error, "a lease could not be renewed yet");
                     tokio::time::sleep(Duration::from_millis(100)).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::support::{connect, eventually, server, soon};
-use crate::{Error, LeaseRecord, Service};
+use crate::{Bucket, Error, LeaseRecord, Service, subjects::BucketName};
 
 fn record(holder: &str) -> LeaseRecord {
     LeaseRecord {
@@ -95,4 +95,30 @@ async fn a_holder_that_cannot_renew_knows_it_before_the_lease_runs_out() {
     assert!(!holder.is_held());
     nats.restart().await.unwrap();
     soon(holder.held()).await;
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_was_lost_costs_no_lease() {
+    let (_nats, bus) = server().await;
+    let ttl = Duration::from_secs(2);
+    let leases = bus.leases(ttl);
+    let bucket = Bucket::<LeaseRecord>::new(&bus, BucketName::Leases, "");
+    let holder = leases.hold("renewed", record("a"));
+    soon(holder.held()).await;
+    bucket.put_with_ttl("renewed", &record("a"), ttl).await.unwrap();
+    assert!(
+        tokio::time::timeout(2 * ttl, holder.lost()).await.is_err(),
+        "the lease is still this holder's"
+    );
+    // The first one, as well; and what is another's stays so.
+    let long = Duration::from_secs(60);
+    bucket.put_with_ttl("first", &record("a"), long).await.unwrap();
+    soon(bus.leases(long).hold("first", record("a")).held()).await;
+    bucket.put_with_ttl("others", &record("b"), long).await.unwrap();
+    let waiting = bus.leases(long).hold("others", record("a"));
+    assert!(
+        tokio::time::timeout(Duration::from_millis(500), waiting.held())
+            .await
+            .is_err()
+    );
 }
