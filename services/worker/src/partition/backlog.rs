@@ -41,15 +41,24 @@ impl Backlog {
         self.grown.notify_one();
     }
 
-    /// Notes what was found parked, unless the datasource is known to have something parked; whether it was not.
+    /// Compares with what was found parked: what was not known is noted, and what was counted twice is put right.
+    /// Whether anything was.
     pub(crate) fn find(&self, datasource: DatasourceId, count: u64) -> bool {
-        let mut parked = self.lock();
-        if count == 0 || parked.contains_key(&datasource) {
+        let mut all = self.lock();
+        let known = all.contains_key(&datasource);
+        if count == 0 && !known {
             return false;
         }
-        parked.entry(datasource).or_default().count = count;
-        self.grown.notify_one();
-        true
+        let parked = all.entry(datasource).or_default();
+        let quiet = parked.parking == 0 && !parked.draining;
+        let differs = quiet && parked.count != count;
+        if differs {
+            parked.count = count;
+        }
+        if !known {
+            self.grown.notify_one();
+        }
+        differs
     }
 
     /// The datasource is not known now; for how long it has not been.
@@ -189,6 +198,18 @@ mod tests {
         let arrivals = backlog.arrivals(datasource);
         assert!(backlog.clear(datasource, arrivals));
         assert!(!backlog.holds(datasource));
+    }
+
+    #[test]
+    fn what_is_found_is_noted_and_puts_the_count_right() {
+        let (backlog, datasource) = (Backlog::default(), DatasourceId::generate());
+        assert!(!backlog.find(datasource, 0) && !backlog.holds(datasource));
+        assert!(backlog.find(datasource, 3) && backlog.holds(datasource));
+        let parking = backlog.begin_park(datasource);
+        assert!(!backlog.find(datasource, 5), "it is being counted");
+        drop(parking);
+        assert!(backlog.find(datasource, 5) && !backlog.find(datasource, 5));
+        assert_eq!(backlog.count(datasource), 5);
     }
 
     #[test]
