@@ -27,7 +27,7 @@ pub const SERVICES: [&str; 6] = [
 const NO_PORT_IS_FIXED: [(&str, &str); 5] = [
     ("HALCYON__HEALTH__REGISTRY", "127.0.0.1:0"),
     ("HALCYON__HEALTH__WORKER", "127.0.0.1:0"),
-    ("HALCYON__HEALTH__TEST-RUNNER", "127.0.0.1:0"),
+    ("HALCYON__HEALTH__TEST_RUNNER", "127.0.0.1:0"),
     ("HALCYON__HEALTH__ONTOLOGY", "127.0.0.1:0"),
     ("HALCYON__HEALTH__AUDIT", "127.0.0.1:0"),
 ];

@@ -1,4 +1,10 @@
 //! The one integration-test binary: whole processes over real servers, and the rules of the workspace.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::path::Path;
 

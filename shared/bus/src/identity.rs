@@ -20,6 +20,7 @@ pub enum Service {
     /// Data plane.
     Worker,
     /// Sandboxed test runs.
+    #[serde(alias = "test_runner")]
     TestRunner,
     /// The audit trail.
     Audit,

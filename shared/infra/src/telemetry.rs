@@ -55,12 +55,12 @@ impl Default for TelemetrySettings {
 /// Sends what is left of the traces when it is dropped.
 #[derive(Debug)]
 #[must_use = "traces end when the guard is dropped"]
-pub struct Guard(SdkTracerProvider);
+pub struct Guard(Option<SdkTracerProvider>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Nothing is left to tell it to: the logs end here, too.
-        let _ = self.0.shutdown();
+        // Nothing is left to tell a failure to: the logs end here, too.
+        let _ = self.0.take().map(|provider| provider.shutdown());
     }
 }
 
@@ -71,17 +71,15 @@ impl Drop for Guard {
 pub fn init(settings: &TelemetrySettings, service: &'static str) -> anyhow::Result<Guard> {
     let filter = EnvFilter::try_new(&settings.filter)
         .with_context(|| format!("telemetry.filter `{}` cannot be read", settings.filter))?;
-    let resource = Resource::builder().with_service_name(service).build();
-    let mut provider = SdkTracerProvider::builder().with_resource(resource);
-    if let Some(endpoint) = &settings.otlp_endpoint {
-        let exporter = SpanExporter::builder()
-            .with_http()
-            .with_endpoint(endpoint)
-            .build()?;
-        provider = provider.with_batch_exporter(exporter);
-    }
-    let provider = provider.build();
-    let traces = tracing_opentelemetry::layer().with_tracer(provider.tracer("halcyon"));
+    let provider = settings
+        .otlp_endpoint
+        .as_deref()
+        .map(|endpoint| provider(endpoint, service))
+        .transpose()?;
+    // Without a collector spans are not kept for one either: that costs time in each request.
+    let traces = provider
+        .as_ref()
+        .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("halcyon")));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
@@ -95,6 +93,18 @@ pub fn init(settings: &TelemetrySettings, service: &'static str) -> anyhow::Resu
         .with(traces)
         .try_init()?;
     Ok(Guard(provider))
+}
+
+fn provider(endpoint: &str, service: &'static str) -> anyhow::Result<SdkTracerProvider> {
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_endpoint(endpoint)
+        .build()?;
+    let resource = Resource::builder().with_service_name(service).build();
+    Ok(SdkTracerProvider::builder()
+        .with_resource(resource)
+        .with_batch_exporter(exporter)
+        .build())
 }
 
 const TRACEPARENT: &str = "traceparent";

@@ -99,7 +99,12 @@ pub(crate) fn write_nats_config(
 fn halcyon_toml(args: &InitArgs, keys: &Keys) -> Result<String> {
     let health: BTreeMap<_, _> = HEALTH
         .iter()
-        .map(|(service, port)| (service.as_str(), format!("{}:{port}", Ipv4Addr::LOCALHOST)))
+        .map(|(service, port)| {
+            (
+                service.as_str().replace('-', "_"),
+                format!("{}:{port}", Ipv4Addr::LOCALHOST),
+            )
+        })
         .collect();
     let mut settings = json!({
         "database": {"url": args.database_url},

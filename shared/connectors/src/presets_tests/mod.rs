@@ -256,7 +256,10 @@ fn the_alert(mapped: &Mapped) -> &Alert {
 
 fn check_alert(vendor: &Vendor, event: &Value, mapped: &Mapped) {
     let (preset, index, alert) = (vendor.preset, mapped.index, the_alert(mapped));
-    assert!(!alert.title.trim().is_empty() && !alert.title.contains('\n'), "{preset} {index}");
+    assert!(
+        !alert.title.trim().is_empty() && !alert.title.contains('\n'),
+        "{preset} {index}"
+    );
     assert!(
         alert.vendor.is_some() && alert.product.is_some() && alert.category.is_some(),
         "{preset} {index}"
