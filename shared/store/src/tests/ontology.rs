@@ -362,31 +362,3 @@ async fn the_ledger_forgets_after_a_week() {
     })
     .await;
 }
-
-/// How fast it is, for a look by hand: `--ignored --nocapture`.
-#[tokio::test]
-#[ignore = "a measurement, not a test"]
-async fn how_fast_outcomes_are_applied() {
-    on_both(|fixture| async move {
-        let store = &fixture.store;
-        let feed = Feed::new();
-        let mut objects = 0;
-        let begin = std::time::Instant::now();
-        for batch in 0..20 {
-            let outcomes: Vec<_> = (0..500)
-                .map(|n| {
-                    let id = format!("{batch}-{n}");
-                    let objects = vec![alert(&id, "title", at(n)), host(&format!("h{n}"), "a", n, at(n))];
-                    feed.outcome(&id, vec![delivered(0, objects)])
-                })
-                .collect();
-            objects += apply(store, &outcomes).await.objects.len();
-        }
-        println!(
-            "postgres: {}, {objects} objects in {:?}",
-            store.is_postgres(),
-            begin.elapsed()
-        );
-    })
-    .await;
-}
