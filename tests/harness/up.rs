@@ -55,6 +55,11 @@ pub struct Up {
 impl Up {
     /// Starts the system in `folder` and waits until it says that it is ready.
     pub fn start(halcyon: &Path, folder: &Path) -> Self {
+        Self::start_with(halcyon, folder, &[])
+    }
+
+    /// The same with settings in the environment.
+    pub fn start_with(halcyon: &Path, folder: &Path, environment: &[(&str, &str)]) -> Self {
         let mut child = nats::dies_with_us(halcyon)
             .args([
                 "up",
@@ -65,6 +70,7 @@ impl Up {
                 "--data-dir",
             ])
             .arg(folder)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(log_file(folder, "up"))
             .spawn()

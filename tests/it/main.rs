@@ -14,6 +14,7 @@ mod hot_reload;
 mod lifecycle;
 mod main_job;
 mod samples;
+mod traces;
 mod up;
 
 /// The executable under test.

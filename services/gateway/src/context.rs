@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use halcyon_infra::telemetry;
 use salvo::{
     Depot, FlowCtrl, Handler, Request, Response, async_trait,
     http::{
@@ -29,6 +30,22 @@ impl RequestInfo {
         depot
             .get_typed::<Self>()
             .map_or_else(|_| Self::read(req), Clone::clone)
+    }
+
+    /// The parent of the request's span: the caller's span, or one of the new trace that stands for it.
+    fn parent(&self, req: &Request) -> String {
+        let sent = req
+            .headers()
+            .get("traceparent")
+            .and_then(|value| value.to_str().ok());
+        match sent.filter(|text| trace_id_of(text).is_some()) {
+            Some(sent) => sent.to_owned(),
+            None => format!(
+                "00-{}-{:016x}-01",
+                self.trace_id,
+                uuid::Uuid::new_v4().as_u64_pair().0 | 1
+            ),
+        }
     }
 
     fn read(req: &Request) -> Self {
@@ -80,6 +97,7 @@ impl Handler for Context {
             request.id = %info.request_id,
             trace.id = %info.trace_id,
         );
+        telemetry::set_parent(&span, &info.parent(req));
         depot.insert_typed(info);
         ctrl.call_next(req, depot, res).instrument(span).await;
         protect(res.headers_mut());

@@ -7,8 +7,9 @@ use std::{
 
 use halcyon_bus::{Bus, Delivery};
 use halcyon_domain::{clock::Clock, event::EventOutcome};
-use halcyon_infra::{Check, Health, Metric, Metrics, Shutdown};
+use halcyon_infra::{Check, Health, Metric, Metrics, Shutdown, telemetry};
 use halcyon_store::{Error, Store};
+use tracing::Instrument;
 
 use crate::{Settings, write};
 
@@ -105,6 +106,15 @@ fn groups(deliveries: Vec<Delivery>, batch: usize) -> Vec<Vec<Frame>> {
 /// reason than an absent database is applied frame by frame, and a frame outcome by outcome, so that a bad one holds
 /// up no other.
 async fn commit(ctx: &Context, check: &Check, group: Vec<Frame>) -> bool {
+    // One transaction serves many traces; it is shown in the first of them.
+    let span = tracing::info_span!("commit", frames = group.len());
+    if let Some(traceparent) = group.iter().find_map(|frame| frame.delivery.traceparent()) {
+        telemetry::set_parent(&span, &traceparent);
+    }
+    commit_in_span(ctx, check, group).instrument(span).await
+}
+
+async fn commit_in_span(ctx: &Context, check: &Check, group: Vec<Frame>) -> bool {
     match apply(ctx, &group).await {
         Ok(()) => {
             check.ready();

@@ -10,6 +10,7 @@ use halcyon_domain::{
     error::InputError,
     event::{DeadLetter, EventOutcome, IngestEvent, RecordOutcome, Verdict},
 };
+use halcyon_infra::telemetry::current_traceparent;
 
 use crate::mapper::Mapped;
 
@@ -59,7 +60,12 @@ impl Sink {
     }
 
     async fn submit(&self, partition: u16, mapped: &mut Mapped) -> Result<(), Error> {
-        match self.outcomes.submit(partition, &mapped.outcome, None).await {
+        let trace = current_traceparent();
+        match self
+            .outcomes
+            .submit(partition, &mapped.outcome, trace.as_deref())
+            .await
+        {
             Err(Error::TooLarge { limit, .. }) => self.without_large_records(partition, mapped, limit).await,
             result => result,
         }
@@ -142,7 +148,10 @@ impl Sink {
                 failure: Some(failure),
             };
         }
-        self.outcomes.submit(partition, &mapped.outcome, None).await
+        let trace = current_traceparent();
+        self.outcomes
+            .submit(partition, &mapped.outcome, trace.as_deref())
+            .await
     }
 
     /// Parks an event and waits until that is durable.

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io::{self, IsTerminal},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use anyhow::Context as _;
@@ -92,6 +93,7 @@ pub fn init(settings: &TelemetrySettings, service: &'static str) -> anyhow::Resu
         .with(lines)
         .with(traces)
         .try_init()?;
+    TRACING.store(provider.is_some(), Ordering::Relaxed);
     Ok(Guard(provider))
 }
 
@@ -109,9 +111,15 @@ fn provider(endpoint: &str, service: &'static str) -> anyhow::Result<SdkTracerPr
 
 const TRACEPARENT: &str = "traceparent";
 
+/// Whether spans go to a collector; without one there is no trace to continue, and nothing is spent on it.
+static TRACING: AtomicBool = AtomicBool::new(false);
+
 /// The current span as a W3C `traceparent`; nothing where there is no trace.
 #[must_use]
 pub fn current_traceparent() -> Option<String> {
+    if !TRACING.load(Ordering::Relaxed) {
+        return None;
+    }
     let context = Span::current().context();
     if !context.span().span_context().is_valid() {
         return None;
@@ -123,6 +131,9 @@ pub fn current_traceparent() -> Option<String> {
 
 /// Makes `span` a child of the span that `traceparent` names. What cannot be read is passed over.
 pub fn set_parent(span: &Span, traceparent: &str) {
+    if !TRACING.load(Ordering::Relaxed) {
+        return;
+    }
     let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
     let context = TraceContextPropagator::new().extract(&carrier);
     if context.span().span_context().is_valid() {

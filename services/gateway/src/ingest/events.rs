@@ -11,6 +11,7 @@ use halcyon_domain::{
     id::DatasourceId,
     partition::{partition_of, slot},
 };
+use halcyon_infra::telemetry::current_traceparent;
 use salvo::http::{HeaderMap, header::CONTENT_TYPE};
 
 use super::{
@@ -74,7 +75,8 @@ impl Batch<'_> {
         let text = |name: &str| Some(self.headers.get(name)?.to_str().ok()?.to_owned());
         let content_type = text(CONTENT_TYPE.as_str());
         let lines = is_lines(content_type.as_deref());
-        let traceparent = text(halcyon_bus::trace::TRACEPARENT);
+        // The request's own span if there is one, which continues the sender's trace; else the sender's.
+        let traceparent = current_traceparent().or_else(|| text(halcyon_bus::trace::TRACEPARENT));
         let raw = self
             .gate
             .webhook

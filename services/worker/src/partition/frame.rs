@@ -7,6 +7,8 @@ use halcyon_bus::{Delivery, Error};
 use halcyon_domain::{
     assignment::LogLevel, error::InputError, event::IngestEvent, id::DatasourceId, lifecycle::RuntimeStatus,
 };
+use halcyon_infra::telemetry;
+use tracing::Instrument;
 
 use super::{
     Partition,
@@ -46,8 +48,17 @@ impl Again {
 }
 
 impl Partition {
-    /// Processes a frame and acks it; one that could not be processed as a whole comes again.
+    /// Processes a frame and acks it; one that could not be processed as a whole comes again. What is published
+    /// of it belongs to the trace that the frame came with.
     pub(super) async fn process(&self, frame: Delivery, ticket: Ticket) {
+        let span = tracing::info_span!("frame", partition = self.number, sequence = frame.sequence());
+        if let Some(traceparent) = frame.traceparent() {
+            telemetry::set_parent(&span, &traceparent);
+        }
+        self.process_in_span(frame, ticket).instrument(span).await;
+    }
+
+    async fn process_in_span(&self, frame: Delivery, ticket: Ticket) {
         let delivered = frame.delivered();
         let events = match frame.events() {
             Ok(events) => events,
