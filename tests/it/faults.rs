@@ -1,7 +1,5 @@
 //! Separate processes, killed one after the other while events flow: what was accepted arrives, once.
 
-use std::time::Duration;
-
 use halcyon_tests::{
     client::Client,
     cluster::{Cluster, SERVICES, Sync},
@@ -37,7 +35,6 @@ async fn kills_of_every_service_and_of_nats_lose_nothing() {
             .wait_for("the load to go on", async |_| load.accepted() >= before + 200)
             .await;
         cluster.kill_and_restart(victim).unwrap();
-        tokio::time::sleep(Duration::from_millis(500)).await;
     }
     let before = load.accepted();
     client
