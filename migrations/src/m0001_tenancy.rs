@@ -48,17 +48,6 @@ const UP: &[&str] = &[
         created_by {uuid})",
     "CREATE UNIQUE INDEX role_bindings_grant ON role_bindings (user_id, scope_kind, scope_id, role)",
     "CREATE INDEX role_bindings_organization ON role_bindings (organization_id, user_id)",
-    "CREATE TABLE idempotency_keys (
-        organization_id {uuid} NOT NULL,
-        user_id {uuid} NOT NULL,
-        idempotency_key TEXT NOT NULL,
-        request_hash {bytes} NOT NULL,
-        status BIGINT,
-        headers TEXT,
-        body {bytes},
-        created_at {time} NOT NULL,
-        PRIMARY KEY (organization_id, user_id, idempotency_key))",
-    "CREATE INDEX idempotency_keys_created ON idempotency_keys (created_at)",
 ];
 
 #[async_trait::async_trait]
@@ -68,13 +57,7 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let tables = [
-            "idempotency_keys",
-            "role_bindings",
-            "users",
-            "projects",
-            "organizations",
-        ];
+        let tables = ["role_bindings", "users", "projects", "organizations"];
         dialect::drop_tables(manager, &tables).await
     }
 

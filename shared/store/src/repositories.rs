@@ -2,9 +2,8 @@
 
 use crate::{
     audit::AuditTrail, connection::Read, connection::WriteTx, datasource_events::DatasourceEvents,
-    datasources::Datasources, idempotency::IdempotencyKeys, keys::Keys, ontology::Ontology,
-    organizations::Organizations, outbox::Outbox, secrets::Secrets, states::States, users::Users,
-    versions::Versions,
+    datasources::Datasources, keys::Keys, ontology::Ontology, organizations::Organizations, outbox::Outbox,
+    secrets::Secrets, states::States, users::Users, versions::Versions,
 };
 
 macro_rules! repositories {
@@ -23,8 +22,6 @@ repositories! {
     organizations: Organizations,
     /// Users and their role bindings.
     users: Users,
-    /// Answers kept for repeated requests.
-    idempotency: IdempotencyKeys,
     /// Datasources.
     datasources: Datasources,
     /// Versions of datasources' configurations.

@@ -1,16 +1,12 @@
 //! Organisations, users, roles, the first start, repeated requests.
 
-use chrono::TimeDelta;
 use halcyon_domain::{
     access::{Grant, Role, Scope},
-    id::{OrganizationId, ProjectId, RoleBindingId, UserId},
+    id::{ProjectId, RoleBindingId, UserId},
 };
 
 use super::{at, on_both};
-use crate::{
-    AllTenants, Error, FirstAdmin, KeptAnswer, KeptRequest, PageRequest, Project, Remembered, RoleBinding,
-    Tenant, Unique, User,
-};
+use crate::{AllTenants, Error, FirstAdmin, PageRequest, Project, RoleBinding, Tenant, Unique, User};
 
 const WHY: AllTenants = AllTenants::because("a test");
 
@@ -191,45 +187,6 @@ async fn a_projects_name_is_unique_in_its_organisation() {
             .await
             .unwrap_err();
         assert!(matches!(taken, Error::Conflict(Unique::ProjectName)), "{taken:?}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_repeated_request_gets_the_kept_answer() {
-    on_both(|fixture| async move {
-        let request = KeptRequest {
-            organization: OrganizationId::generate(),
-            user: UserId::generate(),
-            key: "k".into(),
-            hash: vec![1],
-        };
-        let other = KeptRequest {
-            hash: vec![2],
-            ..request.clone()
-        };
-        let answer = KeptAnswer {
-            status: 201,
-            headers: "{}".into(),
-            body: b"{}".to_vec(),
-        };
-        let tx = fixture.store.begin().await.unwrap();
-        let keys = tx.idempotency();
-        assert_eq!(keys.begin(&request, at(0)).await.unwrap(), Remembered::New);
-        assert_eq!(keys.begin(&request, at(1)).await.unwrap(), Remembered::InFlight);
-        keys.finish(&request, &answer).await.unwrap();
-        assert_eq!(
-            keys.begin(&request, at(2)).await.unwrap(),
-            Remembered::Answered(answer)
-        );
-        assert_eq!(keys.begin(&other, at(2)).await.unwrap(), Remembered::OtherRequest);
-        let next_day = at(2) + TimeDelta::hours(25);
-        assert_eq!(keys.begin(&other, next_day).await.unwrap(), Remembered::New);
-        // Its process died before it answered.
-        let later = next_day + TimeDelta::minutes(3);
-        assert_eq!(keys.begin(&other, later).await.unwrap(), Remembered::New);
-        keys.prune(later + TimeDelta::hours(25)).await.unwrap();
-        tx.commit().await.unwrap();
     })
     .await;
 }
