@@ -57,8 +57,6 @@ permissions! {
     DatasourceTest = "datasource.test": Operator,
     /// Start, stop, restart, reload, enable, disable.
     DatasourceOperate = "datasource.operate": Operator,
-    /// Replay dead letters.
-    DeadLetterReplay = "dead_letter.replay": Operator,
     /// Create a datasource.
     DatasourceCreate = "datasource.create": Admin,
     /// Edit a datasource or its drafts.

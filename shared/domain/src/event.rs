@@ -165,7 +165,7 @@ pub struct DeadLetter {
     pub index: u32,
     /// The version that failed on it.
     pub version: u32,
-    /// What was wrong: pointer into the record, code, detail.
+    /// What was wrong: a pointer into the mapping (empty if the payload cannot be read), code, detail.
     pub failure: InputError,
     /// When it failed.
     pub failed_at: Timestamp,

@@ -256,7 +256,7 @@ pub struct DeadLetterView {
     pub attempt: u32,
     /// The version that failed on it.
     pub version: u32,
-    /// What was wrong: a pointer into the record, a code and a sentence.
+    /// What was wrong: a pointer into the mapping (empty if the payload cannot be read), a code and a sentence.
     pub reason: InputError,
     /// When the event was accepted.
     pub received_at: Timestamp,
