@@ -25,6 +25,8 @@ const INLINE: &str = "x-schema";
 /// The groups of operations, in the order of the documentation.
 const TAGS: &[(&str, &str)] = &[
     ("session", "Who is signed in."),
+    ("organizations", "Tenants and their projects."),
+    ("access", "Users, service accounts and role bindings."),
     (
         "connectors",
         "The kinds of feed there are, their forms and ready-made presets.",
@@ -34,11 +36,14 @@ const TAGS: &[(&str, &str)] = &[
         "versions",
         "Configurations of a datasource: drafts, published and archived ones.",
     ),
+    ("approvals", "Asking for a second pair of eyes, and comments."),
     ("lifecycle", "Publishing, rolling back, starting and stopping."),
+    ("bulk", "One action on many datasources."),
     (
         "tests",
         "Trying a configuration on a payload, with no effect on production.",
     ),
+    ("samples", "Saved payloads to test a mapping with."),
     (
         "secrets",
         "Names and ages of secrets; values go in and never come out.",

@@ -71,8 +71,40 @@ permissions! {
     SecretRead = "secret.read": Admin,
     /// Write, rotate and delete secrets.
     SecretWrite = "secret.write": Admin,
-    /// Read the audit trail.
+    /// See saved samples, which hold what a vendor sent.
+    SampleRead = "sample.read": Operator,
+    /// Save and delete samples.
+    SampleWrite = "sample.write": Operator,
+    /// Process dead letters anew.
+    DeadLetterReplay = "dead_letter.replay": Operator,
+    /// Move or clear a datasource's place in its source.
+    CheckpointWrite = "checkpoint.write": Admin,
+    /// Comment on versions and approvals.
+    CommentWrite = "comment.write": Operator,
+    /// Approve or reject what somebody else wants to publish.
+    ApprovalDecide = "approval.decide": Admin,
+    /// Read, verify and export the audit trail.
     AuditRead = "audit.read": Admin,
+    /// See the organisation.
+    OrganizationRead = "organization.read": Viewer,
+    /// Create, change and delete organisations; to create or delete one takes the role at the global scope.
+    OrganizationWrite = "organization.write": Admin,
+    /// See projects.
+    ProjectRead = "project.read": Viewer,
+    /// Create, change and delete projects.
+    ProjectWrite = "project.write": Admin,
+    /// See users and their role bindings.
+    UserRead = "user.read": Admin,
+    /// Create, change and delete users; end their sessions.
+    UserWrite = "user.write": Admin,
+    /// See service accounts and the names and ages of their tokens.
+    ServiceAccountRead = "service_account.read": Admin,
+    /// Create, change and delete service accounts and their tokens.
+    ServiceAccountWrite = "service_account.write": Admin,
+    /// See role bindings.
+    RoleBindingRead = "role_binding.read": Admin,
+    /// Give and take roles, up to one's own.
+    RoleBindingWrite = "role_binding.write": Admin,
 }
 
 impl Role {

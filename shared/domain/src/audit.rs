@@ -28,6 +28,8 @@ states! {
     ActorKind {
         /// A person.
         User = "user",
+        /// A program that signs in with a token of its own.
+        ServiceAccount = "service_account",
         /// A part of the system.
         System = "system",
         /// Somebody who is not known, such as a failed login.
