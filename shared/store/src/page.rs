@@ -43,7 +43,9 @@ impl Default for PageRequest {
 pub struct Page<T> {
     /// The rows.
     pub items: Vec<T>,
-    /// The cursor of the next page, if there is one.
+    /// For each row the cursor of the page that begins after it.
+    pub cursors: Vec<String>,
+    /// The cursor of the next page, if there is one: that of the last row.
     pub next_cursor: Option<String>,
 }
 
@@ -56,6 +58,7 @@ impl<T> Page<T> {
         let items = self.items.into_iter().map(f).collect::<Result<_, E>>()?;
         Ok(Page {
             items,
+            cursors: self.cursors,
             next_cursor: self.next_cursor,
         })
     }
@@ -172,15 +175,20 @@ where
         .await?;
     let more = items.len() > limit;
     items.truncate(limit);
-    let next_cursor = match items.last().filter(|_| more) {
-        Some(last) => Some(encode(&Cursor {
+    let after = |row: &E::Model| {
+        encode(&Cursor {
             sort: sort.to_owned(),
-            key: Key::of(last.get(*column))?,
-            id: Key::of(last.get(sorting.id))?,
-        })?),
-        None => None,
+            key: Key::of(row.get(*column))?,
+            id: Key::of(row.get(sorting.id))?,
+        })
     };
-    Ok(Page { items, next_cursor })
+    let cursors = items.iter().map(after).collect::<Result<Vec<_>>>()?;
+    let next_cursor = cursors.last().filter(|_| more).cloned();
+    Ok(Page {
+        items,
+        cursors,
+        next_cursor,
+    })
 }
 
 /// A pattern for `LIKE ... ESCAPE '\'` that finds `text` anywhere, in lower case.

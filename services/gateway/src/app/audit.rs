@@ -47,10 +47,6 @@ impl App {
             .audit()
             .list(tenant(context), &filter, &page)
             .await?;
-        let page = page.try_map(|link| link.entry())?;
-        Ok(List {
-            items: page.items,
-            next_cursor: page.next_cursor,
-        })
+        Ok(List::of(page.try_map(|link| link.entry())?, |entry| entry))
     }
 }

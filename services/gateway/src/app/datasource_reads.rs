@@ -42,14 +42,10 @@ impl App {
         let page = read.datasources().list(tenant(context), &filter, &page).await?;
         let ids: Vec<DatasourceId> = page.items.iter().map(|datasource| datasource.id).collect();
         let mut states: HashMap<_, _> = read.states().find_many(tenant(context), &ids).await?;
-        let items = page.items.into_iter().map(|datasource| {
+        Ok(List::of(page, |datasource| {
             let state = states.remove(&datasource.id);
             view(datasource, state)
-        });
-        Ok(List {
-            items: items.collect(),
-            next_cursor: page.next_cursor,
-        })
+        }))
     }
 
     /// What the caller may see of the organisation's datasources; nothing given means all.

@@ -137,10 +137,7 @@ impl App {
             .datasource_events()
             .list(tenant(context), id, &filter, &query.page())
             .await?;
-        Ok(List {
-            items: page.items,
-            next_cursor: page.next_cursor,
-        })
+        Ok(List::of(page, |event| event))
     }
 
     /// A snapshot of a datasource's numbers.
@@ -206,11 +203,14 @@ impl App {
             .services
             .dead_letters(datasource.organization, id, from, limit)
             .await?;
-        let last = letters.last().filter(|_| letters.len() == limit);
-        let next_cursor = last.map(|last| (last.sequence + 1).to_string());
+        let cursors: Vec<_> = letters
+            .iter()
+            .map(|letter| (letter.sequence + 1).to_string())
+            .collect();
         Ok(List {
+            next_cursor: cursors.last().filter(|_| letters.len() == limit).cloned(),
             items: letters.into_iter().map(view).collect(),
-            next_cursor,
+            cursors,
         })
     }
 }

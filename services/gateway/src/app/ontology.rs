@@ -161,11 +161,7 @@ fn view<T: FromObject>(stored: StoredObject) -> Result<ObjectView<T>> {
 }
 
 fn list<T: FromObject>(page: Page<StoredObject>) -> Result<List<ObjectView<T>>> {
-    let page = page.try_map(view)?;
-    Ok(List {
-        items: page.items,
-        next_cursor: page.next_cursor,
-    })
+    Ok(List::of(page.try_map(view)?, |view| view))
 }
 
 impl App {

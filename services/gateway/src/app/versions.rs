@@ -66,11 +66,7 @@ impl App {
             .versions()
             .list(tenant(context), id, query.state, &query.page())
             .await?;
-        let items = page.items.into_iter().map(VersionView::from).collect();
-        Ok(List {
-            items,
-            next_cursor: page.next_cursor,
-        })
+        Ok(List::of(page, VersionView::from))
     }
 
     /// A version.

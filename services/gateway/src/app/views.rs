@@ -10,6 +10,7 @@ use halcyon_domain::{
     lifecycle::{DatasourceStatus, DesiredState},
     version::{VersionRecord, VersionState},
 };
+use halcyon_store::Page;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -22,15 +23,28 @@ pub struct List<T> {
     pub items: Vec<T>,
     /// Give it as `cursor` to get the next page; null on the last one.
     pub next_cursor: Option<String>,
+    /// For each object the cursor of the page that begins after it; GraphQL's edges show them.
+    #[serde(skip)]
+    pub cursors: Vec<String>,
 }
 
 impl<T> List<T> {
+    /// A page of the store, each row as the API shows it.
+    pub fn of<U>(page: Page<U>, show: impl FnMut(U) -> T) -> Self {
+        Self {
+            items: page.items.into_iter().map(show).collect(),
+            next_cursor: page.next_cursor,
+            cursors: page.cursors,
+        }
+    }
+
     /// A list that is all on one page.
     #[must_use]
     pub const fn whole(items: Vec<T>) -> Self {
         Self {
             items,
             next_cursor: None,
+            cursors: Vec::new(),
         }
     }
 }
