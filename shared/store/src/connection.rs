@@ -133,6 +133,7 @@ impl Store {
     pub async fn maintain(&self, now: Timestamp) -> Result<()> {
         let tx = self.begin().await?;
         tx.datasource_events().ensure_partitions(now).await?;
+        tx.idempotency().prune(now).await?;
         tx.commit().await?;
         loop {
             let tx = self.begin().await?;

@@ -15,6 +15,7 @@ mod datasources;
 mod db;
 mod entity;
 mod error;
+mod idempotency;
 mod keys;
 mod ontology;
 mod organizations;
@@ -39,6 +40,7 @@ pub use datasource_events::{DatasourceEvents, EventFilter};
 pub use datasources::{DatasourceFilter, Datasources, Visibility};
 pub use db::Connection;
 pub use error::{Error, Result, Unique};
+pub use idempotency::{IdempotencyKeys, KeptAnswer, KeyedRequest, Remembered};
 pub use keys::{Keys, SigningKey, TenantKey};
 pub use ontology::{
     AlertFilter, Applied, EntityFilter, LEDGER_DAYS, LedgerRow, Ontology, RelationshipFilter, StoredObject,

@@ -2,8 +2,9 @@
 
 use crate::{
     audit::AuditTrail, connection::Read, connection::WriteTx, datasource_events::DatasourceEvents,
-    datasources::Datasources, keys::Keys, ontology::Ontology, organizations::Organizations, outbox::Outbox,
-    secrets::Secrets, states::States, users::Users, versions::Versions,
+    datasources::Datasources, idempotency::IdempotencyKeys, keys::Keys, ontology::Ontology,
+    organizations::Organizations, outbox::Outbox, secrets::Secrets, states::States, users::Users,
+    versions::Versions,
 };
 
 macro_rules! repositories {
@@ -22,6 +23,8 @@ repositories! {
     organizations: Organizations,
     /// Users and their role bindings.
     users: Users,
+    /// Requests with an `Idempotency-Key`.
+    idempotency: IdempotencyKeys,
     /// Datasources.
     datasources: Datasources,
     /// Versions of datasources' configurations.

@@ -3,6 +3,7 @@
 mod access;
 mod datasources;
 mod faults;
+mod idempotency;
 mod journal;
 mod ontology;
 mod outcomes;

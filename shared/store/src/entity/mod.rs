@@ -12,6 +12,7 @@ pub(crate) mod datasource_state;
 pub(crate) mod datasource_versions;
 pub(crate) mod datasources;
 pub(crate) mod entities;
+pub(crate) mod idempotency_keys;
 pub(crate) mod ledger;
 pub(crate) mod organizations;
 pub(crate) mod outbox;
