@@ -9,6 +9,7 @@
 use std::path::Path;
 
 mod architecture;
+mod data_ops;
 mod faults;
 mod hot_reload;
 mod lifecycle;

@@ -10,7 +10,10 @@ use crate::{
     context::Context,
     docs::Docs,
     openapi,
-    rest::{audit, catalog, datasources, lifecycle, observe, ontology, secrets, session, tests, versions},
+    rest::{
+        audit, catalog, datasources, dead_letters, lifecycle, observe, ontology, secrets, session, tests,
+        versions,
+    },
     server::{Description, Measured, Probes, Problems, ToDocs},
 };
 
@@ -73,7 +76,14 @@ fn datasource() -> Router {
         .push(Router::with_path("events").get(observe::events))
         .push(Router::with_path("metrics").get(observe::metrics))
         .push(Router::with_path("logs").get(observe::logs))
-        .push(Router::with_path("dead-letters").get(observe::dead_letters))
+        .push(Router::with_path("dead-letters").get(dead_letters::list))
+        .push(Router::with_path("dead-letters/replay").post(dead_letters::replay))
+        .push(
+            Router::with_path("checkpoint")
+                .get(dead_letters::checkpoint)
+                .put(dead_letters::put_checkpoint)
+                .delete(dead_letters::delete_checkpoint),
+        )
 }
 
 /// All that the gateway answers. `ingest` is the router of accepted events.

@@ -24,6 +24,9 @@ pub enum Error {
     /// The asking process may not have it.
     #[error("refused: {0}")]
     Refused(&'static str),
+    /// It makes no sense in the present state.
+    #[error("{0}")]
+    Conflict(&'static str),
     /// A value was sealed for another process, most likely another registry.
     #[error("the value is sealed for another key: seal it anew for this registry's")]
     UnknownKey,
@@ -36,7 +39,11 @@ impl Error {
         match self {
             Self::Store(error) => error.is_transient(),
             Self::Bus(_) | Self::UnknownKey => true,
-            Self::Secrets(_) | Self::Invalid(_) | Self::NotFound(_) | Self::Refused(_) => false,
+            Self::Secrets(_)
+            | Self::Invalid(_)
+            | Self::NotFound(_)
+            | Self::Refused(_)
+            | Self::Conflict(_) => false,
         }
     }
 }
@@ -49,6 +56,7 @@ impl From<Error> for RemoteError {
             Error::Invalid(_) => Self::new("invalid", message),
             Error::NotFound(_) => Self::new("not_found", message),
             Error::Refused(_) => Self::new("refused", message),
+            Error::Conflict(_) => Self::new("conflict", message),
             Error::UnknownKey => Self::transient("unknown_key", message),
             Error::Store(halcyon_store::Error::NotFound(what)) => {
                 Self::new("not_found", format!("no such {what}"))

@@ -3,6 +3,7 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `leader` | of any number of registries one leads, by a lease |
+//! | `checkpoints` | what every registry answers: places in sources, seen and moved by hand |
 //! | `control` | what the leader reacts to: configuration changes, workers that come and go, heartbeats |
 //! | [`reconcile`] | from what is wanted to what is to be written: a pure plan, and its execution |
 //! | `state`, `history` | what workers reached, and what the datasources' histories say |
@@ -11,6 +12,7 @@
 
 pub mod reconcile;
 
+mod checkpoints;
 mod control;
 mod error;
 mod history;

@@ -9,7 +9,7 @@ use halcyon_infra::{Check, Health, Metrics, Shutdown};
 use halcyon_secrets::Keyring;
 use halcyon_store::Store;
 
-use crate::{Settings, leader, secrets::Secrets};
+use crate::{Settings, checkpoints::Checkpoints, leader, secrets::Secrets};
 
 /// How often readiness is looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -72,6 +72,7 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
     });
 
     let serving = Secrets::new(shared.clone(), keyring, key).serve().await?;
+    Checkpoints(shared.clone()).serve(&serving).await?;
     tracing::info!(registry.instance = %instance, "the registry is up");
     tokio::select! {
         () = leader::stand(&shared, &shutdown) => {}

@@ -116,6 +116,45 @@ impl CheckpointStore {
         }
     }
 
+    /// A datasource's checkpoint with its revision.
+    ///
+    /// # Errors
+    /// The bus cannot be reached.
+    pub async fn find(&self, datasource: DatasourceId) -> Result<Option<(Checkpoint, u64)>, Error> {
+        let found = self.bucket.get(&datasource.to_string()).await?;
+        Ok(found.map(|entry| (entry.value, entry.revision)))
+    }
+
+    /// Writes a position from outside, under the epoch that is there: a reader that still holds the checkpoint is
+    /// refused from then on. Returns what is there now, with its revision.
+    ///
+    /// # Errors
+    /// `Conflict` if `revision` is given and it is at another one, or if somebody wrote it meanwhile.
+    pub async fn edit(
+        &self,
+        datasource: DatasourceId,
+        position: Value,
+        revision: Option<u64>,
+        at: Timestamp,
+    ) -> Result<(Checkpoint, u64), Error> {
+        let key = datasource.to_string();
+        let before = self.bucket.get(&key).await?;
+        let found = before.as_ref().map(|entry| entry.revision);
+        if revision.is_some() && revision != found {
+            return Err(Error::Conflict);
+        }
+        let edited = Checkpoint {
+            epoch: before.map_or(0, |entry| entry.value.epoch),
+            position,
+            at,
+        };
+        let revision = match found {
+            Some(revision) => self.bucket.update(&key, &edited, revision).await?,
+            None => self.bucket.create(&key, &edited, None).await?,
+        };
+        Ok((edited, revision))
+    }
+
     /// Forgets a datasource's checkpoint.
     ///
     /// # Errors

@@ -61,6 +61,10 @@ endpoints! {
     SecretsOpen: "registry", "secrets_open", OpenSecrets => OpenedSecrets;
     /// The keys that access tokens are signed with, sealed for the asking gateway.
     TokenKeys: "registry", "token_keys", GetTokenKeys => SealedTokenKeys;
+    /// A pull datasource's place in its source.
+    CheckpointRead: "registry", "checkpoint_read", ReadCheckpoint => Option<CheckpointInfo>;
+    /// Moves a stopped pull datasource's place in its source, or clears it.
+    CheckpointWrite: "registry", "checkpoint_write", WriteCheckpoint => CheckpointInfo;
     /// A test run.
     RunTest: "testrunner", "run", TestJob => TestReport;
 }
@@ -152,6 +156,42 @@ pub struct SecretInfo {
     /// From when on it is no longer used.
     #[serde(default)]
     pub expires_at: Option<Timestamp>,
+}
+
+/// Whose place in its source is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadCheckpoint {
+    /// The tenant.
+    pub organization: OrganizationId,
+    /// The datasource.
+    pub datasource: DatasourceId,
+}
+
+/// A pull datasource's place in its source, to be written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WriteCheckpoint {
+    /// The tenant.
+    pub organization: OrganizationId,
+    /// The datasource.
+    pub datasource: DatasourceId,
+    /// The place, as its connector writes it; null begins anew.
+    pub position: serde_json::Value,
+    /// The revision it is expected at; nothing writes whatever is there.
+    #[serde(default)]
+    pub revision: Option<u64>,
+    /// Who asks for it.
+    pub by: OnBehalf,
+}
+
+/// A pull datasource's place in its source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointInfo {
+    /// The place, as its connector writes it; null before the first record.
+    pub position: serde_json::Value,
+    /// When it was written.
+    pub at: Timestamp,
+    /// Changes with each write.
+    pub revision: u64,
 }
 
 /// A gateway asks for a ticket, for the test-runner that it sends a job to.

@@ -206,6 +206,10 @@ states! {
         VersionRunning = "version_running",
         /// A test was run.
         TestRun = "test_run",
+        /// Dead letters were processed anew.
+        DeadLettersReplayed = "dead_letters_replayed",
+        /// Its place in the source was moved by hand.
+        CheckpointChanged = "checkpoint_changed",
         /// It was deleted.
         Deleted = "deleted",
     }

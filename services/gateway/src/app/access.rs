@@ -49,6 +49,9 @@ actions! {
     READ_SECRETS = "secret.read": SecretRead;
     WRITE_SECRET = "secret.write": SecretWrite;
     DELETE_SECRET = "secret.delete": SecretWrite;
+    REPLAY = "dead_letter.replay": DeadLetterReplay;
+    WRITE_CHECKPOINT = "checkpoint.update": CheckpointWrite;
+    DELETE_CHECKPOINT = "checkpoint.delete": CheckpointWrite;
     READ_ONTOLOGY = "ontology.read": OntologyRead;
     READ_CATALOG = "connector.read": ConnectorRead;
     READ_AUDIT = "audit.read": AuditRead;

@@ -5,18 +5,22 @@ use std::{future::Future, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::StreamExt;
 use halcyon_bus::{
-    Bus, Error as BusError, InstanceKey,
+    Bus, Error as BusError, FramePublishers, InstanceKey,
     requests::{
-        DeleteSecret, Empty, IssueTicket, ListSecrets, OnBehalf, PublicKey, PutSecret, RunTest, SecretDelete,
-        SecretInfo, SecretList, SecretPut, TicketIssue,
+        CheckpointInfo, CheckpointRead, CheckpointWrite, DeleteSecret, Empty, IssueTicket, ListSecrets,
+        OnBehalf, PublicKey, PutSecret, ReadCheckpoint, RunTest, SecretDelete, SecretInfo, SecretList,
+        SecretPut, TicketIssue, WriteCheckpoint,
     },
 };
 use halcyon_domain::{
     assignment::LogLine,
     audit::AuditEntry,
+    event::IngestEvent,
     id::{DatasourceId, OrganizationId},
+    partition::{partition_of, slot},
     test_run::{TestJob, TestReport},
 };
+use serde_json::Value;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
@@ -36,13 +40,21 @@ pub struct BusServices {
     bus: Bus,
     key: Arc<InstanceKey>,
     poke: Arc<Notify>,
+    /// For events that are processed anew; those that come in have publishers of their own.
+    replays: FramePublishers<IngestEvent>,
 }
 
 impl BusServices {
     /// The services behind `bus`. Values are sealed with `key`; `poke` wakes this process's relay.
     #[must_use]
-    pub const fn new(bus: Bus, key: Arc<InstanceKey>, poke: Arc<Notify>) -> Self {
-        Self { bus, key, poke }
+    pub fn new(bus: Bus, key: Arc<InstanceKey>, poke: Arc<Notify>) -> Self {
+        let replays = bus.ingest_publishers();
+        Self {
+            bus,
+            key,
+            poke,
+            replays,
+        }
     }
 }
 
@@ -75,6 +87,24 @@ fn registry_error(error: BusError, what: &'static str) -> Error {
                 detail: "secrets cannot be reached now: no registry answers",
             }
         }
+        other => other.into(),
+    }
+}
+
+/// What the registry says of a checkpoint.
+fn checkpoint_error(error: BusError) -> Error {
+    match error {
+        BusError::Remote(remote) if remote.code == "conflict" => Error::Conflict {
+            code: "invalid_transition",
+            detail: remote.message,
+        },
+        BusError::Remote(remote) if remote.code == "refused" => {
+            Error::field("/position", "too_long", remote.message)
+        }
+        BusError::Remote(remote) if remote.code == "not_found" => Error::NotFound("datasource"),
+        other if other.is_unavailable() => Error::Unavailable {
+            detail: "checkpoints cannot be reached now: no registry answers",
+        },
         other => other.into(),
     }
 }
@@ -205,6 +235,48 @@ impl Services for BusServices {
             letter: stored.dead_letter,
         });
         Ok(stored.collect())
+    }
+
+    async fn replay(&self, parallelism: u16, events: Vec<IngestEvent>) -> Result<()> {
+        let stored = events.iter().map(|event| {
+            let slot = slot(&event.id, parallelism);
+            let partition = partition_of(event.datasource, slot, self.bus.partitions());
+            self.replays.submit(partition, event, None)
+        });
+        futures::future::try_join_all(stored).await?;
+        Ok(())
+    }
+
+    async fn read_checkpoint(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+    ) -> Result<Option<CheckpointInfo>> {
+        let request = ReadCheckpoint {
+            organization,
+            datasource,
+        };
+        let read = patiently(|| self.bus.call::<CheckpointRead>(&request, REGISTRY_TIMEOUT)).await;
+        read.map_err(checkpoint_error)
+    }
+
+    async fn write_checkpoint(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+        position: Value,
+        revision: Option<u64>,
+        by: OnBehalf,
+    ) -> Result<CheckpointInfo> {
+        let request = WriteCheckpoint {
+            organization,
+            datasource,
+            position,
+            revision,
+            by,
+        };
+        let written = patiently(|| self.bus.call::<CheckpointWrite>(&request, REGISTRY_TIMEOUT)).await;
+        written.map_err(checkpoint_error)
     }
 
     async fn log_tail(

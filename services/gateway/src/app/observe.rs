@@ -1,12 +1,10 @@
-//! What a datasource does: its history, its numbers, its log and what it could not map.
+//! What a datasource does: its history, its numbers and its log.
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use halcyon_domain::{
     assignment::{LogLevel, LogLine},
     clock::Timestamp,
     datasource::{DatasourceEvent, DatasourceEventKind, DatasourceMetrics},
     error::InputError,
-    event::RecordId,
     id::DatasourceId,
 };
 use halcyon_store::EventFilter;
@@ -17,8 +15,8 @@ use super::{
     App, Error, RequestContext, Result,
     access::{Action, tenant},
     paged,
-    services::{LogStream, StoredDeadLetter},
-    views::{DeadLetterView, List},
+    services::LogStream,
+    views::List,
 };
 
 /// Log lines that are looked through for a filter.
@@ -81,37 +79,6 @@ impl ListLogs {
                 "1 to 1,000 lines",
             ))),
         }
-    }
-}
-
-/// Which dead letters to list, the oldest first.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ListDeadLetters {
-    /// The most objects to give: 1 to 200, 50 if absent.
-    #[schemars(range(min = 1, max = 200))]
-    pub limit: Option<u32>,
-    /// The `next_cursor` of the page before.
-    pub cursor: Option<String>,
-}
-
-impl ListDeadLetters {
-    fn limit(&self) -> Result<usize> {
-        match self.limit.unwrap_or(50) {
-            limit @ 1..=200 => Ok(limit as usize),
-            _ => Err(Error::Query(InputError::new(
-                "/limit",
-                "out_of_range",
-                "1 to 200 objects",
-            ))),
-        }
-    }
-
-    fn from(&self) -> Result<u64> {
-        let invalid = || Error::Query(InputError::new("/cursor", "invalid", "not one of ours"));
-        self.cursor
-            .as_ref()
-            .map_or(Ok(1), |cursor| cursor.parse().map_err(|_| invalid()))
     }
 }
 
@@ -185,60 +152,6 @@ impl App {
         self.services
             .follow_log(datasource.organization, id, query.limit()?)
             .await
-    }
-
-    /// The records of a datasource that could not be mapped.
-    ///
-    /// # Errors
-    /// There is no such datasource, or the page cannot be had.
-    pub async fn list_dead_letters(
-        &self,
-        context: &RequestContext,
-        id: DatasourceId,
-        query: ListDeadLetters,
-    ) -> Result<List<DeadLetterView>> {
-        let datasource = self.datasource(context, id, Action::READ).await?;
-        let (from, limit) = (query.from()?, query.limit()?);
-        let letters = self
-            .services
-            .dead_letters(datasource.organization, id, from, limit)
-            .await?;
-        let cursors: Vec<_> = letters
-            .iter()
-            .map(|letter| (letter.sequence + 1).to_string())
-            .collect();
-        Ok(List {
-            next_cursor: cursors.last().filter(|_| letters.len() == limit).cloned(),
-            items: letters.into_iter().map(view).collect(),
-            cursors,
-        })
-    }
-}
-
-fn view(stored: StoredDeadLetter) -> DeadLetterView {
-    let letter = stored.letter;
-    let event = letter.event;
-    let (payload, payload_base64) = match std::str::from_utf8(&event.payload) {
-        Ok(text) => (Some(text.to_owned()), None),
-        Err(_) => (None, Some(BASE64.encode(&event.payload))),
-    };
-    DeadLetterView {
-        id: stored.sequence.to_string(),
-        record: RecordId {
-            event: event.id.clone(),
-            index: letter.index,
-        }
-        .to_string(),
-        event_id: event.id.to_string(),
-        attempt: event.attempt,
-        version: letter.version,
-        reason: letter.failure,
-        received_at: event.received_at,
-        failed_at: letter.failed_at,
-        content_type: event.content_type,
-        headers: event.headers,
-        payload,
-        payload_base64,
     }
 }
 

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use halcyon_bus::requests::{OnBehalf, SecretInfo};
+use halcyon_bus::requests::{CheckpointInfo, OnBehalf, SecretInfo};
 use halcyon_domain::{
     assignment::LogLine,
     audit::AuditEntry,
     clock::Timestamp,
-    event::DeadLetter,
+    event::{DeadLetter, IngestEvent},
     id::{DatasourceId, OrganizationId},
     test_run::{TestJob, TestReport},
 };
+
+use serde_json::Value;
 
 use super::Result;
 
@@ -91,6 +93,26 @@ pub trait Services: Send + Sync {
         from: u64,
         limit: usize,
     ) -> Result<Vec<StoredDeadLetter>>;
+
+    /// Sends events on their way again; done when they are durable.
+    async fn replay(&self, parallelism: u16, events: Vec<IngestEvent>) -> Result<()>;
+
+    /// A pull datasource's place in its source, if it has one.
+    async fn read_checkpoint(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+    ) -> Result<Option<CheckpointInfo>>;
+
+    /// Writes a stopped pull datasource's place; null clears it.
+    async fn write_checkpoint(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+        position: Value,
+        revision: Option<u64>,
+        by: OnBehalf,
+    ) -> Result<CheckpointInfo>;
 
     /// The newest lines of a datasource's log, the oldest of them first.
     async fn log_tail(

@@ -6,6 +6,7 @@ use halcyon_domain::{
     clock::Timestamp,
     datasource::{Datasource, DatasourceMetrics, DatasourceState},
     error::InputError,
+    event::Verdict,
     id::{DatasourceId, OrganizationId, ProjectId, UserId, VersionId},
     lifecycle::{DatasourceStatus, DesiredState},
     version::{VersionRecord, VersionState},
@@ -256,6 +257,47 @@ pub struct Session {
     pub user: UserView,
 }
 
+/// What became of a record when it was processed anew.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Replay")]
+pub struct ReplayView {
+    /// The attempt.
+    pub attempt: u32,
+    /// The version that decided.
+    pub version: u32,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// When that was written.
+    pub at: Timestamp,
+}
+
+/// What a request for a replay did.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct ReplayReport {
+    /// Whether it was only counted.
+    pub dry_run: bool,
+    /// Dead letters that fit.
+    pub dead_letters: u64,
+    /// Their events, each processed once.
+    pub events: u64,
+    /// Identifiers of which there is no dead letter.
+    pub unknown: Vec<String>,
+    /// Where to go on, if there may be more than one request processes.
+    pub next_cursor: Option<String>,
+}
+
+/// A pull datasource's place in its source.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Checkpoint")]
+pub struct CheckpointView {
+    /// The place, as its connector writes it; null before the first record.
+    pub position: Value,
+    /// When it was written.
+    pub at: Timestamp,
+    /// Changes with each write; sent as `ETag`.
+    pub revision: u64,
+}
+
 /// A record that could not be mapped.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "DeadLetter")]
@@ -280,6 +322,9 @@ pub struct DeadLetterView {
     pub content_type: Option<String>,
     /// The headers that were kept.
     pub headers: std::collections::BTreeMap<String, String>,
+    /// What became of the record when it was processed anew, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayView>,
     /// The event's body, when it is text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,

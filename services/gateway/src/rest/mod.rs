@@ -6,6 +6,7 @@ mod extract;
 pub(crate) mod audit;
 pub(crate) mod catalog;
 pub(crate) mod datasources;
+pub(crate) mod dead_letters;
 pub(crate) mod lifecycle;
 pub(crate) mod observe;
 pub(crate) mod ontology;

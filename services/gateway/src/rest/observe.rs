@@ -1,4 +1,4 @@
-//! What a datasource does: history, numbers, log, dead letters.
+//! What a datasource does: history, numbers, log.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -19,13 +19,7 @@ use super::{
     answer::{Found, Outcome},
     extract::{Caller, Path, Query, QueryCaller},
 };
-use crate::{
-    app::{
-        ListDeadLetters, ListEvents, ListLogs,
-        views::{DeadLetterView, List},
-    },
-    problem::Problem,
-};
+use crate::app::{ListEvents, ListLogs, views::List};
 
 /// Lists a datasource's history, the newest rows first.
 #[endpoint(operation_id = "listEvents", tags("observation"))]
@@ -109,19 +103,4 @@ impl salvo::oapi::EndpointOutRegister for LogAnswer {
             response.contents.insert("text/event-stream".to_owned(), content);
         }
     }
-}
-
-/// Lists the records that could not be mapped, the oldest first.
-#[endpoint(operation_id = "listDeadLetters", tags("observation"))]
-pub(crate) async fn dead_letters(
-    caller: QueryCaller,
-    id: Path<DatasourceId>,
-    query: Query<ListDeadLetters>,
-) -> Result<Found<List<DeadLetterView>>, Problem> {
-    Ok(Found::new(
-        caller
-            .app
-            .list_dead_letters(&caller.context, id.0, query.0)
-            .await?,
-    ))
 }

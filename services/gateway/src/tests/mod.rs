@@ -1,6 +1,7 @@
 //! The API over an SQLite store, with stand-ins for the other services.
 
 mod access;
+mod data_ops;
 mod datasources;
 mod ends;
 mod process;

@@ -8,12 +8,13 @@ use std::{
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use halcyon_bus::requests::{OnBehalf, SecretInfo};
+use halcyon_bus::requests::{CheckpointInfo, OnBehalf, SecretInfo};
 use halcyon_domain::{
     access::{Grant, Role, Scope},
     assignment::{ConfigChange, LogLine},
     audit::{AuditEntry, AuditOutcome},
     clock::{Clock, SystemClock, Timestamp},
+    event::IngestEvent,
     id::{DatasourceId, OrganizationId, ProjectId, RoleBindingId, UserId},
     test_run::{TestJob, TestReport},
 };
@@ -45,6 +46,12 @@ pub(super) struct Stand {
     pub(super) report: Mutex<Option<TestReport>>,
     /// The jobs that it got.
     pub(super) jobs: Mutex<Vec<TestJob>>,
+    /// The dead letters of the next page that is read.
+    pub(super) dead_letters: Mutex<Vec<StoredDeadLetter>>,
+    /// The events that were sent on their way again.
+    pub(super) replayed: Mutex<Vec<IngestEvent>>,
+    /// The checkpoint there is.
+    pub(super) checkpoint: Mutex<Option<CheckpointInfo>>,
 }
 
 const DOWN: Error = Error::Unavailable { detail: "down" };
@@ -133,7 +140,36 @@ impl Services for Stand {
         _: u64,
         _: usize,
     ) -> Result<Vec<StoredDeadLetter>> {
-        Ok(Vec::new())
+        Ok(self.dead_letters.lock().unwrap().drain(..).collect())
+    }
+
+    async fn replay(&self, _: u16, events: Vec<IngestEvent>) -> Result<()> {
+        self.up()?;
+        self.replayed.lock().unwrap().extend(events);
+        Ok(())
+    }
+
+    async fn read_checkpoint(&self, _: OrganizationId, _: DatasourceId) -> Result<Option<CheckpointInfo>> {
+        self.up()?;
+        Ok(self.checkpoint.lock().unwrap().clone())
+    }
+
+    async fn write_checkpoint(
+        &self,
+        _: OrganizationId,
+        _: DatasourceId,
+        position: Value,
+        revision: Option<u64>,
+        _: OnBehalf,
+    ) -> Result<CheckpointInfo> {
+        self.up()?;
+        let written = CheckpointInfo {
+            position,
+            at: SystemClock.now(),
+            revision: revision.unwrap_or_default() + 1,
+        };
+        *self.checkpoint.lock().unwrap() = Some(written.clone());
+        Ok(written)
     }
 
     async fn log_tail(&self, _: OrganizationId, _: DatasourceId, _: usize) -> Result<Vec<LogLine>> {

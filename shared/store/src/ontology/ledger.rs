@@ -178,6 +178,28 @@ impl<C: Connection> Ontology<'_, C> {
         rows.into_iter().map(row).collect()
     }
 
+    /// What became of the records of some events of a feed, all attempts: the ledger has no tenants, only feeds.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn ledger_of(
+        &self,
+        _: AllTenants,
+        datasource: DatasourceId,
+        events: &[&str],
+    ) -> Result<Vec<LedgerRow>> {
+        let mut rows = Vec::new();
+        for piece in events.chunks(256) {
+            let found = Entity::find()
+                .filter(Column::EventId.is_in(bulk::filled(piece)))
+                .filter(Column::DatasourceId.eq(datasource.0))
+                .all(&self.0.db())
+                .await?;
+            rows.extend(found);
+        }
+        rows.into_iter().map(row).collect()
+    }
+
     /// How many records of a feed have a verdict: the ledger has no tenants, only feeds.
     ///
     /// # Errors
