@@ -168,7 +168,7 @@ impl Ledger {
     /// What became of a record after the attempt that a dead letter tells of.
     fn replay_of(&self, event: &EventId, index: u32, attempt: u32) -> Option<ReplayView> {
         let row = self.records.get(&(event.clone(), index))?;
-        (row.attempt > attempt).then(|| ReplayView {
+        (row.attempt > attempt).then_some(ReplayView {
             attempt: row.attempt,
             version: row.version,
             verdict: row.verdict,
