@@ -3,19 +3,13 @@
 use std::net::IpAddr;
 
 use halcyon_infra::telemetry;
-use salvo::{
-    Depot, FlowCtrl, Handler, Request, Response, async_trait,
-    http::{
-        HeaderMap, HeaderValue,
-        header::{CACHE_CONTROL, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS},
-    },
-};
+use salvo::{Depot, FlowCtrl, Handler, Request, Response, async_trait, http::HeaderValue};
 use tracing::Instrument;
 
 /// What is known of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestInfo {
-    /// Its identifier, sent back as `x-request-id`.
+    /// Its identifier: the caller's `x-request-id`, or a new one. Sent back, logged and kept in the audit trail.
     pub request_id: String,
     /// Its trace (W3C trace context, 32 hexadecimal digits): the caller's, or a new one.
     pub trace_id: String,
@@ -55,11 +49,24 @@ impl RequestInfo {
             .and_then(|value| trace_id_of(value.to_str().ok()?))
             .unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
         Self {
-            request_id: uuid::Uuid::now_v7().to_string(),
+            request_id: request_id_of(req).unwrap_or_else(|| uuid::Uuid::now_v7().to_string()),
             trace_id,
             remote_ip: req.remote_addr().ip(),
         }
     }
+}
+
+/// The longest identifier that is taken over.
+const MAX_REQUEST_ID: usize = 128;
+
+/// The caller's own identifier, if it is one that can be logged and stored as it is.
+fn request_id_of(req: &Request) -> Option<String> {
+    let id = req.headers().get("x-request-id")?.to_str().ok()?;
+    let plain = |byte: u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'=')
+    };
+    let fits = !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.bytes().all(plain);
+    fits.then(|| id.to_owned())
 }
 
 /// The trace identifier of a `traceparent` header (W3C Trace Context, section 3.2).
@@ -100,20 +107,6 @@ impl Handler for Context {
         telemetry::set_parent(&span, &info.parent(req));
         depot.insert_typed(info);
         ctrl.call_next(req, depot, res).instrument(span).await;
-        protect(res.headers_mut());
-    }
-}
-
-/// What tells browsers to take an answer for nothing else than it is, to show it in no other page, and to keep no
-/// copy of it; handlers that say otherwise are not overruled.
-fn protect(headers: &mut HeaderMap) {
-    for (name, value) in [
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (X_FRAME_OPTIONS, "DENY"),
-        (REFERRER_POLICY, "no-referrer"),
-        (CACHE_CONTROL, "no-store"),
-    ] {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`app`] | the use cases: authorise, validate, store and outbox in one transaction |
 //! | `rest`, `routes`, `openapi`, `docs` | the shape of requests and answers, the route table, its description |
+//! | `edge` | what surrounds every request: keys, limits, headers, TLS |
 //! | [`auth`] | passwords, access tokens, the brake on guessing |
 //! | [`ingest`] | takes events in, durably |
 //! | [`problem`] | every error that leaves the gateway |
@@ -18,6 +19,7 @@ pub mod problem;
 pub mod settings;
 
 mod docs;
+mod edge;
 mod openapi;
 mod relay;
 mod rest;

@@ -15,7 +15,7 @@ use salvo::{
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::{auth::SESSION_COOKIE, problem};
+use crate::{auth::SESSION_COOKIE, edge::describe::describe, problem};
 
 /// The extension that carries one named schema.
 const NAMED: &str = "x-schema:";
@@ -173,6 +173,7 @@ pub(crate) fn document(router: &Router) -> Value {
     let mut document = serde_json::to_value(document).unwrap_or_default();
     settle(&mut document);
     if let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) {
+        describe(paths);
         paths.insert("/ingest/{datasource_id}".to_owned(), ingest());
     }
     document

@@ -15,7 +15,7 @@ use salvo::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{context::RequestInfo, openapi};
+use crate::{context::RequestInfo, edge, openapi};
 
 /// The media type of problem details.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -35,6 +35,8 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
     /// The revision that the object has now, when `If-Match` did not match it.
     pub current_revision: Option<i64>,
+    /// Which limit was reached, where it is not the one on the caller's requests.
+    pub limit: Option<&'static str>,
 }
 
 /// A problem as it is sent.
@@ -72,6 +74,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after: None,
             current_revision: None,
+            limit: None,
         }
     }
 
@@ -157,6 +160,13 @@ impl Problem {
         problem
     }
 
+    /// 504: it took too long, and nobody knows what became of it.
+    #[must_use]
+    pub fn deadline_exceeded() -> Self {
+        let detail = "it took too long; what became of it is not known";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", detail)
+    }
+
     /// 503: a part of the system that is needed cannot be reached now.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
@@ -182,9 +192,8 @@ impl Problem {
             StatusCode::METHOD_NOT_ALLOWED => {
                 Self::new(status, "method_not_allowed", "the path does not take this method")
             }
-            StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => {
-                Self::unavailable("the answer took too long")
-            }
+            StatusCode::REQUEST_TIMEOUT => Self::too_slow(),
+            StatusCode::GATEWAY_TIMEOUT => Self::deadline_exceeded(),
             StatusCode::INTERNAL_SERVER_ERROR => Self::internal(&"a handler ended unexpectedly"),
             other => Self::new(
                 other,
@@ -205,6 +214,13 @@ impl Problem {
     #[must_use]
     pub const fn with_retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
+        self
+    }
+
+    /// Names the limit that was reached (draft-ietf-httpapi-ratelimit-headers).
+    #[must_use]
+    pub const fn limited_by(mut self, limit: &'static str) -> Self {
+        self.limit = Some(limit);
         self
     }
 
@@ -233,6 +249,12 @@ impl Problem {
         if let Some(after) = self.retry_after {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+            let left = self
+                .limit
+                .map(|limit| format!("\"{limit}\";r=0;t={}", seconds.max(1)));
+            if let Some(left) = left.and_then(|left| HeaderValue::from_str(&left).ok()) {
+                headers.insert(edge::rate::LEFT, left);
+            }
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use halcyon_infra::{Health, Metrics};
+use halcyon_infra::Health;
 use salvo::{Router, Service, affix_state, catch_panic::CatchPanic, catcher::Catcher};
 
 use crate::{
     app::App,
     context::Context,
     docs::Docs,
+    edge::{Edge, idempotency::Idempotency},
     openapi,
     rest::{
         audit, catalog, datasources, dead_letters, lifecycle, observe, ontology, secrets, session, tests,
@@ -87,19 +88,25 @@ fn datasource() -> Router {
 }
 
 /// All that the gateway answers. `ingest` is the router of accepted events.
-pub(crate) fn service(app: Arc<App>, ingest: Option<Router>, health: Health, metrics: Metrics) -> Service {
+pub(crate) fn service(app: Arc<App>, ingest: Option<Router>, health: Health, edge: Edge) -> Service {
     let api = api();
     let description = Description::new(openapi::document(&api));
     let probes = Probes {
         health,
-        metrics: metrics.clone(),
+        metrics: edge.metrics.clone(),
     };
     let mut root = Router::new()
         .get(ToDocs)
         .push(Router::with_path("api/openapi.json").get(description))
         .push(Router::with_path("api/docs").get(Docs))
         .push(Router::with_path("api/docs/{file}").get(Docs))
-        .push(api.hoop(Measured(metrics)).hoop(affix_state::inject(app)));
+        .push(
+            api.hoop(Measured(edge.metrics))
+                .hoop(edge.deadline)
+                .hoop(affix_state::inject(app))
+                .hoop(edge.rate)
+                .hoop(Idempotency::Rest),
+        );
     for path in ["livez", "readyz", "healthz", "metrics"] {
         root = root.push(Router::with_path(path).get(probes.clone()));
     }
@@ -108,6 +115,8 @@ pub(crate) fn service(app: Arc<App>, ingest: Option<Router>, health: Health, met
     }
     Service::new(root)
         .hoop(Context)
+        .hoop(edge.protected)
+        .hoop(edge.cors)
         .hoop(CatchPanic::new())
         .catcher(Catcher::new(Problems))
 }

@@ -2,9 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use halcyon_bus::{Bus, Durability, InstanceKey, instances::InstanceRegistration};
 use halcyon_domain::{clock::Clock, id::InstanceId};
-use halcyon_infra::{Check, Health, Metrics, Shutdown};
+use halcyon_infra::{Check, Health, Metrics, Mode, Shutdown};
 use halcyon_store::Store;
 use salvo::Router;
 use tokio::sync::{Notify, oneshot};
@@ -13,6 +14,7 @@ use crate::{
     Settings,
     app::{App, BusServices, Options},
     auth::{LoginThrottle, Passwords, Tokens, keep_token_keys},
+    edge::{Edge, check_exposure, tls::Certificates},
     ingest::{self, IngestContext, IngestState},
     relay::Relay,
     routes, server,
@@ -29,6 +31,8 @@ pub struct Context {
     pub store: Store,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What it is run for.
+    pub mode: Mode,
     /// Where its checks are shown.
     pub health: Health,
     /// Where its metrics are counted.
@@ -42,7 +46,11 @@ pub struct Context {
 /// # Errors
 /// The address is taken, or the server ends by itself.
 pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow::Result<()> {
-    let listening = server::listen(settings.listen).await?;
+    check_exposure(&settings, ctx.mode)?;
+    let edge = Edge::new(&settings, ctx.clock.clone(), ctx.metrics.clone())?;
+    let tls = settings.tls.clone().map(Certificates::open).transpose();
+    let (certificates, configs) = tls.context("`gateway.tls`")?.unzip();
+    let listening = server::listen(settings.listen, configs).await?;
     let process = Process {
         instance: InstanceId::generate(),
         key: Arc::new(InstanceKey::generate()),
@@ -50,6 +58,15 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         poke: Arc::new(Notify::new()),
     };
     let background = Shutdown::new();
+    if let Some(certificates) = certificates {
+        let check = ctx.health.check("gateway.tls");
+        background.spawn(certificates.keep(
+            check,
+            ctx.metrics.clone(),
+            ctx.clock.clone(),
+            background.clone(),
+        ));
+    }
     // Before anybody asks the registry for something sealed; without a registry it goes on in the background.
     let registering = registered(&ctx.bus, process.instance, &process.key);
     let registration = tokio::time::timeout(LOOK, registering).await.ok();
@@ -64,13 +81,13 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
     });
     let app = process.app(&ctx, &settings)?;
     let ingest = Router::with_path("ingest").push(ingest::router(&ingest));
-    let service = routes::service(Arc::new(app), Some(ingest), ctx.health, ctx.metrics);
+    let service = routes::service(Arc::new(app), Some(ingest), ctx.health, edge);
     let address = listening.address;
     tracing::info!(gateway.address = %address, gateway.instance = %process.instance, "the gateway listens");
     if let Some(listening) = ctx.listening {
         let _ = listening.send(address);
     }
-    let served = server::serve(listening, service, &shutdown, settings.drain_timeout.get()).await;
+    let served = server::serve(listening, service, &settings, &shutdown).await;
     // The relay stops last, so that what the last requests changed goes out.
     background.trigger();
     background.drain(Duration::from_secs(5)).await;
@@ -91,7 +108,9 @@ impl Process {
         let services = BusServices::new(ctx.bus.clone(), self.key.clone(), self.poke.clone());
         let options = Options {
             test_timeout: settings.test_timeout.get(),
-            secure_cookies: settings.secure_cookies,
+            request_timeout: settings.request_timeout.get(),
+            production: ctx.mode.is_production(),
+            secure_cookies: settings.secure_cookies || settings.by_tls(),
         };
         Ok(App::new(
             ctx.store.clone(),
@@ -142,6 +161,7 @@ impl Process {
         background.spawn(keep_checks(
             ctx.bus.clone(),
             ctx.store.clone(),
+            ctx.mode,
             checks,
             background.clone(),
         ));
@@ -168,11 +188,21 @@ async fn registered(bus: &Bus, instance: InstanceId, key: &InstanceKey) -> Insta
 ///
 /// Without the bus nothing can be accepted: not ready. The database is needed at start; later ingest goes on
 /// without it, so its loss is told and does not take the process out of service.
-async fn keep_checks(bus: Bus, store: Store, [on_bus, on_database]: [Check; 2], shutdown: Shutdown) {
+async fn keep_checks(
+    bus: Bus,
+    store: Store,
+    mode: Mode,
+    [on_bus, on_database]: [Check; 2],
+    shutdown: Shutdown,
+) {
     let mut seen = false;
     while !shutdown.is_triggered() {
         match bus.rtt().await {
-            Ok(_) => on_bus.ready_with(durability(&bus).await),
+            Ok(_) => match durability(&bus).await {
+                // What was accepted would not be safe.
+                Err(unsafe_) if mode.is_production() => on_bus.failing(unsafe_),
+                Ok(detail) | Err(detail) => on_bus.ready_with(detail),
+            },
             Err(error) => on_bus.failing(error.to_string()),
         }
         let usable = if seen {
@@ -194,16 +224,18 @@ async fn keep_checks(bus: Bus, store: Store, [on_bus, on_database]: [Check; 2], 
     }
 }
 
-async fn durability(bus: &Bus) -> String {
+/// What is known of how accepted events are kept; an error if they are not safe.
+async fn durability(bus: &Bus) -> Result<String, String> {
     match bus.durability().await {
-        Ok(Durability::SyncAlways) => "ok".to_owned(),
-        Ok(Durability::Replicated(copies)) => format!("ok: {copies} copies"),
-        Ok(Durability::Unsafe) => {
-            "accepted events may be lost in a power cut: set `sync_interval: always` or 3 replicas".to_owned()
-        }
-        Ok(Durability::Unknown(why)) => {
-            format!("whether accepted events survive a power cut is not known: {why}")
-        }
-        Err(error) => format!("the ingest stream cannot be looked at: {error}"),
+        Ok(Durability::SyncAlways) => Ok("ok".to_owned()),
+        Ok(Durability::Replicated(copies)) => Ok(format!("ok: {copies} copies")),
+        Ok(Durability::Unsafe) => Err(
+            "accepted events may be lost in a power cut: set `sync_interval: always` or 3 replicas"
+                .to_owned(),
+        ),
+        Ok(Durability::Unknown(why)) => Ok(format!(
+            "whether accepted events survive a power cut is not known: {why}"
+        )),
+        Err(error) => Ok(format!("the ingest stream cannot be looked at: {error}")),
     }
 }

@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use halcyon_infra::{Health, Metric, Metrics, Shutdown, probes};
 use salvo::{
     Depot, FlowCtrl, Handler, Listener, Request, Response, Server, Service, async_trait,
-    conn::{Acceptor, TcpListener},
+    conn::{Acceptor, TcpListener, rustls::RustlsAcceptor, tcp::TcpAcceptor},
+    fuse::FuseConfig,
     http::{
         HeaderValue, ResBody, StatusCode,
         header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION},
@@ -14,27 +15,37 @@ use salvo::{
 };
 use serde_json::Value;
 
-use crate::problem::Problem;
+use crate::{Settings, edge::tls::Configs, problem::Problem};
 
 /// A server that listens, and does not answer yet.
 pub(crate) struct Listening {
-    acceptor: salvo::conn::tcp::TcpAcceptor,
+    acceptor: Accepts,
     /// Where it listens.
     pub(crate) address: SocketAddr,
 }
 
+enum Accepts {
+    Plain(TcpAcceptor),
+    Tls(RustlsAcceptor<TcpAcceptor>),
+}
+
 /// Listens at `address`; port 0 is any free one.
-pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<Listening> {
-    let listener = TcpListener::new(address).try_bind().await;
-    let acceptor = listener.with_context(|| format!("cannot listen at {address} (`gateway.listen`)"))?;
-    let bound = acceptor
-        .holdings()
-        .iter()
-        .find_map(|holding| match &holding.local_addr {
-            salvo::conn::SocketAddr::IPv4(address) => Some(SocketAddr::V4(*address)),
-            salvo::conn::SocketAddr::IPv6(address) => Some(SocketAddr::V6(*address)),
-            _ => None,
-        });
+pub(crate) async fn listen(address: SocketAddr, tls: Option<Configs>) -> anyhow::Result<Listening> {
+    let listener = TcpListener::new(address);
+    let taken = || format!("cannot listen at {address} (`gateway.listen`)");
+    let acceptor = match tls {
+        None => Accepts::Plain(listener.try_bind().await.with_context(taken)?),
+        Some(configs) => Accepts::Tls(listener.rustls(configs).try_bind().await.with_context(taken)?),
+    };
+    let holdings = match &acceptor {
+        Accepts::Plain(acceptor) => acceptor.holdings(),
+        Accepts::Tls(acceptor) => acceptor.holdings(),
+    };
+    let bound = holdings.iter().find_map(|holding| match &holding.local_addr {
+        salvo::conn::SocketAddr::IPv4(address) => Some(SocketAddr::V4(*address)),
+        salvo::conn::SocketAddr::IPv6(address) => Some(SocketAddr::V6(*address)),
+        _ => None,
+    });
     Ok(Listening {
         acceptor,
         address: bound.unwrap_or(address),
@@ -45,10 +56,36 @@ pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<Listening> {
 pub(crate) async fn serve(
     listening: Listening,
     service: Service,
+    settings: &Settings,
     shutdown: &Shutdown,
-    drain: std::time::Duration,
 ) -> anyhow::Result<()> {
-    let server = Server::new(listening.acceptor);
+    match listening.acceptor {
+        Accepts::Plain(acceptor) => serve_on(acceptor, service, settings, shutdown).await,
+        Accepts::Tls(acceptor) => serve_on(acceptor, service, settings, shutdown).await,
+    }
+}
+
+async fn serve_on<A: Acceptor + Send + Sync + 'static>(
+    acceptor: A,
+    service: Service,
+    settings: &Settings,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let limits = &settings.limits;
+    let timeouts = FuseConfig::default()
+        .with_tls_handshake_timeout(limits.header_timeout.get())
+        .with_http1_header_timeout(limits.header_timeout.get())
+        .with_write_stall_timeout(limits.write_timeout.get());
+    let mut server = Server::new(acceptor)
+        .max_connections(limits.max_connections.max(1))
+        .fuse_config(timeouts);
+    // The server refuses less by panicking.
+    let head = limits.max_header_bytes.max(8192);
+    server.http1_mut().max_buf_size(head);
+    server
+        .http2_mut()
+        .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX));
+    let drain = settings.drain_timeout.get();
     let handle = server.handle();
     let stop = shutdown.clone();
     let stopper = tokio::spawn(async move {

@@ -6,7 +6,10 @@ use halcyon_domain::duration::HumanDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::auth::{ThrottleSettings, TokenSettings};
+use crate::{
+    auth::{ThrottleSettings, TokenSettings},
+    edge::settings::{CorsSettings, LimitSettings, TlsSettings},
+};
 
 /// The gateway's settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -15,14 +18,25 @@ use crate::auth::{ThrottleSettings, TokenSettings};
 pub struct Settings {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// Whether browsers are to send the session cookie over HTTPS only. Switch it on behind a TLS proxy.
+    /// TLS of the gateway's own; plain HTTP if absent.
+    pub tls: Option<TlsSettings>,
+    /// Whether a proxy in front of the gateway does TLS, and is the only way to it.
+    pub tls_terminated_in_front: bool,
+    /// Whether browsers are to send the session cookie over HTTPS only; with TLS of either kind they are in
+    /// any case.
     pub secure_cookies: bool,
     /// Access tokens.
     pub tokens: TokenSettings,
     /// How fast passwords may be tried.
     pub login: ThrottleSettings,
+    /// Web pages of other origins.
+    pub cors: CorsSettings,
+    /// How much the gateway takes on.
+    pub limits: LimitSettings,
     /// How long a test run may take.
     pub test_timeout: HumanDuration,
+    /// How long a request to the API may take; longer than a test run may.
+    pub request_timeout: HumanDuration,
     /// How long requests under way may take when the process is told to stop.
     pub drain_timeout: HumanDuration,
     /// How soon another process relays the outbox after this one died: at least two seconds.
@@ -33,12 +47,25 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            tls: None,
+            tls_terminated_in_front: false,
             secure_cookies: false,
             tokens: TokenSettings::default(),
             login: ThrottleSettings::default(),
+            cors: CorsSettings::default(),
+            limits: LimitSettings::default(),
             test_timeout: HumanDuration::from_secs(30),
+            request_timeout: HumanDuration::from_secs(60),
             drain_timeout: HumanDuration::from_secs(15),
             relay_lease: HumanDuration::from_secs(10),
         }
+    }
+}
+
+impl Settings {
+    /// Whether browsers reach the gateway by TLS, its own or a proxy's.
+    #[must_use]
+    pub const fn by_tls(&self) -> bool {
+        self.tls.is_some() || self.tls_terminated_in_front
     }
 }

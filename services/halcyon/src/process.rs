@@ -149,6 +149,7 @@ async fn run_service(
                 bus,
                 store: parts.store.context("a database is needed")?,
                 clock,
+                mode: settings.mode(),
                 health: parts.health,
                 metrics: parts.metrics,
                 listening: Some(listening),

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 use halcyon_bus::{BusSettings, Identity, Service};
-use halcyon_infra::{settings::load, telemetry::TelemetrySettings};
+use halcyon_infra::{Mode, settings::load, telemetry::TelemetrySettings};
 use halcyon_store::StoreSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
+    /// What the system is run for; if absent, `up` is for development and a service of its own for production.
+    pub(crate) mode: Option<Mode>,
     /// The database. Workers and test-runners do not use it.
     pub(crate) database: StoreSettings,
     /// The connection to nats.
@@ -69,6 +71,11 @@ pub(crate) struct KeySettings {
 }
 
 impl Settings {
+    /// What the system is run for.
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode.unwrap_or(Mode::Production)
+    }
+
     /// Reads files, then the environment, then flags.
     pub(crate) fn load(sources: &Sources) -> Result<Self> {
         Ok(load(&sources.config, &sources.set)?)

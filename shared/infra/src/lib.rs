@@ -4,6 +4,7 @@
 pub mod health;
 pub mod listener;
 pub mod metrics;
+pub mod mode;
 pub mod probes;
 pub mod settings;
 pub mod shutdown;
@@ -11,5 +12,6 @@ pub mod telemetry;
 
 pub use health::{Check, Health};
 pub use metrics::{Metric, Metrics};
+pub use mode::Mode;
 pub use shutdown::Shutdown;
 pub use telemetry::{current_traceparent, set_parent};

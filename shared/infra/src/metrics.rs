@@ -58,6 +58,9 @@ metrics! {
     IngestAckSeconds, "ingest_ack_seconds", Seconds, [], "From a request's arrival to its durable ack.";
     HttpRequests, "http_requests_total", Counter, ["method", "status"], "Requests to the API, by answer.";
     HttpSeconds, "http_request_seconds", Seconds, ["method"], "Time to answer a request to the API.";
+    HttpLimited, "http_limited_total", Counter, ["by"], "Requests to the API beyond the caller's limit.";
+    TlsExpirySeconds, "tls_certificate_expiry_seconds", Gauge, [], "Time until the gateway's certificate ends.";
+    TlsReloads, "tls_reloads_total", Counter, ["ok"], "Changed certificates taken up, or not usable.";
     OutboxPublished, "outbox_published_total", Counter, ["topic"], "Messages relayed from the outbox.";
     DatasourceEvents, "datasource_events_total", Counter, ["datasource"], "Events taken by a worker.";
     DatasourceRecords, "datasource_records_total", Counter, ["datasource", "verdict"], "Records by verdict.";

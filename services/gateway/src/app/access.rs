@@ -11,7 +11,7 @@ use halcyon_domain::{
 use halcyon_store::{NewMessage, Tenant, Topic, WriteTx};
 use serde_json::Value;
 
-use super::{App, Error, RequestContext, Result};
+use super::{App, Error, RequestContext, Result, repeats};
 use crate::context::RequestInfo;
 
 /// Something that is done here: its name in the audit trail, and the permission it takes.
@@ -237,6 +237,7 @@ impl App {
             .id
             .clone()
             .unwrap_or_else(|| entry.organization.to_string());
+        repeats::touched(&entry.resource);
         let mut message = NewMessage::new(Topic::Audit, aggregate, datasource, entry, entry.at)?;
         // The entry's own identifier: it counts once, whichever way it comes.
         message.id = OutboxId(entry.id.0);
@@ -252,8 +253,10 @@ impl App {
             .await?)
     }
 
-    /// Commits a change and wakes the relay.
+    /// Commits a change and wakes the relay. Of a request with an `Idempotency-Key` it says in the transaction
+    /// itself that it took effect.
     pub(crate) async fn commit(&self, tx: WriteTx) -> Result<()> {
+        self.mark(&tx).await?;
         tx.commit().await?;
         self.services.poke_relay();
         Ok(())

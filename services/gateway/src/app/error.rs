@@ -151,7 +151,9 @@ impl From<Error> for Problem {
             Error::Query(error) => Self::bad_request(error.to_string()).with_errors(vec![error]),
             Error::Conflict { code, detail } => Self::conflict(code, detail),
             Error::Stale { current } => Self::stale(current),
-            Error::TooMany { retry_after } => Self::too_many("too many attempts", retry_after),
+            Error::TooMany { retry_after } => {
+                Self::too_many("too many attempts", retry_after).limited_by("login")
+            }
             Error::TooLarge { limit } => Self::too_large(limit),
             Error::Unavailable { detail } => Self::unavailable(detail),
             Error::Internal(cause) => Self::internal(&cause),

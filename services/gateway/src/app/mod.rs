@@ -16,6 +16,7 @@ mod lifecycle;
 mod observe;
 mod ontology;
 mod publish;
+pub(crate) mod repeats;
 mod request;
 mod secrets;
 mod services;
@@ -65,6 +66,10 @@ pub struct App {
 pub struct Options {
     /// How long a test run may take.
     pub test_timeout: Duration,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// Whether it is run for work: nothing is told that only helps those who build on it.
+    pub production: bool,
     /// Whether session cookies are for HTTPS only.
     pub secure_cookies: bool,
 }

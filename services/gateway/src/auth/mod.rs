@@ -13,6 +13,7 @@ pub use tokens::{IssuedToken, TokenError, TokenKey, TokenSettings, Tokens};
 
 pub(crate) use credentials::{clear_session, session_cookie, token_of};
 pub(crate) use keys::keep_token_keys;
+pub(crate) use throttle::network_of;
 
 #[cfg(test)]
 pub(crate) use tokens::test_key;

@@ -130,7 +130,7 @@ fn keys(email: &str, address: Option<IpAddr>) -> Vec<Key> {
 }
 
 /// What one caller can choose its addresses from: an IPv4 address, or the /64 of an IPv6 address.
-fn network_of(address: IpAddr) -> IpAddr {
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
         v4 => v4,

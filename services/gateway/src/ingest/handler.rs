@@ -163,6 +163,6 @@ fn check_rate(gate: &Gate) -> Result<(), Problem> {
     };
     limiter.limiter.check().map_err(|not_until| {
         let wait = not_until.wait_time_from(DefaultClock::default().now());
-        Problem::too_many("the feed's rate limit is used up", wait)
+        Problem::too_many("the feed's rate limit is used up", wait).limited_by("feed")
     })
 }

@@ -27,7 +27,7 @@ pub(super) fn not_accepting(published: bool) -> Problem {
 
 /// Too many of the feed's events wait to be processed.
 pub(super) fn backlog_full() -> Problem {
-    Problem::too_many("too many events of the feed wait to be processed", BACKLOG_RETRY)
+    Problem::too_many("too many events of the feed wait to be processed", BACKLOG_RETRY).limited_by("backlog")
 }
 
 /// The gateway does not hold what it needs to judge the request.

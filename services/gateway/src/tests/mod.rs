@@ -4,6 +4,7 @@ mod access;
 mod data_ops;
 mod datasources;
 mod ends;
+mod idempotency;
 mod process;
 mod publish;
 mod session;

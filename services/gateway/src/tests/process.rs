@@ -23,7 +23,7 @@ use halcyon_domain::{
     duration::HumanDuration,
     id::DatasourceId,
 };
-use halcyon_infra::{Health, Metrics, Shutdown};
+use halcyon_infra::{Health, Metrics, Mode, Shutdown};
 use halcyon_store::{AllTenants, Bootstrapped, FirstAdmin, Store, StoreSettings};
 use halcyon_tests::{client::Client, nats::Nats, wait};
 use serde_json::json;
@@ -172,6 +172,7 @@ impl Process {
             bus: connect(&nats, Service::Gateway).await,
             store: store.clone(),
             clock: Arc::new(SystemClock),
+            mode: Mode::Development,
             health: health.clone(),
             metrics: Metrics::new().unwrap(),
             listening: Some(listening),

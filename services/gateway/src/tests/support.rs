@@ -28,8 +28,10 @@ use salvo::{
 use serde_json::Value;
 
 use crate::{
+    Settings,
     app::{App, Error, LogStream, Options, Result, SecretWrite, Services, StoredDeadLetter},
     auth::{LoginThrottle, Passwords, ThrottleSettings, TokenSettings, Tokens, test_key},
+    edge::Edge,
     hash_password, routes,
 };
 
@@ -221,6 +223,11 @@ impl Answer {
 impl Gateway {
     /// A gateway with organisation and project `default` and an admin.
     pub(super) async fn start() -> Self {
+        Self::start_with(&Settings::default()).await
+    }
+
+    /// The same with an edge of these settings.
+    pub(super) async fn start_with(settings: &Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}?mode=rwc", folder.path().join("test.db").display());
         let store = Store::connect(&StoreSettings {
@@ -251,14 +258,17 @@ impl Gateway {
                     per_email: 3,
                     ..ThrottleSettings::default()
                 },
-                clock,
+                clock.clone(),
             ),
             Options {
                 test_timeout: Duration::from_secs(5),
+                request_timeout: Duration::from_secs(10),
+                production: false,
                 secure_cookies: false,
             },
         );
-        let service = routes::service(Arc::new(app), None, Health::new(), Metrics::new().unwrap());
+        let edge = Edge::new(settings, clock, Metrics::new().unwrap()).unwrap();
+        let service = routes::service(Arc::new(app), None, Health::new(), edge);
         Self {
             service,
             stand,

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use halcyon_bus::server::SUBSCRIBER;
+use halcyon_infra::Mode;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
@@ -93,6 +94,7 @@ impl DataDir {
         settings.keys.folder = Some(self.keys.folder().to_owned());
         settings.registry.kek_file = self.keys.kek_file();
         settings.gateway.listen = args.listen;
+        settings.mode = settings.mode.or(Some(Mode::Development));
         self.write_config(&settings)?;
         let password = self.keys.subscriber_password()?;
         let subscriber = format!("nats://{SUBSCRIBER}:{}@{client}", password.expose_secret());
@@ -108,6 +110,7 @@ impl DataDir {
     /// Writes down what was settled, so that `doctor`, `config` and `admin` can look at this system with `--config`.
     fn write_config(&self, settings: &Settings) -> Result<()> {
         let settled = json!({
+            "mode": settings.mode,
             "database": {"url": settings.database.url},
             "bus": {"url": settings.bus.url, "monitor_url": settings.bus.monitor_url},
             "keys": {"folder": self.keys.folder()},

@@ -54,7 +54,7 @@ async fn run_services(
     };
     if started.is_ok() && !shutdown.is_triggered() {
         let ready = Ready {
-            url: format!("http://{}", args.listen),
+            url: format!("{}://{}", scheme(settings), args.listen),
             nats_url: subscriber,
             admin_email: embedded.admin_email().to_owned(),
             admin_password: embedded.first_password().map(ToOwned::to_owned),
@@ -68,6 +68,15 @@ async fn run_services(
     }
     let stopped = embedded.stop().await;
     started.and(stopped)
+}
+
+/// How the gateway is reached.
+const fn scheme(settings: &Settings) -> &'static str {
+    if settings.gateway.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    }
 }
 
 /// Checks that nothing listens at `address`, so that the error names it. Port 0 becomes one that is free.

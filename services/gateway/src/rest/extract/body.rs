@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use crate::{openapi, problem::Problem};
 
 /// The largest body that the API reads, in bytes.
-const MAX_BODY: usize = 2 * 1024 * 1024;
+pub(crate) const MAX_BODY: usize = 2 * 1024 * 1024;
 /// How long a body may take to come in.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The field that is handed on and never stored, so that any text may be tried: a test run's payload.

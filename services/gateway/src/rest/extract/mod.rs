@@ -12,8 +12,8 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 
 use crate::{
     app::{App, RequestContext},
-    auth,
     context::RequestInfo,
+    edge::identity::{self, app},
     openapi,
     problem::Problem,
 };
@@ -32,17 +32,9 @@ mod body;
 mod precondition;
 mod query;
 
-pub(crate) use body::{Body, Nothing, PATIENCE};
+pub(crate) use body::{Body, MAX_BODY, Nothing, PATIENCE};
 pub(crate) use precondition::Precondition;
 pub(crate) use query::Query;
-
-/// The application, as the route table was given it.
-fn app(depot: &Depot) -> Result<Arc<App>, Problem> {
-    depot
-        .get_typed::<Arc<App>>()
-        .cloned()
-        .map_err(|_| Problem::internal(&"the routes were made without the application"))
-}
 
 /// A use case's surroundings: the application and a signed-in caller. Where the operation takes no query
 /// parameters (`QUERY` is false), there must be none: what is not known is never ignored.
@@ -64,12 +56,10 @@ impl<'ex, const QUERY: bool> Extractible<'ex> for Caller<QUERY> {
         depot: &'ex mut Depot,
     ) -> Result<Self, impl Writer + Send + Debug + 'static> {
         let app = app(depot)?;
-        let token = auth::token_of(req)?;
-        let principal = app.authenticate(&token).await?;
+        let context = identity::caller(req, depot).await?;
         if !QUERY {
             query::none(req)?;
         }
-        let context = RequestContext::new(principal, RequestInfo::of(req, depot));
         Ok::<_, Problem>(Self { app, context })
     }
 }
