@@ -10,6 +10,7 @@ mod m0002_datasources;
 mod m0003_secrets;
 mod m0004_journal;
 mod m0005_ontology;
+mod m0006_access;
 mod m0011_requests;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_secrets::Migration),
             Box::new(m0004_journal::Migration),
             Box::new(m0005_ontology::Migration),
+            Box::new(m0006_access::Migration),
             Box::new(m0011_requests::Migration),
         ]
     }

@@ -5,9 +5,13 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    id::{DatasourceId, OrganizationId, ProjectId, UserId},
+    id::{DatasourceId, OrganizationId, ProjectId},
     lifecycle::states,
 };
+
+mod principal;
+
+pub use principal::{Principal, Subject, Target};
 
 states! {
     /// A role. A later one may do all that an earlier one may.
@@ -115,6 +119,20 @@ impl Role {
     }
 }
 
+states! {
+    /// What kind of scope.
+    ScopeKind {
+        /// Everywhere.
+        Global = "global",
+        /// One organisation.
+        Organization = "organization",
+        /// One project.
+        Project = "project",
+        /// One datasource.
+        Datasource = "datasource",
+    }
+}
+
 /// Where a role holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", content = "id", rename_all = "snake_case")]
@@ -130,14 +148,14 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The scope's kind, as the database keeps it.
+    /// The scope's kind.
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub const fn kind(&self) -> ScopeKind {
         match self {
-            Self::Global => "global",
-            Self::Organization(_) => "organization",
-            Self::Project(_) => "project",
-            Self::Datasource(_) => "datasource",
+            Self::Global => ScopeKind::Global,
+            Self::Organization(_) => ScopeKind::Organization,
+            Self::Project(_) => ScopeKind::Project,
+            Self::Datasource(_) => ScopeKind::Datasource,
         }
     }
 
@@ -152,14 +170,14 @@ impl Scope {
         }
     }
 
-    /// The scope that the database keeps as `kind` and `id`.
+    /// The scope of a kind and an identifier; none if there is an identifier too many, or one is missing.
     #[must_use]
-    pub fn from_parts(kind: &str, id: Option<Uuid>) -> Option<Self> {
+    pub const fn from_parts(kind: ScopeKind, id: Option<Uuid>) -> Option<Self> {
         match (kind, id) {
-            ("global", None) => Some(Self::Global),
-            ("organization", Some(id)) => Some(Self::Organization(OrganizationId(id))),
-            ("project", Some(id)) => Some(Self::Project(ProjectId(id))),
-            ("datasource", Some(id)) => Some(Self::Datasource(DatasourceId(id))),
+            (ScopeKind::Global, None) => Some(Self::Global),
+            (ScopeKind::Organization, Some(id)) => Some(Self::Organization(OrganizationId(id))),
+            (ScopeKind::Project, Some(id)) => Some(Self::Project(ProjectId(id))),
+            (ScopeKind::Datasource, Some(id)) => Some(Self::Datasource(DatasourceId(id))),
             _ => None,
         }
     }
@@ -174,111 +192,9 @@ pub struct Grant {
     pub scope: Scope,
 }
 
-/// Who acts, and what they were granted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Principal {
-    /// The user.
-    pub user: UserId,
-    /// The user's name or e-mail, for the audit trail.
-    pub name: String,
-    /// The organisation they act in.
-    pub organization: OrganizationId,
-    /// What they were granted.
-    pub grants: Vec<Grant>,
-}
-
-/// What is acted on, with all that it belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// The organisation.
-    pub organization: OrganizationId,
-    /// The project, if there is one.
-    pub project: Option<ProjectId>,
-    /// The datasource, if it is one.
-    pub datasource: Option<DatasourceId>,
-}
-
-impl Target {
-    /// The organisation as a whole.
-    #[must_use]
-    pub const fn organization(organization: OrganizationId) -> Self {
-        Self {
-            organization,
-            project: None,
-            datasource: None,
-        }
-    }
-
-    fn is_within(&self, scope: Scope) -> bool {
-        match scope {
-            Scope::Global => true,
-            Scope::Organization(id) => self.organization == id,
-            Scope::Project(id) => self.project == Some(id),
-            Scope::Datasource(id) => self.datasource == Some(id),
-        }
-    }
-}
-
-impl Principal {
-    /// The strongest role at `target`; none if the target is not theirs to see. A principal acts in one
-    /// organisation at a time: what belongs to another is not theirs, whatever they were granted there.
-    #[must_use]
-    pub fn role_at(&self, target: &Target) -> Option<Role> {
-        if target.organization != self.organization {
-            return None;
-        }
-        self.grants
-            .iter()
-            .filter(|grant| target.is_within(grant.scope))
-            .map(|grant| grant.role)
-            .max()
-    }
-
-    /// Whether they may.
-    #[must_use]
-    pub fn may(&self, permission: Permission, target: &Target) -> bool {
-        self.role_at(target).is_some_and(|role| role.allows(permission))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn principal(role: Role, scope: Scope, organization: OrganizationId) -> Principal {
-        let grants = vec![Grant { role, scope }];
-        Principal {
-            user: UserId::generate(),
-            name: "a".into(),
-            organization,
-            grants,
-        }
-    }
-
-    #[test]
-    fn a_role_holds_at_its_scope_only() {
-        let organization = OrganizationId::generate();
-        let datasource = DatasourceId::generate();
-        let target = Target {
-            organization,
-            project: None,
-            datasource: Some(datasource),
-        };
-        let operator = principal(Role::Operator, Scope::Datasource(datasource), organization);
-        assert!(operator.may(Permission::DatasourceOperate, &target));
-        assert!(!operator.may(Permission::DatasourcePublish, &target));
-        assert_eq!(operator.role_at(&Target::organization(organization)), None);
-    }
-
-    #[test]
-    fn even_a_global_admin_acts_in_one_organisation() {
-        let admin = principal(Role::Admin, Scope::Global, OrganizationId::generate());
-        assert!(admin.may(Permission::AuditRead, &Target::organization(admin.organization)));
-        assert!(!admin.may(
-            Permission::AuditRead,
-            &Target::organization(OrganizationId::generate())
-        ));
-    }
 
     #[test]
     fn claims_name_roles() {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Timestamp,
     error::InputError,
-    id::{DatasourceEventId, DatasourceId, OrganizationId, ProjectId, UserId, WorkerId},
+    id::{ActorId, DatasourceEventId, DatasourceId, OrganizationId, ProjectId, WorkerId},
     lifecycle::{DatasourceStatus, DesiredState, Reason, RuntimeStatus, states},
 };
 
@@ -46,11 +46,11 @@ pub struct Datasource {
     /// When and by whom it was made.
     pub created_at: Timestamp,
     /// Who made it.
-    pub created_by: Option<UserId>,
+    pub created_by: Option<ActorId>,
     /// When it was last changed.
     pub updated_at: Timestamp,
     /// Who changed it last.
-    pub updated_by: Option<UserId>,
+    pub updated_by: Option<ActorId>,
 }
 
 /// The environment of a datasource that names none.

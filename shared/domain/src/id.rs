@@ -49,7 +49,13 @@ ids! {
     ProjectId
     /// A person who signs in.
     UserId
-    /// A role given to a user at a scope.
+    /// A program that signs in with a token of its own.
+    ServiceAccountId
+    /// A service account's token.
+    ServiceAccountTokenId
+    /// Whoever made or changed something: a user or a service account.
+    ActorId
+    /// A role given to a user or service account at a scope.
     RoleBindingId
     /// A configured feed.
     DatasourceId

@@ -17,6 +17,7 @@ pub mod lifecycle;
 pub mod mapping;
 pub mod merge;
 pub mod ontology;
+pub mod organization;
 pub mod partition;
 pub mod test_run;
 pub mod version;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     clock::Timestamp,
-    id::{DatasourceId, UserId, VersionId},
+    id::{ActorId, DatasourceId, VersionId},
     lifecycle::{InvalidTransition, states},
 };
 
@@ -39,13 +39,13 @@ pub struct VersionRecord {
     /// Why it was made or published.
     pub comment: Option<String>,
     /// Who made it.
-    pub created_by: Option<UserId>,
+    pub created_by: Option<ActorId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last edited or changed state.
     pub updated_at: Timestamp,
     /// Who published it.
-    pub published_by: Option<UserId>,
+    pub published_by: Option<ActorId>,
     /// When it was published.
     pub published_at: Option<Timestamp>,
     /// Grows with every change, for `ETag` and `If-Match`.
@@ -102,7 +102,7 @@ impl Version<Draft> {
         number: u32,
         config: Value,
         comment: Option<String>,
-        created_by: Option<UserId>,
+        created_by: Option<ActorId>,
         at: Timestamp,
     ) -> Self {
         let record = VersionRecord {
@@ -137,7 +137,7 @@ impl Version<Draft> {
     #[must_use]
     pub fn publish(
         mut self,
-        by: Option<UserId>,
+        by: Option<ActorId>,
         comment: Option<String>,
         at: Timestamp,
     ) -> Version<Published> {

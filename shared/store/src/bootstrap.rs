@@ -1,17 +1,15 @@
 //! The first start: an organisation, a project and an admin.
 
 use halcyon_domain::{
-    access::{Grant, Role, Scope},
+    access::{Grant, Role, Scope, Subject},
     clock::Timestamp,
     id::{OrganizationId, ProjectId, RoleBindingId, UserId},
+    organization::ApprovalPolicy,
 };
 
 use crate::{
-    connection::Store,
-    error::Result,
-    organizations::{Organization, Project},
-    tenant::AllTenants,
-    users::{RoleBinding, User},
+    connection::Store, error::Result, organizations::Organization, projects::Project,
+    role_bindings::RoleBinding, tenant::AllTenants, users::User,
 };
 
 /// The name of the first organisation and of its first project.
@@ -72,6 +70,7 @@ impl Store {
             .insert(&Organization {
                 id: organization,
                 name,
+                approval_policy: ApprovalPolicy::Off,
                 created_at,
                 updated_at,
                 revision,
@@ -82,6 +81,8 @@ impl Store {
             id: project,
             organization,
             name,
+            description: None,
+            approval_policy: None,
             created_at,
             updated_at,
             revision,
@@ -101,15 +102,17 @@ impl Store {
         let binding = RoleBinding {
             id: RoleBindingId::generate(),
             organization: None,
-            user: user.id,
+            subject: Subject::User(user.id),
             grant: Grant {
                 role: Role::Admin,
                 scope: Scope::Global,
             },
             created_at: now,
             created_by: None,
+            updated_at: now,
+            revision: 1,
         };
-        tx.users().insert_binding(&binding).await?;
+        tx.role_bindings().insert(&binding).await?;
         tx.commit().await?;
         Ok(Some(made))
     }

@@ -3,7 +3,7 @@
 use halcyon_domain::{
     clock::Timestamp,
     datasource::Datasource,
-    id::{DatasourceId, OrganizationId, ProjectId, UserId},
+    id::{ActorId, DatasourceId, OrganizationId, ProjectId},
     lifecycle::DatasourceStatus,
 };
 use sea_orm::{
@@ -83,9 +83,9 @@ fn datasource(row: Model) -> Result<Datasource> {
         generation: row.generation,
         revision: row.revision,
         created_at: row.created_at,
-        created_by: row.created_by.map(UserId),
+        created_by: row.created_by.map(ActorId),
         updated_at: row.updated_at,
-        updated_by: row.updated_by.map(UserId),
+        updated_by: row.updated_by.map(ActorId),
     })
 }
 

@@ -48,7 +48,9 @@ pub enum Unique {
     ProjectName,
     /// A user's e-mail address.
     UserEmail,
-    /// A role of a user at a scope.
+    /// A service account's name within its organisation.
+    ServiceAccountName,
+    /// A role of a user or service account at a scope.
     RoleBinding,
     /// A datasource's name within its organisation and environment.
     DatasourceName,
@@ -70,6 +72,7 @@ impl std::fmt::Display for Unique {
             Self::OrganizationName => "organisation name",
             Self::ProjectName => "project name",
             Self::UserEmail => "e-mail address",
+            Self::ServiceAccountName => "service account name",
             Self::RoleBinding => "role binding",
             Self::DatasourceName => "datasource name",
             Self::Version => "version",
@@ -184,6 +187,7 @@ fn unique_of(constraint: &str, message: &str) -> Unique {
         ("organizations", Unique::OrganizationName),
         ("projects", Unique::ProjectName),
         ("users", Unique::UserEmail),
+        ("service_accounts", Unique::ServiceAccountName),
         ("role_bindings", Unique::RoleBinding),
         ("datasources", Unique::DatasourceName),
         ("datasource_versions", Unique::Version),

@@ -1,17 +1,15 @@
-//! Organisations and their projects.
+//! Organisations.
 
-use halcyon_domain::{
-    clock::Timestamp,
-    id::{OrganizationId, ProjectId},
-};
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, sea_query::Expr};
+use halcyon_domain::{clock::Timestamp, id::OrganizationId, organization::ApprovalPolicy};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
 
 use crate::{
     connection::WriteTx,
     db::{Connection, Executes},
-    entity::{organizations, projects},
+    entity::organizations::{ActiveModel, Column, Entity, Model},
     error::{Error, Result},
     page::{self, Page, PageRequest, Sorting},
+    rows::word,
     tenant::{AllTenants, Tenant},
 };
 
@@ -22,6 +20,8 @@ pub struct Organization {
     pub id: OrganizationId,
     /// Its name, unique.
     pub name: String,
+    /// Whether what is to be published needs an approval, where a project does not say otherwise.
+    pub approval_policy: ApprovalPolicy,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -30,56 +30,25 @@ pub struct Organization {
     pub revision: i64,
 }
 
-/// A project of an organisation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Project {
-    /// Its identifier.
-    pub id: ProjectId,
-    /// Its organisation.
-    pub organization: OrganizationId,
-    /// Its name, unique in the organisation.
-    pub name: String,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it was last changed.
-    pub updated_at: Timestamp,
-    /// Grows with every change.
-    pub revision: i64,
+fn organization(row: Model) -> Result<Organization> {
+    Ok(Organization {
+        id: OrganizationId(row.id),
+        name: row.name,
+        approval_policy: word(&row.approval_policy)?,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        revision: row.revision,
+    })
 }
 
-impl From<organizations::Model> for Organization {
-    fn from(row: organizations::Model) -> Self {
-        Self {
-            id: OrganizationId(row.id),
-            name: row.name,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-            revision: row.revision,
-        }
-    }
-}
-
-impl From<projects::Model> for Project {
-    fn from(row: projects::Model) -> Self {
-        Self {
-            id: ProjectId(row.id),
-            organization: OrganizationId(row.organization_id),
-            name: row.name,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-            revision: row.revision,
-        }
-    }
-}
-
-const PROJECT_SORTING: Sorting<projects::Column> = Sorting {
+const SORTING: Sorting<Column> = Sorting {
     fields: &[
-        ("name", projects::Column::Name),
-        ("created_at", projects::Column::CreatedAt),
-        ("updated_at", projects::Column::UpdatedAt),
+        ("name", Column::Name),
+        ("created_at", Column::CreatedAt),
+        ("updated_at", Column::UpdatedAt),
     ],
     default: "name",
-    id: projects::Column::Id,
+    id: Column::Id,
 };
 
 /// Organisations and projects.
@@ -87,63 +56,39 @@ const PROJECT_SORTING: Sorting<projects::Column> = Sorting {
 pub struct Organizations<'c, C>(pub(crate) &'c C);
 
 impl<C: Connection> Organizations<'_, C> {
-    /// The tenant itself.
+    /// The tenant itself; none if it was deleted.
     ///
     /// # Errors
     /// The database fails.
     pub async fn find(&self, tenant: Tenant) -> Result<Option<Organization>> {
-        let row = organizations::Entity::find_by_id(tenant.uuid())
+        let row = Entity::find_by_id(tenant.uuid())
+            .filter(Column::DeletedAt.is_null())
             .one(&self.0.db())
             .await?;
-        Ok(row.map(Organization::from))
+        row.map(organization).transpose()
     }
 
-    /// All organisations, by name.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn all(&self, _: AllTenants) -> Result<Vec<Organization>> {
-        let rows = organizations::Entity::find()
-            .order_by_asc(organizations::Column::Name)
-            .all(&self.0.db())
-            .await?;
-        Ok(rows.into_iter().map(Organization::from).collect())
-    }
-
-    /// A project.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn project(&self, tenant: Tenant, id: ProjectId) -> Result<Option<Project>> {
-        let row = projects::Entity::find_by_id(id.0)
-            .filter(projects::Column::OrganizationId.eq(tenant.uuid()))
-            .one(&self.0.db())
-            .await?;
-        Ok(row.map(Project::from))
-    }
-
-    /// A project by its name.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn project_by_name(&self, tenant: Tenant, name: &str) -> Result<Option<Project>> {
-        let row = projects::Entity::find()
-            .filter(projects::Column::OrganizationId.eq(tenant.uuid()))
-            .filter(projects::Column::Name.eq(name))
-            .one(&self.0.db())
-            .await?;
-        Ok(row.map(Project::from))
-    }
-
-    /// The projects; sorted by `name`, `created_at` or `updated_at`.
+    /// The organisations, or those of `only`; sorted by `name`, `created_at` or `updated_at`.
     ///
     /// # Errors
     /// The page cannot be had, or the database fails.
-    pub async fn projects(&self, tenant: Tenant, request: &PageRequest) -> Result<Page<Project>> {
-        let select = projects::Entity::find().filter(projects::Column::OrganizationId.eq(tenant.uuid()));
-        page::fetch(self.0, select, &PROJECT_SORTING, request)
+    pub async fn list(
+        &self,
+        _: AllTenants,
+        only: Option<&[OrganizationId]>,
+        q: Option<&str>,
+        request: &PageRequest,
+    ) -> Result<Page<Organization>> {
+        let mut select = Entity::find().filter(Column::DeletedAt.is_null());
+        if let Some(only) = only {
+            select = select.filter(Column::Id.is_in(only.iter().map(|id| id.0)));
+        }
+        if let Some(q) = q {
+            select = select.filter(page::contains(Column::Name, q));
+        }
+        page::fetch(self.0, select, &SORTING, request)
             .await?
-            .try_map(|row| Ok(row.into()))
+            .try_map(organization)
     }
 }
 
@@ -153,68 +98,70 @@ impl Organizations<'_, WriteTx> {
     /// # Errors
     /// [`Unique::OrganizationName`](crate::Unique::OrganizationName), or the database fails.
     pub async fn insert(&self, organization: &Organization) -> Result<()> {
-        let row = organizations::ActiveModel {
+        let row = ActiveModel {
             id: Set(organization.id.0),
             name: Set(organization.name.clone()),
             created_at: Set(organization.created_at),
             updated_at: Set(organization.updated_at),
             revision: Set(organization.revision),
+            approval_policy: Set(organization.approval_policy.to_string()),
+            deleted_at: Set(None),
         };
-        organizations::Entity::insert(row)
-            .exec_without_returning(&self.0.db())
-            .await?;
+        Entity::insert(row).exec_without_returning(&self.0.db()).await?;
         Ok(())
     }
 
-    /// Adds a project.
+    /// Writes the name and policy of an organisation that is still at `organization.revision`. Returns it as it
+    /// is now.
     ///
     /// # Errors
-    /// [`Unique::ProjectName`](crate::Unique::ProjectName), or the database fails.
-    pub async fn insert_project(&self, project: &Project) -> Result<()> {
-        let row = projects::ActiveModel {
-            id: Set(project.id.0),
-            organization_id: Set(project.organization.0),
-            name: Set(project.name.clone()),
-            created_at: Set(project.created_at),
-            updated_at: Set(project.updated_at),
-            revision: Set(project.revision),
-        };
-        projects::Entity::insert(row)
-            .exec_without_returning(&self.0.db())
-            .await?;
-        Ok(())
+    /// Not found, [`Unique::OrganizationName`](crate::Unique::OrganizationName), a stale revision, or the
+    /// database fails.
+    pub async fn update(&self, organization: &Organization, at: Timestamp) -> Result<Organization> {
+        self.write(organization, at, None).await?;
+        Ok(Organization {
+            updated_at: at,
+            revision: organization.revision + 1,
+            ..organization.clone()
+        })
     }
 
-    /// Renames a project that is at `revision`. Returns the project as it is now.
+    /// Deletes an organisation that is still at `organization.revision`, softly: its row stays, no finder gives
+    /// it.
     ///
     /// # Errors
-    /// Not found, [`Unique::ProjectName`](crate::Unique::ProjectName), a stale revision, or the database fails.
-    pub async fn rename_project(
+    /// Not found, a stale revision, or the database fails.
+    pub async fn delete(&self, organization: &Organization, at: Timestamp) -> Result<()> {
+        self.write(organization, at, Some(at)).await
+    }
+
+    async fn write(
         &self,
-        tenant: Tenant,
-        id: ProjectId,
-        name: &str,
-        revision: i64,
+        organization: &Organization,
         at: Timestamp,
-    ) -> Result<Project> {
-        let done = projects::Entity::update_many()
-            .col_expr(projects::Column::Name, Expr::value(name))
-            .col_expr(projects::Column::UpdatedAt, Expr::value(at))
-            .col_expr(projects::Column::Revision, Expr::value(revision + 1))
-            .filter(projects::Column::Id.eq(id.0))
-            .filter(projects::Column::OrganizationId.eq(tenant.uuid()))
-            .filter(projects::Column::Revision.eq(revision))
+        deleted_at: Option<Timestamp>,
+    ) -> Result<()> {
+        let tenant = Tenant(organization.id);
+        let done = Entity::update_many()
+            .col_expr(Column::Name, Expr::value(organization.name.as_str()))
+            .col_expr(
+                Column::ApprovalPolicy,
+                Expr::value(organization.approval_policy.as_str()),
+            )
+            .col_expr(Column::UpdatedAt, Expr::value(at))
+            .col_expr(Column::Revision, Expr::value(organization.revision + 1))
+            .col_expr(Column::DeletedAt, Expr::value(deleted_at))
+            .filter(Column::Id.eq(tenant.uuid()))
+            .filter(Column::DeletedAt.is_null())
+            .filter(Column::Revision.eq(organization.revision))
             .exec(&self.0.db())
             .await?;
-        let project = self
-            .project(tenant, id)
-            .await?
-            .ok_or(Error::NotFound("project"))?;
-        if done.rows_affected == 0 {
-            return Err(Error::StaleRevision {
-                current: project.revision,
-            });
+        if done.rows_affected > 0 {
+            return Ok(());
         }
-        Ok(project)
+        let current = self.find(tenant).await?.ok_or(Error::NotFound("organisation"))?;
+        Err(Error::StaleRevision {
+            current: current.revision,
+        })
     }
 }

@@ -3,8 +3,8 @@
 use crate::{
     audit::AuditTrail, connection::Read, connection::WriteTx, datasource_events::DatasourceEvents,
     datasources::Datasources, idempotency::IdempotencyKeys, keys::Keys, ontology::Ontology,
-    organizations::Organizations, outbox::Outbox, secrets::Secrets, states::States, users::Users,
-    versions::Versions,
+    organizations::Organizations, outbox::Outbox, role_bindings::RoleBindings, secrets::Secrets,
+    service_accounts::ServiceAccounts, states::States, users::Users, versions::Versions,
 };
 
 macro_rules! repositories {
@@ -21,8 +21,12 @@ macro_rules! repositories {
 repositories! {
     /// Organisations and projects.
     organizations: Organizations,
-    /// Users and their role bindings.
+    /// Users.
     users: Users,
+    /// Service accounts and their tokens.
+    service_accounts: ServiceAccounts,
+    /// Roles that were given.
+    role_bindings: RoleBindings,
     /// Requests with an `Idempotency-Key`.
     idempotency: IdempotencyKeys,
     /// Datasources.

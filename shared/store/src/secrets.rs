@@ -2,7 +2,7 @@
 
 use halcyon_domain::{
     clock::Timestamp,
-    id::{DatasourceId, OrganizationId, SecretId, UserId},
+    id::{ActorId, DatasourceId, OrganizationId, SecretId},
 };
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DerivePartialModel, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
@@ -63,7 +63,7 @@ pub struct SecretMeta {
     /// When it was written.
     pub created_at: Timestamp,
     /// By whom.
-    pub created_by: Option<UserId>,
+    pub created_by: Option<ActorId>,
     /// When it was replaced.
     pub rotated_at: Option<Timestamp>,
     /// When it stops being accepted.
@@ -105,7 +105,7 @@ fn meta(row: MetaRow) -> Result<SecretMeta> {
         version: number(row.version)?,
         state: SecretState::read(&row.state)?,
         created_at: row.created_at,
-        created_by: row.created_by.map(UserId),
+        created_by: row.created_by.map(ActorId),
         rotated_at: row.rotated_at,
         expires_at: row.expires_at,
     })

@@ -19,6 +19,7 @@ use halcyon_domain::{
     duration::HumanDuration,
     id::{DatasourceId, OrganizationId},
     lifecycle::{DatasourceStatus, DesiredState},
+    organization::ApprovalPolicy,
 };
 use halcyon_tests::postgres::Postgres;
 use tempfile::TempDir;
@@ -72,6 +73,7 @@ impl Fixture {
         let organization = Organization {
             id,
             name: name.into(),
+            approval_policy: ApprovalPolicy::Off,
             created_at: at(0),
             updated_at: at(0),
             revision: 1,

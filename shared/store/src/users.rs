@@ -1,24 +1,21 @@
-//! Users and the roles they were given.
+//! Users.
 
 use halcyon_domain::{
-    access::{Grant, Role, Scope},
     clock::Timestamp,
-    id::{OrganizationId, RoleBindingId, UserId},
+    id::{OrganizationId, UserId},
 };
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    sea_query::{Condition, Expr},
+    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect, Select,
+    sea_query::{Condition, Expr, LockType},
 };
-use uuid::Uuid;
 
 use crate::{
     connection::WriteTx,
     db::{Connection, Executes},
-    entity::{role_bindings, users},
+    entity::users,
     error::{Error, Result},
     page::{self, Page, PageRequest, Sorting},
-    rows::word,
     tenant::{AllTenants, Tenant},
 };
 
@@ -60,23 +57,6 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// A role given to a user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoleBinding {
-    /// Its identifier.
-    pub id: RoleBindingId,
-    /// The organisation it belongs to; none if its scope is global.
-    pub organization: Option<OrganizationId>,
-    /// The user.
-    pub user: UserId,
-    /// The role and where it holds.
-    pub grant: Grant,
-    /// When it was given.
-    pub created_at: Timestamp,
-    /// By whom.
-    pub created_by: Option<UserId>,
-}
-
 impl From<users::Model> for User {
     fn from(row: users::Model) -> Self {
         Self {
@@ -101,21 +81,6 @@ impl From<users::Model> for Credentials {
     }
 }
 
-fn binding(row: role_bindings::Model) -> Result<RoleBinding> {
-    let role: Role = word(&row.role)?;
-    let id = Some(row.scope_id).filter(|id| !id.is_nil());
-    let scope = Scope::from_parts(&row.scope_kind, id)
-        .ok_or_else(|| Error::internal(format!("unknown scope {}", row.scope_kind)))?;
-    Ok(RoleBinding {
-        id: RoleBindingId(row.id),
-        organization: row.organization_id.map(OrganizationId),
-        user: UserId(row.user_id),
-        grant: Grant { role, scope },
-        created_at: row.created_at,
-        created_by: row.created_by.map(UserId),
-    })
-}
-
 const SORTING: Sorting<users::Column> = Sorting {
     fields: &[
         ("email", users::Column::Email),
@@ -127,13 +92,13 @@ const SORTING: Sorting<users::Column> = Sorting {
     id: users::Column::Id,
 };
 
-const BINDING_SORTING: Sorting<role_bindings::Column> = Sorting {
-    fields: &[("created_at", role_bindings::Column::CreatedAt)],
-    default: "created_at",
-    id: role_bindings::Column::Id,
-};
+fn of(tenant: Tenant) -> Select<users::Entity> {
+    users::Entity::find()
+        .filter(users::Column::OrganizationId.eq(tenant.uuid()))
+        .filter(users::Column::DeletedAt.is_null())
+}
 
-/// Users and their role bindings.
+/// Users.
 #[derive(Debug)]
 pub struct Users<'c, C>(pub(crate) &'c C);
 
@@ -154,11 +119,31 @@ impl<C: Connection> Users<'_, C> {
     /// # Errors
     /// The database fails.
     pub async fn credentials(&self, tenant: Tenant, id: UserId) -> Result<Option<Credentials>> {
-        let row = users::Entity::find_by_id(id.0)
-            .filter(users::Column::OrganizationId.eq(tenant.uuid()))
+        let row = of(tenant)
+            .filter(users::Column::Id.eq(id.0))
             .one(&self.0.db())
             .await?;
         Ok(row.map(Credentials::from))
+    }
+
+    /// A user, whichever organisation they belong to.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn find_any(&self, tenants: AllTenants, id: UserId) -> Result<Option<User>> {
+        Ok(self.find_many(tenants, &[id]).await?.into_iter().next())
+    }
+
+    /// Those of the users that there are, whichever organisation they belong to, in no order.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn find_many(&self, _: AllTenants, ids: &[UserId]) -> Result<Vec<User>> {
+        let some = users::Entity::find()
+            .filter(users::Column::Id.is_in(ids.iter().map(|id| id.0)))
+            .filter(users::Column::DeletedAt.is_null());
+        let rows = some.all(&self.0.db()).await?;
+        Ok(rows.into_iter().map(User::from).collect())
     }
 
     /// The user with an e-mail address, whatever the case of its letters: at login, the organisation is not
@@ -167,7 +152,9 @@ impl<C: Connection> Users<'_, C> {
     /// # Errors
     /// The database fails.
     pub async fn by_email(&self, _: AllTenants, email: &str) -> Result<Option<Credentials>> {
-        let select = users::Entity::find().filter(users::Column::Email.eq(lower(email)));
+        let select = users::Entity::find()
+            .filter(users::Column::Email.eq(lower(email)))
+            .filter(users::Column::DeletedAt.is_null());
         Ok(select.one(&self.0.db()).await?.map(Credentials::from))
     }
 
@@ -176,7 +163,7 @@ impl<C: Connection> Users<'_, C> {
     /// # Errors
     /// The page cannot be had, or the database fails.
     pub async fn list(&self, tenant: Tenant, q: Option<&str>, request: &PageRequest) -> Result<Page<User>> {
-        let mut select = users::Entity::find().filter(users::Column::OrganizationId.eq(tenant.uuid()));
+        let mut select = of(tenant);
         if let Some(q) = q {
             let found = Condition::any()
                 .add(page::contains(users::Column::Email, q))
@@ -188,57 +175,12 @@ impl<C: Connection> Users<'_, C> {
             .try_map(|row| Ok(row.into()))
     }
 
-    /// How many users there are.
+    /// How many users there are, deleted ones too.
     ///
     /// # Errors
     /// The database fails.
     pub async fn count(&self, _: AllTenants) -> Result<u64> {
         Ok(users::Entity::find().count(&self.0.db()).await?)
-    }
-
-    /// All that a user was granted, at every scope.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn grants(&self, _: AllTenants, user: UserId) -> Result<Vec<Grant>> {
-        let rows = role_bindings::Entity::find()
-            .filter(role_bindings::Column::UserId.eq(user.0))
-            .order_by_asc(role_bindings::Column::Id)
-            .all(&self.0.db())
-            .await?;
-        rows.into_iter().map(|row| Ok(binding(row)?.grant)).collect()
-    }
-
-    /// A role binding of the organisation.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn binding(&self, tenant: Tenant, id: RoleBindingId) -> Result<Option<RoleBinding>> {
-        let row = role_bindings::Entity::find_by_id(id.0)
-            .filter(role_bindings::Column::OrganizationId.eq(tenant.uuid()))
-            .one(&self.0.db())
-            .await?;
-        row.map(binding).transpose()
-    }
-
-    /// The role bindings of the organisation, of one user if given; sorted by `created_at`.
-    ///
-    /// # Errors
-    /// The page cannot be had, or the database fails.
-    pub async fn bindings(
-        &self,
-        tenant: Tenant,
-        user: Option<UserId>,
-        request: &PageRequest,
-    ) -> Result<Page<RoleBinding>> {
-        let mut select =
-            role_bindings::Entity::find().filter(role_bindings::Column::OrganizationId.eq(tenant.uuid()));
-        if let Some(user) = user {
-            select = select.filter(role_bindings::Column::UserId.eq(user.0));
-        }
-        page::fetch(self.0, select, &BINDING_SORTING, request)
-            .await?
-            .try_map(binding)
     }
 }
 
@@ -258,6 +200,7 @@ impl Users<'_, WriteTx> {
             created_at: Set(user.created_at),
             updated_at: Set(user.updated_at),
             revision: Set(user.revision),
+            deleted_at: Set(None),
         };
         users::Entity::insert(row)
             .exec_without_returning(&self.0.db())
@@ -284,6 +227,7 @@ impl Users<'_, WriteTx> {
         let done = update
             .filter(users::Column::Id.eq(user.id.0))
             .filter(users::Column::OrganizationId.eq(tenant.uuid()))
+            .filter(users::Column::DeletedAt.is_null())
             .filter(users::Column::Revision.eq(user.revision))
             .exec(&self.0.db())
             .await?;
@@ -296,52 +240,45 @@ impl Users<'_, WriteTx> {
         Ok(current)
     }
 
-    /// Removes a user and all their role bindings. Returns whether there was one.
+    /// A user, kept from changing until the transaction ends.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn delete(&self, tenant: Tenant, id: UserId) -> Result<bool> {
-        let done = users::Entity::delete_many()
+    pub async fn lock(&self, tenant: Tenant, id: UserId) -> Result<Option<User>> {
+        let row = of(tenant)
             .filter(users::Column::Id.eq(id.0))
+            .lock(LockType::Update)
+            .one(&self.0.db())
+            .await?;
+        Ok(row.map(User::from))
+    }
+
+    /// Deletes a user who is still at `user.revision`, softly: the row stays for what names it, without the
+    /// password's hash; no finder gives it, and the e-mail address is free again.
+    ///
+    /// # Errors
+    /// Not found, a stale revision, or the database fails.
+    pub async fn delete(&self, user: &User, at: Timestamp) -> Result<()> {
+        let tenant = Tenant(user.organization);
+        let done = users::Entity::update_many()
+            .col_expr(users::Column::PasswordHash, Expr::value(None::<String>))
+            .col_expr(users::Column::Disabled, Expr::value(true))
+            .col_expr(users::Column::UpdatedAt, Expr::value(at))
+            .col_expr(users::Column::Revision, Expr::value(user.revision + 1))
+            .col_expr(users::Column::DeletedAt, Expr::value(at))
+            .filter(users::Column::Id.eq(user.id.0))
             .filter(users::Column::OrganizationId.eq(tenant.uuid()))
+            .filter(users::Column::DeletedAt.is_null())
+            .filter(users::Column::Revision.eq(user.revision))
             .exec(&self.0.db())
             .await?;
-        Ok(done.rows_affected > 0)
-    }
-
-    /// Gives a role.
-    ///
-    /// # Errors
-    /// [`Unique::RoleBinding`](crate::Unique::RoleBinding), or the database fails.
-    pub async fn insert_binding(&self, binding: &RoleBinding) -> Result<()> {
-        let scope = binding.grant.scope;
-        let row = role_bindings::ActiveModel {
-            id: Set(binding.id.0),
-            organization_id: Set(binding.organization.map(|id| id.0)),
-            user_id: Set(binding.user.0),
-            role: Set(binding.grant.role.to_string()),
-            scope_kind: Set(scope.kind().to_owned()),
-            scope_id: Set(scope.id().unwrap_or(Uuid::nil())),
-            created_at: Set(binding.created_at),
-            created_by: Set(binding.created_by.map(|id| id.0)),
-        };
-        role_bindings::Entity::insert(row)
-            .exec_without_returning(&self.0.db())
-            .await?;
-        Ok(())
-    }
-
-    /// Takes a role back. Returns whether there was such a binding in the organisation.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn delete_binding(&self, tenant: Tenant, id: RoleBindingId) -> Result<bool> {
-        let done = role_bindings::Entity::delete_many()
-            .filter(role_bindings::Column::Id.eq(id.0))
-            .filter(role_bindings::Column::OrganizationId.eq(tenant.uuid()))
-            .exec(&self.0.db())
-            .await?;
-        Ok(done.rows_affected > 0)
+        if done.rows_affected > 0 {
+            return Ok(());
+        }
+        let current = self.find(tenant, user.id).await?.ok_or(Error::NotFound("user"))?;
+        Err(Error::StaleRevision {
+            current: current.revision,
+        })
     }
 }
 

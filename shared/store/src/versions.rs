@@ -1,7 +1,7 @@
 //! Versions of datasources' configurations.
 
 use halcyon_domain::{
-    id::{DatasourceId, UserId, VersionId},
+    id::{ActorId, DatasourceId, VersionId},
     version::{VersionRecord, VersionState},
 };
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
@@ -34,10 +34,10 @@ fn record(row: Model) -> Result<VersionRecord> {
         state: word(&row.state)?,
         config: document(&row.config)?,
         comment: row.comment,
-        created_by: row.created_by.map(UserId),
+        created_by: row.created_by.map(ActorId),
         created_at: row.created_at,
         updated_at: row.updated_at,
-        published_by: row.published_by.map(UserId),
+        published_by: row.published_by.map(ActorId),
         published_at: row.published_at,
         revision: row.revision,
     })

@@ -99,9 +99,9 @@ impl App {
             generation: 0,
             revision: 1,
             created_at: now,
-            created_by: Some(context.principal.user),
+            created_by: Some(context.principal.subject.actor()),
             updated_at: now,
-            updated_by: Some(context.principal.user),
+            updated_by: Some(context.principal.subject.actor()),
         })
     }
 
@@ -124,7 +124,7 @@ impl App {
                 1,
                 config,
                 comment,
-                Some(context.principal.user),
+                Some(context.principal.subject.actor()),
                 datasource.created_at,
             );
             tx.versions().insert(tenant(context), version.record()).await?;
@@ -173,7 +173,7 @@ impl App {
         let mut after = before.clone();
         merge(&mut after, &input, project);
         after.updated_at = self.clock.now();
-        after.updated_by = Some(context.principal.user);
+        after.updated_by = Some(context.principal.subject.actor());
         let mut version = None;
         if let Some(config) = input.config {
             version = Some(
@@ -260,7 +260,7 @@ impl App {
         self.datasource(context, id, Action::DELETE).await?;
         let tx = self.store.begin().await?;
         let mut datasource = self.locked(&tx, context, id, if_match).await?;
-        datasource.updated_by = Some(context.principal.user);
+        datasource.updated_by = Some(context.principal.subject.actor());
         tx.datasources().delete(&datasource, self.clock.now()).await?;
         // What the store wrote: it raises the generation so that workers let go.
         datasource.status = DatasourceStatus::Archived;

@@ -137,7 +137,7 @@ impl App {
             number,
             source.config,
             Some(comment.clone()),
-            Some(context.principal.user),
+            Some(context.principal.subject.actor()),
             self.clock.now(),
         );
         let release = Release {
@@ -188,7 +188,8 @@ impl App {
             let archived = record.into_published("be archived")?.archive(now);
             versions.update(tenant(context), archived.record()).await?;
         }
-        let published: Version<Published> = draft.publish(Some(context.principal.user), release.comment, now);
+        let published: Version<Published> =
+            draft.publish(Some(context.principal.subject.actor()), release.comment, now);
         if is_new {
             versions.insert(tenant(context), published.record()).await?;
         } else {

@@ -3,7 +3,7 @@
 use halcyon_bus::requests::OnBehalf;
 use halcyon_domain::{
     access::{Principal, Target},
-    audit::{Actor, ActorKind},
+    audit::Actor,
     id::OrganizationId,
 };
 
@@ -42,8 +42,8 @@ impl RequestContext {
     #[must_use]
     pub fn actor(&self) -> Actor {
         Actor {
-            kind: ActorKind::User,
-            id: Some(self.principal.user.0),
+            kind: self.principal.subject.kind(),
+            id: Some(self.principal.subject.uuid()),
             name: self.principal.name.clone(),
         }
     }

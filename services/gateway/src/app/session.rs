@@ -6,17 +6,20 @@ use halcyon_domain::{
     access::Principal,
     audit::{Actor, ActorKind, AuditOutcome, Resource},
 };
-use halcyon_store::{AllTenants, Tenant, User};
+use halcyon_store::{AllTenants, User};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{
-    App, Error, RequestContext, Result,
+    App, Error, Result,
     access::Asker,
-    views::{Me, Session, UserView},
+    views::{Session, UserView},
 };
-use crate::{auth::TokenError, context::RequestInfo};
+use crate::{
+    auth::{ShownToken, TokenError},
+    context::RequestInfo,
+};
 
 /// Who signs in.
 #[derive(Clone, Deserialize, JsonSchema)]
@@ -43,15 +46,6 @@ const MAX_EMAIL: usize = 254;
 /// When a refusal is answered. The refusal of a known user is written to the audit trail, that of an unknown one
 /// is not: answering as soon as each is done would tell who exists.
 const REFUSAL: Duration = Duration::from_millis(500);
-
-fn view(user: &User) -> UserView {
-    UserView {
-        id: user.id,
-        email: user.email.clone(),
-        name: user.name.clone(),
-        organization: user.organization,
-    }
-}
 
 impl App {
     /// Signs in.
@@ -109,7 +103,7 @@ impl App {
             access_token: issued.token,
             token_type: "Bearer",
             expires_at: issued.expires_at,
-            user: view(&user),
+            user: UserView::from(user),
         })
     }
 
@@ -152,6 +146,9 @@ impl App {
     /// The token does not hold, or its user is gone or disabled.
     pub async fn authenticate(&self, token: &str) -> Result<Principal> {
         let refused = Error::Unauthenticated("the access token does not hold; sign in again");
+        if let Some(shown) = ShownToken::read(token) {
+            return self.authenticate_service_account(&shown).await?.ok_or(refused);
+        }
         let claims = match self.tokens.verify(token) {
             Ok(claims) => claims,
             Err(TokenError::NoKeys) => return Err(NO_KEYS),
@@ -160,34 +157,7 @@ impl App {
                 return Err(refused);
             }
         };
-        let read = self.store.read();
-        let found = read.users().find(Tenant(claims.org), claims.sub).await?;
-        let Some(user) = found.filter(|user| !user.disabled) else {
-            return Err(refused);
-        };
-        let reason = AllTenants::because("a user's grants may be global");
-        let grants = read.users().grants(reason, user.id).await?;
-        Ok(Principal {
-            user: user.id,
-            name: user.email,
-            organization: claims.org,
-            grants,
-        })
-    }
-
-    /// The caller.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn me(&self, context: &RequestContext) -> Result<Me> {
-        let principal = &context.principal;
-        let tenant = Tenant(principal.organization);
-        let found = self.store.read().users().find(tenant, principal.user).await?;
-        let user = found.ok_or(Error::NotFound("user"))?;
-        Ok(Me {
-            user: view(&user),
-            roles: principal.grants.clone(),
-        })
+        self.principal_of(claims.sub, claims.org).await?.ok_or(refused)
     }
 }
 

@@ -226,7 +226,7 @@ impl App {
         comment: Option<String>,
     ) -> Result<VersionRecord> {
         let number = tx.versions().next_number(tenant(context), datasource.id).await?;
-        let by = Some(context.principal.user);
+        let by = Some(context.principal.subject.actor());
         let now = self.clock.now();
         let draft = Version::new(
             VersionId::generate(),
@@ -259,7 +259,7 @@ impl App {
         mut datasource: Datasource,
     ) -> Result<Datasource> {
         datasource.updated_at = self.clock.now();
-        datasource.updated_by = Some(context.principal.user);
+        datasource.updated_by = Some(context.principal.subject.actor());
         Ok(tx.datasources().update(&datasource).await?)
     }
 }

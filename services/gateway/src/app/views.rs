@@ -2,19 +2,21 @@
 
 use halcyon_bus::requests::SecretInfo;
 use halcyon_domain::{
-    access::Grant,
+    access::{Role, ScopeKind},
+    audit::ActorKind,
     clock::Timestamp,
     datasource::{Datasource, DatasourceMetrics, DatasourceState},
     error::InputError,
     event::Verdict,
-    id::{DatasourceId, OrganizationId, ProjectId, UserId, VersionId},
+    id::{ActorId, DatasourceId, OrganizationId, ProjectId, UserId, VersionId},
     lifecycle::{DatasourceStatus, DesiredState},
     version::{VersionRecord, VersionState},
 };
-use halcyon_store::Page;
+use halcyon_store::{Page, User};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
+use uuid::Uuid;
 
 /// A page of a list.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -89,11 +91,11 @@ pub struct DatasourceView {
     /// When it was made.
     pub created_at: Timestamp,
     /// Who made it.
-    pub created_by: Option<UserId>,
+    pub created_by: Option<ActorId>,
     /// When it was last changed.
     pub updated_at: Timestamp,
     /// Who changed it last.
-    pub updated_by: Option<UserId>,
+    pub updated_by: Option<ActorId>,
 }
 
 impl DatasourceView {
@@ -142,13 +144,13 @@ pub struct VersionView {
     /// Why it was made or published.
     pub comment: Option<String>,
     /// Who made it.
-    pub created_by: Option<UserId>,
+    pub created_by: Option<ActorId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last edited or changed state.
     pub updated_at: Timestamp,
     /// Who published it.
-    pub published_by: Option<UserId>,
+    pub published_by: Option<ActorId>,
     /// When it was published.
     pub published_at: Option<Timestamp>,
     /// Grows with every change; the `ETag`.
@@ -230,18 +232,70 @@ pub struct UserView {
     pub email: String,
     /// Their name.
     pub name: String,
-    /// The organisation they act in.
+    /// The organisation they belong to.
     pub organization: OrganizationId,
+    /// Whether they may not sign in.
+    pub disabled: bool,
+    /// When they were added.
+    pub created_at: Timestamp,
+    /// When they were last changed.
+    pub updated_at: Timestamp,
+    /// Grows with every change; the `ETag`.
+    pub revision: i64,
+}
+
+impl From<User> for UserView {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id,
+            email: user.email,
+            name: user.name,
+            organization: user.organization,
+            disabled: user.disabled,
+            created_at: user.created_at,
+            updated_at: user.updated_at,
+            revision: user.revision,
+        }
+    }
+}
+
+/// A scope, with the name of what it is of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "NamedScope")]
+pub struct ScopeView {
+    /// What kind of scope.
+    pub kind: ScopeKind,
+    /// The organisation, project or datasource; null for the global scope.
+    pub id: Option<Uuid>,
+    /// Its name.
+    pub name: Option<String>,
+}
+
+/// A role and where it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "HeldRole")]
+pub struct HeldRole {
+    /// The role.
+    pub role: Role,
+    /// Where it holds.
+    pub scope: ScopeView,
 }
 
 /// The caller, and what they were granted.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Me {
-    /// Who.
-    #[serde(flatten)]
-    pub user: UserView,
+    /// Whether it is a user or a service account.
+    pub kind: ActorKind,
+    /// Their identifier.
+    pub id: ActorId,
+    /// A user's e-mail address.
+    pub email: Option<String>,
+    /// Their name.
+    pub name: String,
+    /// The organisation they act in.
+    pub organization: OrganizationId,
     /// Their roles and where they hold.
-    pub roles: Vec<Grant>,
+    pub roles: Vec<HeldRole>,
 }
 
 /// A login.

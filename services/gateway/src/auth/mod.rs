@@ -3,6 +3,7 @@
 mod credentials;
 mod keys;
 mod passwords;
+mod service_tokens;
 mod throttle;
 mod tokens;
 
@@ -13,6 +14,7 @@ pub use tokens::{IssuedToken, TokenError, TokenKey, TokenSettings, Tokens};
 
 pub(crate) use credentials::{clear_session, session_cookie, token_of};
 pub(crate) use keys::keep_token_keys;
+pub(crate) use service_tokens::ShownToken;
 pub(crate) use throttle::network_of;
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use halcyon_bus::requests::{CheckpointInfo, OnBehalf, SecretInfo};
 use halcyon_domain::{
-    access::{Grant, Role, Scope},
+    access::{Grant, Role, Scope, Subject},
     assignment::{ConfigChange, LogLine},
     audit::{AuditEntry, AuditOutcome},
     clock::{Clock, SystemClock, Timestamp},
@@ -303,14 +303,16 @@ impl Gateway {
         let binding = RoleBinding {
             id: RoleBindingId::generate(),
             organization: Some(self.organization),
-            user: id,
+            subject: Subject::User(id),
             grant: Grant { role, scope },
             created_at: at,
             created_by: None,
+            updated_at: at,
+            revision: 1,
         };
         let tx = self.store.begin().await.unwrap();
         tx.users().insert(&user, None).await.unwrap();
-        tx.users().insert_binding(&binding).await.unwrap();
+        tx.role_bindings().insert(&binding).await.unwrap();
         tx.commit().await.unwrap();
         self.tokens.issue(id, self.organization).unwrap().token
     }

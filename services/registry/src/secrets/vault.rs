@@ -8,7 +8,7 @@ use halcyon_domain::{
     audit::{ActorKind, AuditEntry, AuditOutcome, Resource},
     clock::{Clock, Timestamp},
     datasource::{Datasource, DatasourceEventKind},
-    id::{AuditEntryId, DatasourceId, OrganizationId, SecretId, UserId},
+    id::{ActorId, AuditEntryId, DatasourceId, OrganizationId, SecretId},
 };
 use halcyon_secrets::{DataKey, Keyring, SecretContext, SecretSlice, Wrapped};
 use halcyon_store::{
@@ -85,7 +85,7 @@ impl Vault {
             version,
             state: SecretState::Active,
             created_at: now,
-            created_by: user(new.by),
+            created_by: author(new.by),
             rotated_at: None,
             expires_at: new.expires_at,
         };
@@ -246,11 +246,11 @@ fn is_live(meta: &SecretMeta, now: Timestamp) -> bool {
     meta.expires_at.is_none_or(|expires_at| expires_at > now)
 }
 
-fn user(by: &OnBehalf) -> Option<UserId> {
+fn author(by: &OnBehalf) -> Option<ActorId> {
     by.actor
         .id
-        .filter(|_| by.actor.kind == ActorKind::User)
-        .map(UserId)
+        .filter(|_| matches!(by.actor.kind, ActorKind::User | ActorKind::ServiceAccount))
+        .map(ActorId)
 }
 
 async fn lock(tx: &WriteTx, tenant: Tenant, datasource: DatasourceId) -> Result<Datasource, Error> {

@@ -19,6 +19,8 @@ pub(crate) mod outbox;
 pub(crate) mod projects;
 pub(crate) mod relationships;
 pub(crate) mod role_bindings;
+pub(crate) mod service_account_tokens;
+pub(crate) mod service_accounts;
 pub(crate) mod signing_keys;
 pub(crate) mod tenant_keys;
 pub(crate) mod users;

@@ -1,4 +1,4 @@
-//! A role given to a user.
+//! A role given to a user or a service account.
 
 use sea_orm::entity::prelude::*;
 
@@ -8,12 +8,15 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     pub organization_id: Option<Uuid>,
-    pub user_id: Uuid,
+    pub user_id: Option<Uuid>,
+    pub service_account_id: Option<Uuid>,
     pub role: String,
     pub scope_kind: String,
     pub scope_id: Uuid,
     pub created_at: DateTimeUtc,
     pub created_by: Option<Uuid>,
+    pub updated_at: DateTimeUtc,
+    pub revision: i64,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

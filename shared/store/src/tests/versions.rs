@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use halcyon_domain::{
     datasource::{DatasourceMetrics, DatasourceState},
-    id::{SecretId, UserId, VersionId},
+    id::{ActorId, SecretId, VersionId},
     lifecycle::RuntimeStatus,
     version::Version,
 };
@@ -44,7 +44,7 @@ async fn versions_follow_their_transitions() {
         let second = drafts
             .pop()
             .unwrap()
-            .publish(Some(UserId::generate()), None, at(1));
+            .publish(Some(ActorId::generate()), None, at(1));
         let first = drafts.pop().unwrap().publish(None, Some("go".into()), at(1));
         tx.versions().update(ours, first.record()).await.unwrap();
         let stale = tx.versions().update(ours, first.record()).await.unwrap_err();
