@@ -11,6 +11,7 @@ mod m0003_secrets;
 mod m0004_journal;
 mod m0005_ontology;
 mod m0006_access;
+mod m0008_reviews;
 mod m0011_requests;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_journal::Migration),
             Box::new(m0005_ontology::Migration),
             Box::new(m0006_access::Migration),
+            Box::new(m0008_reviews::Migration),
             Box::new(m0011_requests::Migration),
         ]
     }

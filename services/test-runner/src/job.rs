@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use halcyon_connectors::Secrets;
 use halcyon_domain::{
@@ -75,7 +76,7 @@ impl Runner {
         let secrets = self.open_secrets(&job, &refs, &mut report.warnings).await;
         report.warnings.extend(check::missing_secrets(&refs, &secrets));
         report.checks = check::run(&plan, &secrets, &self.clock, self.settings.check_timeout.get()).await;
-        if matches!(job.input, TestInput::Payload { .. }) {
+        if matches!(job.input, TestInput::Payload { .. } | TestInput::Bytes { .. }) {
             check::excuse_missing_secrets(&mut report.checks);
         }
         let maker = EventMaker {
@@ -148,16 +149,15 @@ impl Runner {
         match input {
             TestInput::None => Ok(Vec::new()),
             TestInput::Payload { body, content_type } => {
-                let limit = self.settings.max_payload;
-                if body.len() > limit {
-                    let detail = format!("a payload to test has at most {limit} bytes");
-                    return Err(InputError::new("/payload", "too_large", detail));
-                }
-                maker.of_body(
-                    plan,
-                    Bytes::copy_from_slice(body.as_bytes()),
-                    content_type.as_deref(),
-                )
+                let body = Bytes::copy_from_slice(body.as_bytes());
+                self.events_of(plan, maker, body, content_type.as_deref())
+            }
+            TestInput::Bytes { base64, content_type } => {
+                let body = BASE64.decode(base64.as_bytes());
+                let body = body.map_err(|_| {
+                    InputError::new("/payload_base64", "invalid", "the payload is not base64")
+                })?;
+                self.events_of(plan, maker, body.into(), content_type.as_deref())
             }
             TestInput::FetchSample { records } => {
                 let count = usize::try_from(*records).unwrap_or(usize::MAX).clamp(1, 1_000);
@@ -166,6 +166,21 @@ impl Runner {
                     .await
             }
         }
+    }
+
+    fn events_of(
+        &self,
+        plan: &Plan,
+        maker: &EventMaker,
+        body: Bytes,
+        content_type: Option<&str>,
+    ) -> Result<Vec<TestEvent>, InputError> {
+        let limit = self.settings.max_payload;
+        if body.len() > limit {
+            let detail = format!("a payload to test has at most {limit} bytes");
+            return Err(InputError::new("/payload", "too_large", detail));
+        }
+        maker.of_body(plan, body, content_type)
     }
 
     async fn map(

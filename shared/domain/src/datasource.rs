@@ -186,6 +186,24 @@ states! {
         Published = "published",
         /// An earlier version was put back in effect.
         RolledBack = "rolled_back",
+        /// A draft was archived without having been published.
+        VersionArchived = "version_archived",
+        /// Somebody else was asked to approve a draft.
+        ApprovalRequested = "approval_requested",
+        /// A draft was approved.
+        Approved = "approved",
+        /// A draft was rejected.
+        Rejected = "rejected",
+        /// A request for approval was withdrawn.
+        ApprovalWithdrawn = "approval_withdrawn",
+        /// An approval counts no more because its draft was changed or archived.
+        ApprovalReset = "approval_reset",
+        /// Warning: a version was published without the approval that was needed.
+        BreakGlass = "break_glass",
+        /// A version was commented on.
+        Commented = "commented",
+        /// A sample was saved or deleted.
+        SampleChanged = "sample_changed",
         /// It was enabled.
         Enabled = "enabled",
         /// It was disabled.

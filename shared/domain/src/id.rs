@@ -61,6 +61,12 @@ ids! {
     DatasourceId
     /// A version of a datasource's configuration.
     VersionId
+    /// A request to publish a draft, and what became of it.
+    ApprovalId
+    /// A remark on a version.
+    CommentId
+    /// A saved payload to test a mapping with.
+    SampleId
     /// A stored secret's version.
     SecretId
     /// A row of a datasource's history.

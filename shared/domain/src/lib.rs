@@ -4,20 +4,24 @@
 //! Everything here is pure: time and identifiers come in as arguments, and no function does I/O.
 
 pub mod access;
+pub mod approval;
 pub mod assignment;
 pub mod audit;
 pub mod clock;
+pub mod comment;
 pub mod config;
 pub mod datasource;
 pub mod duration;
 pub mod error;
 pub mod event;
 pub mod id;
+pub mod impact;
 pub mod lifecycle;
 pub mod mapping;
 pub mod merge;
 pub mod ontology;
 pub mod organization;
 pub mod partition;
+pub mod sample;
 pub mod test_run;
 pub mod version;

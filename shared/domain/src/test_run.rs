@@ -46,6 +46,13 @@ pub enum TestInput {
         /// Its media type.
         content_type: Option<String>,
     },
+    /// A body that is no text.
+    Bytes {
+        /// The body in base64.
+        base64: String,
+        /// Its media type.
+        content_type: Option<String>,
+    },
     /// So many records fetched from the live source.
     FetchSample {
         /// How many.

@@ -148,6 +148,14 @@ impl Version<Draft> {
     }
 }
 
+impl Version<Draft> {
+    /// Passes it over: it will not be published.
+    #[must_use]
+    pub fn discard(self, at: Timestamp) -> Version<Archived> {
+        self.with_state(VersionState::Archived, at)
+    }
+}
+
 impl Version<Published> {
     /// Takes it out of effect because another version was published.
     #[must_use]
@@ -157,6 +165,12 @@ impl Version<Published> {
 }
 
 impl VersionRecord {
+    /// Whether it has ever been in effect.
+    #[must_use]
+    pub const fn was_published(&self) -> bool {
+        self.published_at.is_some()
+    }
+
     /// The version as a draft.
     ///
     /// # Errors

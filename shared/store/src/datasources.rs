@@ -169,6 +169,23 @@ impl<C: Connection> Datasources<'_, C> {
             .transpose()
     }
 
+    /// Those of these datasources that are there.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn find_many(&self, tenant: Tenant, ids: &[DatasourceId]) -> Result<Vec<Datasource>> {
+        let found = Entity::find()
+            .filter(Column::OrganizationId.eq(tenant.uuid()))
+            .filter(Column::DeletedAt.is_null())
+            .filter(Column::Id.is_in(ids.iter().map(|id| id.0)));
+        found
+            .all(&self.0.db())
+            .await?
+            .into_iter()
+            .map(datasource)
+            .collect()
+    }
+
     /// A datasource that was not deleted, whoever's it is.
     ///
     /// # Errors

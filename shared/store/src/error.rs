@@ -58,6 +58,10 @@ pub enum Unique {
     Version,
     /// A secret's version.
     SecretVersion,
+    /// A second request for approval of one draft that is open.
+    OpenApproval,
+    /// A sample's name within its datasource.
+    SampleName,
     /// A key.
     Key,
     /// A link of the audit trail.
@@ -77,6 +81,8 @@ impl std::fmt::Display for Unique {
             Self::DatasourceName => "datasource name",
             Self::Version => "version",
             Self::SecretVersion => "secret version",
+            Self::OpenApproval => "open request for approval",
+            Self::SampleName => "sample name",
             Self::Key => "key",
             Self::AuditSequence => "audit sequence",
             Self::Other => "identifier",
@@ -192,6 +198,8 @@ fn unique_of(constraint: &str, message: &str) -> Unique {
         ("datasources", Unique::DatasourceName),
         ("datasource_versions", Unique::Version),
         ("datasource_secrets", Unique::SecretVersion),
+        ("approvals", Unique::OpenApproval),
+        ("datasource_samples", Unique::SampleName),
         ("tenant_keys", Unique::Key),
         ("signing_keys", Unique::Key),
         ("audit_entries", Unique::AuditSequence),

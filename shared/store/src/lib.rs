@@ -7,8 +7,10 @@
 //! The tenant is an argument that no finder can be called without: [`Tenant`] for work on someone's behalf,
 //! [`AllTenants`] for the few that look across all.
 
+mod approvals;
 mod audit;
 mod bootstrap;
+mod comments;
 mod connection;
 mod datasource_events;
 mod datasources;
@@ -25,19 +27,23 @@ mod projects;
 mod repositories;
 mod role_bindings;
 mod rows;
+mod samples;
 mod secrets;
 mod service_accounts;
 mod settings;
 mod states;
 mod tenant;
 mod users;
+mod version_authors;
 mod versions;
 
 #[cfg(test)]
 mod tests;
 
+pub use approvals::{ApprovalFilter, Approvals};
 pub use audit::{AuditFilter, AuditHead, AuditLink, AuditTrail};
 pub use bootstrap::{Bootstrapped, FirstAdmin};
+pub use comments::{CommentFilter, Comments};
 pub use connection::{Read, Store, WriteTx};
 pub use datasource_events::{DatasourceEvents, EventFilter};
 pub use datasources::{DatasourceFilter, Datasources, Visibility};
@@ -53,6 +59,7 @@ pub use outbox::{NewMessage, Outbox, OutboxMessage, Topic};
 pub use page::{MAX_LIMIT, Page, PageRequest};
 pub use projects::Project;
 pub use role_bindings::{BindingFilter, RoleBinding, RoleBindings};
+pub use samples::Samples;
 pub use secrets::{SecretMeta, SecretState, Secrets, StoredSecret};
 pub use service_accounts::{ServiceAccount, ServiceAccountToken, ServiceAccounts, TokenCredentials};
 pub use settings::StoreSettings;

@@ -1,10 +1,11 @@
 //! The repositories that a [`Read`] and a [`WriteTx`] offer.
 
 use crate::{
-    audit::AuditTrail, connection::Read, connection::WriteTx, datasource_events::DatasourceEvents,
-    datasources::Datasources, idempotency::IdempotencyKeys, keys::Keys, ontology::Ontology,
-    organizations::Organizations, outbox::Outbox, role_bindings::RoleBindings, secrets::Secrets,
-    service_accounts::ServiceAccounts, states::States, users::Users, versions::Versions,
+    approvals::Approvals, audit::AuditTrail, comments::Comments, connection::Read, connection::WriteTx,
+    datasource_events::DatasourceEvents, datasources::Datasources, idempotency::IdempotencyKeys, keys::Keys,
+    ontology::Ontology, organizations::Organizations, outbox::Outbox, role_bindings::RoleBindings,
+    samples::Samples, secrets::Secrets, service_accounts::ServiceAccounts, states::States, users::Users,
+    versions::Versions,
 };
 
 macro_rules! repositories {
@@ -33,6 +34,12 @@ repositories! {
     datasources: Datasources,
     /// Versions of datasources' configurations.
     versions: Versions,
+    /// Requests to publish drafts.
+    approvals: Approvals,
+    /// What is said about versions.
+    comments: Comments,
+    /// Saved payloads.
+    samples: Samples,
     /// What workers reached.
     states: States,
     /// The history of datasources.

@@ -3,8 +3,12 @@
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, NaiveTime};
-use halcyon_domain::clock::{Timestamp, truncate};
+use halcyon_domain::{
+    audit::Actor,
+    clock::{Timestamp, truncate},
+};
 use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
@@ -35,6 +39,25 @@ pub(crate) fn number(value: i64) -> Result<u32> {
 /// The same for one that may be absent.
 pub(crate) fn optional_number(value: Option<i64>) -> Result<Option<u32>> {
     value.map(number).transpose()
+}
+
+/// Who did something, as three columns keep it.
+pub(crate) fn actor(kind: &str, id: Option<Uuid>, name: String) -> Result<Actor> {
+    Ok(Actor {
+        kind: word(kind)?,
+        id,
+        name,
+    })
+}
+
+/// The same where nobody may have done it.
+pub(crate) fn optional_actor(
+    kind: Option<&str>,
+    id: Option<Uuid>,
+    name: Option<String>,
+) -> Result<Option<Actor>> {
+    kind.map(|kind| actor(kind, id, name.unwrap_or_default()))
+        .transpose()
 }
 
 /// Text as both databases can keep it: Postgres refuses the character NUL.

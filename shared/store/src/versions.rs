@@ -52,7 +52,6 @@ fn row(tenant: Tenant, record: &VersionRecord) -> Result<ActiveModel> {
         state: Set(record.state.to_string()),
         config: Set(text(&record.config)?),
         comment: Set(record.comment.clone()),
-        approval_status: sea_orm::NotSet,
         created_at: Set(record.created_at),
         created_by: Set(record.created_by.map(|id| id.0)),
         updated_at: Set(record.updated_at),

@@ -13,7 +13,6 @@ pub struct Model {
     pub state: String,
     pub config: String,
     pub comment: Option<String>,
-    pub approval_status: Option<String>,
     pub created_at: DateTimeUtc,
     pub created_by: Option<Uuid>,
     pub updated_at: DateTimeUtc,

@@ -5,8 +5,10 @@
 )]
 
 pub(crate) mod alerts;
+pub(crate) mod approvals;
 pub(crate) mod audit_entries;
 pub(crate) mod datasource_events;
+pub(crate) mod datasource_samples;
 pub(crate) mod datasource_secrets;
 pub(crate) mod datasource_state;
 pub(crate) mod datasource_versions;
@@ -19,8 +21,11 @@ pub(crate) mod outbox;
 pub(crate) mod projects;
 pub(crate) mod relationships;
 pub(crate) mod role_bindings;
+pub(crate) mod sample_payloads;
 pub(crate) mod service_account_tokens;
 pub(crate) mod service_accounts;
 pub(crate) mod signing_keys;
 pub(crate) mod tenant_keys;
 pub(crate) mod users;
+pub(crate) mod version_authors;
+pub(crate) mod version_comments;
