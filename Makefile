@@ -17,10 +17,11 @@ test: ## Install what the tests need and run them all
 	scripts/setup test
 	cargo nextest run --workspace --locked $(NEXTEST_ARGS)
 
-lint: ## Check format and lints
+lint: ## Check format, lints and the AsyncAPI document
 	scripts/setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	scripts/check-asyncapi
 
 reference: ## Write docs/reference/ anew
 	scripts/setup test

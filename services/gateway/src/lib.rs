@@ -31,6 +31,7 @@ mod server;
 mod tests;
 
 pub use auth::hash_password;
+pub use edge::check_exposure;
 pub use openapi::openapi_json;
 pub use run::{Context, run};
 pub use settings::Settings;

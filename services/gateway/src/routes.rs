@@ -26,11 +26,7 @@ pub(crate) fn api() -> Router {
         .push(Router::with_path("me").get(session::me))
         .push(Router::with_path("connectors").get(catalog::list))
         .push(Router::with_path("connectors/{connector}").get(catalog::get))
-        .push(
-            Router::with_path("datasources")
-                .get(datasources::list)
-                .post(datasources::create),
-        )
+        .push(datasources())
         .push(datasource())
         .push(Router::with_path("alerts").get(ontology::alerts))
         .push(Router::with_path("alerts/{id}").get(ontology::alert))
@@ -39,6 +35,13 @@ pub(crate) fn api() -> Router {
         .push(Router::with_path("relationships").get(ontology::relationships))
         .push(Router::with_path("relationships/{id}").get(ontology::relationship))
         .push(Router::with_path("audit").get(audit::list))
+}
+
+/// The datasources as a whole.
+fn datasources() -> Router {
+    Router::with_path("datasources")
+        .get(datasources::list)
+        .post(datasources::create)
 }
 
 /// What there is of one datasource.
@@ -87,25 +90,36 @@ fn datasource() -> Router {
         )
 }
 
-/// All that the gateway answers. `ingest` is the router of accepted events.
+/// All that the gateway answers. `ingest` is the router of accepted events. The paths of datasources work without
+/// `/api/v1` too; what their answers name is below it.
 pub(crate) fn service(app: Arc<App>, ingest: Option<Router>, health: Health, edge: Edge) -> Service {
     let api = api();
     let description = Description::new(openapi::document(&api));
+    let events = Description::new(halcyon_bus::asyncapi::document(env!("CARGO_PKG_VERSION")));
     let probes = Probes {
         health,
         metrics: edge.metrics.clone(),
+        local: edge.local_probes,
     };
     let mut root = Router::new()
         .get(ToDocs)
         .push(Router::with_path("api/openapi.json").get(description))
+        .push(Router::with_path("api/asyncapi.json").get(events))
         .push(Router::with_path("api/docs").get(Docs))
         .push(Router::with_path("api/docs/{file}").get(Docs))
         .push(
-            api.hoop(Measured(edge.metrics))
+            Router::new()
+                .hoop(Measured(edge.metrics))
                 .hoop(edge.deadline)
                 .hoop(affix_state::inject(app))
                 .hoop(edge.rate)
-                .hoop(Idempotency::Rest),
+                .push(
+                    Router::new()
+                        .hoop(Idempotency::Rest)
+                        .push(api)
+                        .push(datasources())
+                        .push(datasource()),
+                ),
         );
     for path in ["livez", "readyz", "healthz", "metrics"] {
         root = root.push(Router::with_path(path).get(probes.clone()));

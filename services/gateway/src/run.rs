@@ -47,7 +47,7 @@ pub struct Context {
 /// The address is taken, or the server ends by itself.
 pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow::Result<()> {
     check_exposure(&settings, ctx.mode)?;
-    let edge = Edge::new(&settings, ctx.clock.clone(), ctx.metrics.clone())?;
+    let edge = Edge::new(&settings, ctx.mode, ctx.clock.clone(), ctx.metrics.clone())?;
     let tls = settings.tls.clone().map(Certificates::open).transpose();
     let (certificates, configs) = tls.context("`gateway.tls`")?.unzip();
     let listening = server::listen(settings.listen, configs).await?;

@@ -15,7 +15,7 @@ use salvo::{
 };
 use serde_json::Value;
 
-use crate::{Settings, edge::tls::Configs, problem::Problem};
+use crate::{Settings, context::RequestInfo, edge::tls::Configs, problem::Problem};
 
 /// A server that listens, and does not answer yet.
 pub(crate) struct Listening {
@@ -139,12 +139,23 @@ pub(crate) struct Probes {
     pub(crate) health: Health,
     /// The process's metrics.
     pub(crate) metrics: Metrics,
+    /// Whether only who asks from this host is told more than whether it is ready.
+    pub(crate) local: bool,
 }
 
 #[async_trait]
 impl Handler for Probes {
     async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, _: &mut FlowCtrl) {
-        let Some(answer) = probes::answer(req.uri().path(), &self.health, &self.metrics) else {
+        let path = req.uri().path();
+        let here = RequestInfo::of(req, depot)
+            .remote_ip
+            .is_none_or(|ip| ip.is_loopback());
+        let answer = if self.local && !here {
+            probes::short_answer(path, &self.health)
+        } else {
+            probes::answer(path, &self.health, &self.metrics)
+        };
+        let Some(answer) = answer else {
             return Problem::not_found("path").render(req, depot, res);
         };
         res.status_code(StatusCode::from_u16(answer.status).unwrap_or_default());

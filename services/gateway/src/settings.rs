@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     auth::{ThrottleSettings, TokenSettings},
-    edge::settings::{CorsSettings, LimitSettings, TlsSettings},
+    edge::settings::{CorsSettings, LimitSettings, ProbeAudience, TlsSettings},
 };
 
 /// The gateway's settings.
@@ -29,6 +29,8 @@ pub struct Settings {
     pub tokens: TokenSettings,
     /// How fast passwords may be tried.
     pub login: ThrottleSettings,
+    /// Who is told details by `/readyz` and `/healthz`, and answered by `/metrics`.
+    pub probes: ProbeAudience,
     /// Web pages of other origins.
     pub cors: CorsSettings,
     /// How much the gateway takes on.
@@ -52,6 +54,7 @@ impl Default for Settings {
             secure_cookies: false,
             tokens: TokenSettings::default(),
             login: ThrottleSettings::default(),
+            probes: ProbeAudience::default(),
             cors: CorsSettings::default(),
             limits: LimitSettings::default(),
             test_timeout: HumanDuration::from_secs(30),

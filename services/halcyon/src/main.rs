@@ -5,6 +5,7 @@ mod commands;
 mod demo;
 mod keys;
 mod process;
+mod production;
 #[cfg(test)]
 mod reference;
 mod settings;

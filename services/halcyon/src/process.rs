@@ -9,7 +9,7 @@ use halcyon_infra::{Check, Health, Metrics, Shutdown, listener, telemetry};
 use halcyon_store::Store;
 use tokio::sync::oneshot;
 
-use crate::settings::Settings;
+use crate::{production, settings::Settings};
 
 /// What services in one process share.
 #[derive(Clone)]
@@ -23,6 +23,7 @@ pub(crate) struct Parts {
 /// Runs one service as a process until SIGTERM or SIGINT.
 pub(crate) async fn run(service: Service, settings: Settings) -> Result<()> {
     let _telemetry = telemetry::init(&settings.telemetry, service.as_str())?;
+    production::check(&settings)?;
     let shutdown = Shutdown::new();
     shutdown.on_signals()?;
     let store = match service {

@@ -10,6 +10,7 @@
 //! | [`audit`], [`config_changes`], [`dead_letters`], [`heartbeats`], [`logs`], [`objects`], [`parked`] | the other messages |
 //! | [`trim`], [`trace`] | upkeep of the ingest stream, W3C trace context |
 
+pub mod asyncapi;
 pub mod audit;
 pub mod bucket;
 pub mod checkpoint;

@@ -5,6 +5,7 @@ use halcyon_domain::{
     id::{DatasourceId, OrganizationId},
     ontology::{ObjectKind, OntologyObject},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
 use halcyon_domain::{clock::Timestamp, event::EventId, id::ObjectId};
 
 /// An object as it is published.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PublicObject {
     /// The object's identifier.
     pub id: ObjectId,

@@ -41,6 +41,8 @@ pub(crate) struct Edge {
     pub(crate) protected: Protected,
     pub(crate) rate: RateLimit,
     pub(crate) metrics: Metrics,
+    /// Whether only who asks from this host is told how the gateway is.
+    pub(crate) local_probes: bool,
 }
 
 impl Edge {
@@ -48,7 +50,12 @@ impl Edge {
     ///
     /// # Errors
     /// A setting does not fit.
-    pub(crate) fn new(settings: &Settings, clock: Arc<dyn Clock>, metrics: Metrics) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        settings: &Settings,
+        mode: Mode,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> anyhow::Result<Self> {
         // An answer to a test that took its time has yet to be written.
         let longest = settings.test_timeout.get() + Duration::from_secs(5);
         ensure!(
@@ -63,6 +70,7 @@ impl Edge {
             },
             rate: RateLimit::new(&settings.limits, clock, metrics.clone()),
             metrics,
+            local_probes: settings.probes.is_local(mode),
         })
     }
 }
@@ -71,7 +79,7 @@ impl Edge {
 ///
 /// # Errors
 /// In production the gateway would listen to others without TLS, its own or a proxy's.
-pub(crate) fn check_exposure(settings: &Settings, mode: Mode) -> anyhow::Result<()> {
+pub fn check_exposure(settings: &Settings, mode: Mode) -> anyhow::Result<()> {
     let seen_by_others = !settings.listen.ip().is_loopback();
     ensure!(
         !mode.is_production() || !seen_by_others || settings.by_tls(),

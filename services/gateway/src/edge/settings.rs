@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use halcyon_domain::duration::HumanDuration;
+use halcyon_infra::Mode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,30 @@ impl Default for LimitSettings {
                 requests: 3_000,
                 window: HumanDuration::from_secs(60),
             },
+        }
+    }
+}
+
+/// Who is told how the gateway is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProbeAudience {
+    /// In production this host, otherwise everyone.
+    #[default]
+    Auto,
+    /// Everyone who reaches the gateway.
+    Everyone,
+    /// Only who asks from this host.
+    Local,
+}
+
+impl ProbeAudience {
+    /// Whether only who asks from this host is told.
+    pub(crate) const fn is_local(self, mode: Mode) -> bool {
+        match self {
+            Self::Auto => mode.is_production(),
+            Self::Everyone => false,
+            Self::Local => true,
         }
     }
 }

@@ -1,8 +1,13 @@
 //! Requests that are sent again.
 
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use halcyon_domain::clock::{Clock, ManualClock, SystemClock};
 use serde_json::json;
 
 use super::support::{Answer, Gateway};
+use crate::Settings;
 
 async fn post(gateway: &Gateway, path: &str, key: &str, body: serde_json::Value) -> Answer {
     post_as(gateway, &gateway.admin(), path, key, body).await
@@ -204,4 +209,81 @@ async fn signing_in_is_never_kept() {
     let (one, two) = (login().await, login().await);
     assert_eq!((one.status, two.status), (200, 200));
     assert_eq!(two.header("idempotency-replayed"), "");
+}
+
+#[tokio::test]
+async fn two_gateways_carry_a_request_out_once() {
+    let one = Gateway::start().await;
+    let two = one.beside();
+    let body = || json!({"name": "A", "type": "generator"});
+    let answers = futures::future::join_all((0..10).map(|n| {
+        let gateway = if n % 2 == 0 { &one } else { &two };
+        post(gateway, "/datasources", "k", body())
+    }))
+    .await;
+    assert!(answers.iter().any(|answer| answer.status == 201));
+    assert!(answers.iter().all(|answer| [201, 409].contains(&answer.status)));
+    let (first, second) = (
+        post(&one, "/datasources", "k", body()).await.expect(201),
+        post(&two, "/datasources", "k", body()).await.expect(201),
+    );
+    assert_eq!(first, second);
+    assert_eq!(count(&one).await, 1);
+}
+
+#[tokio::test]
+async fn what_was_done_is_not_done_again_though_nobody_answered() {
+    let clock = ManualClock::at(SystemClock.now());
+    let gateway = Arc::new(Gateway::start_at(&Settings::default(), Arc::new(clock.clone())).await);
+    let body = || json!({"name": "A", "type": "generator"});
+    let asked = gateway.clone();
+    let first = tokio::spawn(async move { post(&asked, "/datasources", "k", body()).await });
+    // It has committed; its process goes before it has kept the answer.
+    gateway.stand.committed.notified().await;
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    assert_eq!(count(&gateway).await, 1);
+    let soon = post(&gateway, "/datasources", "k", body()).await;
+    assert_eq!((soon.status, code(&soon)), (409, "request_in_flight"));
+    clock.advance(TimeDelta::seconds(66));
+    let later = post(&gateway, "/datasources", "k", body()).await;
+    assert_eq!((later.status, code(&later)), (409, "answer_lost"));
+    let list = gateway
+        .call(&gateway.admin(), "GET", "/datasources", None)
+        .await
+        .expect(200);
+    let id = list["items"][0]["id"].as_str().unwrap();
+    assert!(
+        later.body["detail"]
+            .as_str()
+            .unwrap()
+            .contains(&format!("datasource {id}")),
+        "{}",
+        later.body
+    );
+    assert_eq!(count(&gateway).await, 1);
+}
+
+#[tokio::test]
+async fn a_sender_that_goes_away_may_send_it_again_at_once() {
+    let gateway = Arc::new(Gateway::start().await);
+    let body = || json!({"name": "A", "type": "generator"});
+    // Somebody else writes, so the request waits before it has had any effect.
+    let other = gateway.store.begin().await.unwrap();
+    let asked = gateway.clone();
+    let first = tokio::spawn(async move { post(&asked, "/datasources", "k", body()).await });
+    tokio::task::yield_now().await;
+    first.abort();
+    let _ = first.await;
+    other.rollback().await.unwrap();
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        let again = post(&gateway, "/datasources", "k", body()).await;
+        if again.status == 201 {
+            break;
+        }
+        assert_eq!(code(&again), "request_in_flight");
+        assert!(tokio::time::Instant::now() < deadline, "it is held for ever");
+    }
+    assert_eq!(count(&gateway).await, 1);
 }

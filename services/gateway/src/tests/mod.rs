@@ -3,9 +3,11 @@
 mod access;
 mod data_ops;
 mod datasources;
+mod edge;
 mod ends;
 mod idempotency;
 mod process;
 mod publish;
 mod session;
 mod support;
+mod tls;

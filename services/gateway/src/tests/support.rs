@@ -18,7 +18,7 @@ use halcyon_domain::{
     id::{DatasourceId, OrganizationId, ProjectId, RoleBindingId, UserId},
     test_run::{TestJob, TestReport},
 };
-use halcyon_infra::{Health, Metrics};
+use halcyon_infra::{Health, Metrics, Mode};
 use halcyon_store::{AllTenants, FirstAdmin, RoleBinding, Store, StoreSettings, Topic, User};
 use salvo::{
     Service,
@@ -26,6 +26,7 @@ use salvo::{
     test::{RequestBuilder, ResponseExt},
 };
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use crate::{
     Settings,
@@ -40,6 +41,8 @@ use crate::{
 pub(super) struct Stand {
     /// The entries that were published at once.
     pub(super) audit: Mutex<Vec<AuditEntry>>,
+    /// Told of each commit.
+    pub(super) committed: Notify,
     /// Whether the bus is gone.
     pub(super) down: Mutex<bool>,
     /// The secrets that were written.
@@ -87,7 +90,9 @@ impl Services for Stand {
         Ok(())
     }
 
-    fn poke_relay(&self) {}
+    fn poke_relay(&self) {
+        self.committed.notify_one();
+    }
 
     async fn put_secret(&self, secret: SecretWrite<'_>) -> Result<SecretInfo> {
         self.up()?;
@@ -195,7 +200,7 @@ pub(super) struct Gateway {
     pub(super) organization: OrganizationId,
     pub(super) project: ProjectId,
     pub(super) admin: UserId,
-    _folder: tempfile::TempDir,
+    _folder: Arc<tempfile::TempDir>,
 }
 
 /// An answer.
@@ -220,6 +225,38 @@ impl Answer {
     }
 }
 
+/// The paths of a gateway over `store`.
+fn service(
+    store: &Store,
+    stand: &Arc<Stand>,
+    clock: Arc<dyn Clock>,
+    tokens: &Arc<Tokens>,
+    settings: &Settings,
+) -> Service {
+    let app = App::new(
+        store.clone(),
+        stand.clone(),
+        clock.clone(),
+        tokens.clone(),
+        Passwords::new().unwrap(),
+        LoginThrottle::new(
+            ThrottleSettings {
+                per_email: 3,
+                ..ThrottleSettings::default()
+            },
+            clock.clone(),
+        ),
+        Options {
+            test_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(10),
+            production: false,
+            secure_cookies: false,
+        },
+    );
+    let edge = Edge::new(settings, Mode::Development, clock, Metrics::new().unwrap()).unwrap();
+    routes::service(Arc::new(app), None, Health::new(), edge)
+}
+
 impl Gateway {
     /// A gateway with organisation and project `default` and an admin.
     pub(super) async fn start() -> Self {
@@ -228,6 +265,11 @@ impl Gateway {
 
     /// The same with an edge of these settings.
     pub(super) async fn start_with(settings: &Settings) -> Self {
+        Self::start_at(settings, Arc::new(SystemClock)).await
+    }
+
+    /// The same at a time of the test's own.
+    pub(super) async fn start_at(settings: &Settings, clock: Arc<dyn Clock>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}?mode=rwc", folder.path().join("test.db").display());
         let store = Store::connect(&StoreSettings {
@@ -243,32 +285,10 @@ impl Gateway {
             password_hash: hash_password(ADMIN.1).unwrap(),
         };
         let made = store.bootstrap(&admin, SystemClock.now()).await.unwrap().unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tokens = Arc::new(Tokens::new(TokenSettings::default(), clock.clone()));
         tokens.set_keys(&[test_key("one", 1)]).unwrap();
         let stand = Arc::new(Stand::default());
-        let app = App::new(
-            store.clone(),
-            stand.clone(),
-            clock.clone(),
-            tokens.clone(),
-            Passwords::new().unwrap(),
-            LoginThrottle::new(
-                ThrottleSettings {
-                    per_email: 3,
-                    ..ThrottleSettings::default()
-                },
-                clock.clone(),
-            ),
-            Options {
-                test_timeout: Duration::from_secs(5),
-                request_timeout: Duration::from_secs(10),
-                production: false,
-                secure_cookies: false,
-            },
-        );
-        let edge = Edge::new(settings, clock, Metrics::new().unwrap()).unwrap();
-        let service = routes::service(Arc::new(app), None, Health::new(), edge);
+        let service = service(&store, &stand, clock, &tokens, settings);
         Self {
             service,
             stand,
@@ -277,7 +297,21 @@ impl Gateway {
             organization: made.organization,
             project: made.project,
             admin: made.admin,
-            _folder: folder,
+            _folder: Arc::new(folder),
+        }
+    }
+
+    /// Another gateway on the same database.
+    pub(super) fn beside(&self) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let stand = Arc::new(Stand::default());
+        Self {
+            service: service(&self.store, &stand, clock, &self.tokens, &Settings::default()),
+            stand,
+            store: self.store.clone(),
+            tokens: self.tokens.clone(),
+            _folder: self._folder.clone(),
+            ..*self
         }
     }
 

@@ -5,6 +5,7 @@ use halcyon_bus::{Bus, Durability, Service};
 use halcyon_store::Store;
 
 use crate::{
+    production,
     settings::{Settings, Sources},
     up::nats_server,
 };
@@ -28,6 +29,7 @@ pub(crate) async fn run(sources: &Sources) -> Result<()> {
     say("bus", bus(&settings).await);
     say("database", database(&settings).await);
     say("key-encryption key", key_file(&settings));
+    say("mode", mode(&settings));
     ensure!(wrong == 0, "{wrong} of the checks failed");
     Ok(())
 }
@@ -57,6 +59,16 @@ async fn database(settings: &Settings) -> Result<String> {
     );
     store.close().await?;
     Ok("reached, and up to date".to_owned())
+}
+
+fn mode(settings: &Settings) -> Result<String> {
+    production::check(settings)?;
+    halcyon_gateway::check_exposure(&settings.gateway, settings.mode())?;
+    Ok(if settings.mode().is_production() {
+        "production".to_owned()
+    } else {
+        "development: not for other people's data".to_owned()
+    })
 }
 
 fn key_file(settings: &Settings) -> Result<String> {

@@ -66,6 +66,11 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
     write_nats_config(&keys, &nats, listen, &folder.join("nats"), args.monitor())?;
     let config = folder.join("halcyon.toml");
     replace_private(&config, &halcyon_toml(args, &keys)?)?;
+    if !args.listen.ip().is_loopback() {
+        println!(
+            "# The gateway starts once it has TLS: set gateway.tls, or gateway.tls_terminated_in_front."
+        );
+    }
     println!("nats-server -c {}", nats.display());
     println!("halcyon migrate up --config {}", config.display());
     println!(
@@ -107,6 +112,7 @@ fn halcyon_toml(args: &InitArgs, keys: &Keys) -> Result<String> {
         })
         .collect();
     let mut settings = json!({
+        "mode": "production",
         "database": {"url": args.database_url},
         "bus": {"url": format!("nats://{}:{}", args.nats_host, args.nats_port)},
         "keys": {"folder": keys.folder()},

@@ -16,6 +16,7 @@ use halcyon_infra::{Shutdown, telemetry};
 use self::{data_dir::DataDir, embedded::Embedded, nats_server::NatsServer, ready::Ready};
 use crate::{
     cli::UpArgs,
+    production,
     settings::{Settings, Sources},
 };
 
@@ -34,6 +35,7 @@ pub(crate) async fn run(sources: &Sources, args: &UpArgs) -> Result<()> {
     };
     let data = DataDir::open(&args.data_dir)?;
     let (settings, nats_files, subscriber) = data.prepare(settings, args)?;
+    production::check(&settings)?;
     let nats = tokio::task::spawn_blocking(move || NatsServer::start(nats_files)).await??;
     let outcome = run_services(&settings, args, &data, subscriber, &shutdown).await;
     tokio::task::spawn_blocking(move || nats.stop()).await?;
