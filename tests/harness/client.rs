@@ -87,6 +87,22 @@ impl Client {
             .await
     }
 
+    /// POST below `/api/v1` with an `Idempotency-Key`; 502 when no answer came.
+    pub async fn post_keyed(&self, path: &str, key: &str, body: Value) -> Answer {
+        let url = format!("{}/api/v1{path}", self.url);
+        let request = self.http.post(url).bearer_auth(&self.token).json(&body);
+        match request.header("idempotency-key", key).send().await {
+            Ok(response) => Answer {
+                status: response.status(),
+                body: response.json().await.unwrap_or_default(),
+            },
+            Err(error) => Answer {
+                status: StatusCode::BAD_GATEWAY,
+                body: Value::String(format!("{error:?}")),
+            },
+        }
+    }
+
     /// PUT below `/api/v1`.
     pub async fn put(&self, path: &str, body: Value) -> Answer {
         self.call(Method::PUT, &format!("/api/v1{path}"), Some(body))

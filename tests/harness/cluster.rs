@@ -62,6 +62,16 @@ impl Cluster {
     /// # Errors
     /// A step failed; its output is in the error.
     pub async fn start(halcyon: &Path, database_url: &str, sync: Sync, services: &[&str]) -> Result<Self> {
+        let cluster = Self::prepare(halcyon, database_url, sync, services).await?;
+        cluster.wait_ready().await?;
+        Ok(cluster)
+    }
+
+    /// The same without the wait, for a system whose gateways are started apart.
+    ///
+    /// # Errors
+    /// A step failed; its output is in the error.
+    pub async fn prepare(halcyon: &Path, database_url: &str, sync: Sync, services: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (gateway, nats) = (ports::free(), ports::free());
         let listen = format!("127.0.0.1:{gateway}");
@@ -105,7 +115,6 @@ impl Cluster {
         for service in services {
             cluster.spawn(service)?;
         }
-        cluster.wait_ready().await?;
         Ok(cluster)
     }
 
@@ -144,12 +153,20 @@ impl Cluster {
     /// # Errors
     /// The process cannot be started.
     pub fn spawn(&mut self, name: &str) -> Result<()> {
+        self.spawn_as(name, name, &[])
+    }
+
+    /// Starts one more process of a service, with further settings, under a name of its own.
+    ///
+    /// # Errors
+    /// The process cannot be started.
+    pub fn spawn_as(&mut self, name: &str, service: &str, settings: &[&str]) -> Result<()> {
         let data = self.data();
         let log = OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.log(name))?;
-        let mut command = if name == "nats" {
+        let mut command = if service == "nats" {
             let mut command = nats::dies_with_us(&nats::binary()?);
             command.arg("-c").arg(data.join("nats.conf"));
             command
@@ -157,9 +174,12 @@ impl Cluster {
             let mut command = nats::dies_with_us(&self.halcyon);
             command
                 .envs(NO_PORT_IS_FIXED)
-                .arg(name)
+                .arg(service)
                 .arg("--config")
                 .arg(data.join("halcyon.toml"));
+            for setting in settings {
+                command.args(["--set", setting]);
+            }
             command
         };
         let child = command

@@ -76,6 +76,16 @@ impl Postgres {
     /// The server is down.
     pub async fn database(&self) -> Result<String> {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.execute("postgres", &format!("CREATE DATABASE {name}"))
+            .await?;
+        Ok(format!("postgres://postgres@127.0.0.1:{}/{name}", self.port))
+    }
+
+    /// Runs a statement in a database, which is given by its name or its address.
+    ///
+    /// # Errors
+    /// It fails.
+    pub async fn execute(&self, database: &str, statement: &str) -> Result<()> {
         let mut psql = tokio::process::Command::new(self.programs.join("psql"));
         psql.args([
             "--no-psqlrc",
@@ -85,15 +95,15 @@ impl Postgres {
             "--host",
             "127.0.0.1",
         ]);
-        psql.args(["--port", &self.port.to_string(), "--dbname", "postgres"]);
-        psql.args(["--command", &format!("CREATE DATABASE {name}")]);
+        psql.args(["--port", &self.port.to_string(), "--dbname", database]);
+        psql.args(["--command", statement]);
         let output = psql.stdin(Stdio::null()).output().await?;
         ensure!(
             output.status.success(),
             "psql: {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        Ok(format!("postgres://postgres@127.0.0.1:{}/{name}", self.port))
+        Ok(())
     }
 
     /// The port it listens on.

@@ -12,6 +12,7 @@ mod architecture;
 mod data_ops;
 mod faults;
 mod hot_reload;
+mod idempotency;
 mod lifecycle;
 mod main_job;
 mod samples;

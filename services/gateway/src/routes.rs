@@ -15,7 +15,7 @@ use crate::{
         audit, catalog, datasources, dead_letters, lifecycle, observe, ontology, secrets, session, tests,
         versions,
     },
-    server::{Description, Measured, Probes, Problems, ToDocs},
+    server::{Description, Measured, NoQuery, Probes, Problems, ToDocs},
 };
 
 /// The REST API.
@@ -101,29 +101,29 @@ pub(crate) fn service(app: Arc<App>, ingest: Option<Router>, health: Health, edg
         metrics: edge.metrics.clone(),
         local: edge.local_probes,
     };
-    let mut root = Router::new()
-        .get(ToDocs)
+    let mut plain = Router::new()
+        .hoop(NoQuery)
         .push(Router::with_path("api/openapi.json").get(description))
         .push(Router::with_path("api/asyncapi.json").get(events))
         .push(Router::with_path("api/docs").get(Docs))
-        .push(Router::with_path("api/docs/{file}").get(Docs))
-        .push(
-            Router::new()
-                .hoop(Measured(edge.metrics))
-                .hoop(edge.deadline)
-                .hoop(affix_state::inject(app))
-                .hoop(edge.rate)
-                .push(
-                    Router::new()
-                        .hoop(Idempotency::Rest)
-                        .push(api)
-                        .push(datasources())
-                        .push(datasource()),
-                ),
-        );
+        .push(Router::with_path("api/docs/{file}").get(Docs));
     for path in ["livez", "readyz", "healthz", "metrics"] {
-        root = root.push(Router::with_path(path).get(probes.clone()));
+        plain = plain.push(Router::with_path(path).get(probes.clone()));
     }
+    let mut root = Router::new().get(ToDocs).push(plain).push(
+        Router::new()
+            .hoop(Measured(edge.metrics))
+            .hoop(edge.deadline)
+            .hoop(affix_state::inject(app))
+            .hoop(edge.rate)
+            .push(
+                Router::new()
+                    .hoop(Idempotency::Rest)
+                    .push(api)
+                    .push(datasources())
+                    .push(datasource()),
+            ),
+    );
     if let Some(ingest) = ingest {
         root = root.push(ingest);
     }

@@ -15,7 +15,7 @@ use salvo::{
 };
 use serde_json::Value;
 
-use crate::{Settings, context::RequestInfo, edge::tls::Configs, problem::Problem};
+use crate::{Settings, context::RequestInfo, edge::tls::Configs, problem::Problem, rest::no_query};
 
 /// A server that listens, and does not answer yet.
 pub(crate) struct Listening {
@@ -162,6 +162,23 @@ impl Handler for Probes {
         res.headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
         res.replace_body(answer.body.into_bytes().into());
+    }
+}
+
+/// Refuses every query parameter: what is not known is never ignored, here as little as in the API.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoQuery;
+
+#[async_trait]
+impl Handler for NoQuery {
+    async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
+        match no_query(req) {
+            Ok(()) => drop(ctrl.call_next(req, depot, res).await),
+            Err(problem) => {
+                problem.render(req, depot, res);
+                ctrl.skip_rest();
+            }
+        }
     }
 }
 

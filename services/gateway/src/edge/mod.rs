@@ -7,7 +7,7 @@
 //! | [`rate`] | how many requests one caller may send |
 //! | [`deadline`] | how long one may take |
 //! | [`cors`], [`headers`] | what browsers are told |
-//! | [`tls`], `expiry` | the gateway's own TLS |
+//! | [`tls`] | the gateway's own TLS |
 //! | [`describe`] | what all that adds to the API's description |
 //! | [`settings`] | what can be set about it |
 
@@ -21,7 +21,6 @@ pub(crate) mod rate;
 pub(crate) mod settings;
 pub(crate) mod tls;
 
-mod expiry;
 mod fingerprint;
 mod kept;
 

@@ -23,7 +23,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use salvo::conn::IntoConfigStream;
 use tokio::sync::mpsc;
 
-use super::{expiry, settings::TlsSettings};
+use super::settings::TlsSettings;
 
 /// How long before its end a certificate is complained about.
 const SOON: TimeDelta = TimeDelta::days(14);
@@ -155,7 +155,8 @@ fn read(settings: &TlsSettings) -> anyhow::Result<(ServerConfig, DateTime<Utc>)>
     let first = chain
         .first()
         .with_context(|| format!("`{}` holds no certificate", file.display()))?;
-    let expires = expiry::of(first).context("the certificate does not say when it ends")?;
+    let expires =
+        end_of(first).with_context(|| format!("`{}` holds no X.509 certificate", file.display()))?;
     let key = PrivateKeyDer::from_pem_file(&settings.key).with_context(|| {
         format!(
             "`{}` cannot be read as a private key in PEM",
@@ -169,4 +170,10 @@ fn read(settings: &TlsSettings) -> anyhow::Result<(ServerConfig, DateTime<Utc>)>
         .context("certificate and key do not fit together")?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok((config, expires))
+}
+
+/// When a certificate ends.
+fn end_of(certificate: &CertificateDer<'_>) -> Option<DateTime<Utc>> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    DateTime::from_timestamp(certificate.validity().not_after.timestamp(), 0)
 }

@@ -15,4 +15,4 @@ pub(crate) mod session;
 pub(crate) mod tests;
 pub(crate) mod versions;
 
-pub(crate) use extract::{MAX_BODY, PATIENCE};
+pub(crate) use extract::{MAX_BODY, PATIENCE, no_query};

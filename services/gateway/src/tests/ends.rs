@@ -139,3 +139,24 @@ async fn every_answer_tells_browsers_to_be_careful() {
     let page = gateway.ask("GET", "/api/docs", &[], None).await;
     assert_eq!(page.header("cache-control"), "no-cache");
 }
+
+#[tokio::test]
+async fn what_takes_no_parameters_refuses_them() {
+    let gateway = Gateway::start().await;
+    for path in [
+        "/livez",
+        "/readyz",
+        "/healthz",
+        "/metrics",
+        "/api/openapi.json",
+        "/api/asyncapi.json",
+        "/api/docs",
+    ] {
+        let answer = gateway
+            .ask("GET", &format!("{path}?verbose=1"), &[], None)
+            .await
+            .expect(400);
+        assert_eq!(answer["errors"][0]["pointer"], "/verbose", "{path}");
+        assert_eq!(gateway.ask("GET", path, &[], None).await.status, 200, "{path}");
+    }
+}

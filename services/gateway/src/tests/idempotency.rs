@@ -233,7 +233,7 @@ async fn two_gateways_carry_a_request_out_once() {
 
 #[tokio::test]
 async fn what_was_done_is_not_done_again_though_nobody_answered() {
-    let clock = ManualClock::at(SystemClock.now());
+    let clock = ManualClock::at(SystemClock.now() - TimeDelta::minutes(5));
     let gateway = Arc::new(Gateway::start_at(&Settings::default(), Arc::new(clock.clone())).await);
     let body = || json!({"name": "A", "type": "generator"});
     let asked = gateway.clone();

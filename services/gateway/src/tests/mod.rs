@@ -5,6 +5,7 @@ mod data_ops;
 mod datasources;
 mod edge;
 mod ends;
+mod error_codes;
 mod idempotency;
 mod process;
 mod publish;

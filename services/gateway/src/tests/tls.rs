@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use halcyon_domain::{clock::SystemClock, duration::HumanDuration};
+use halcyon_domain::{
+    clock::{Clock, SystemClock, Timestamp},
+    duration::HumanDuration,
+};
 use halcyon_infra::{Health, Metrics, Shutdown};
 use halcyon_tests::wait;
 use rcgen::{CertificateParams, KeyPair};
@@ -37,7 +40,8 @@ struct Pair {
 
 fn pair() -> Pair {
     let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2071, 3, 4);
     let certificate = params.self_signed(&key).unwrap();
     Pair {
         certificate: certificate.pem(),
@@ -128,12 +132,20 @@ async fn a_changed_certificate_is_taken_up_and_open_connections_stay() {
     );
 
     let text = metrics.render();
+    let expiry = text
+        .lines()
+        .find_map(|line| line.strip_prefix("tls_certificate_expiry_seconds "));
+    let end = "2071-03-04T00:00:00Z".parse::<Timestamp>().unwrap();
+    let left = (end - SystemClock.now()).as_seconds_f64();
+    assert!(
+        (expiry.unwrap().parse::<f64>().unwrap() - left).abs() < 60.0,
+        "{expiry:?}"
+    );
     assert!(
         text.contains("tls_reloads_total{ok=\"false\"} 1")
             && text.contains("tls_reloads_total{ok=\"true\"} 1"),
         "{text}"
     );
-    assert!(text.contains("tls_certificate_expiry_seconds"));
     drop(old);
     shutdown.trigger();
     tokio::time::timeout(SOON, serving)

@@ -34,7 +34,7 @@ mod query;
 
 pub(crate) use body::{Body, MAX_BODY, Nothing, PATIENCE};
 pub(crate) use precondition::Precondition;
-pub(crate) use query::Query;
+pub(crate) use query::{Query, none as no_query};
 
 /// A use case's surroundings: the application and a signed-in caller. Where the operation takes no query
 /// parameters (`QUERY` is false), there must be none: what is not known is never ignored.

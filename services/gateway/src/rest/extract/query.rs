@@ -34,7 +34,7 @@ impl<'ex, T: DeserializeOwned + JsonSchema + Send> Extractible<'ex> for Query<T>
 }
 
 /// Refuses every parameter, where an operation takes none.
-pub(super) fn none(req: &Request) -> Result<(), Problem> {
+pub(crate) fn none(req: &Request) -> Result<(), Problem> {
     let Some((name, _)) = req.queries().iter().next() else {
         return Ok(());
     };
