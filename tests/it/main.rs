@@ -9,6 +9,8 @@
 use std::path::Path;
 
 mod architecture;
+mod cli;
+mod config_as_code;
 mod data_ops;
 mod faults;
 mod hot_reload;

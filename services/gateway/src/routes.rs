@@ -27,6 +27,7 @@ pub(crate) fn api() -> Router {
         .push(Router::with_path("connectors").get(catalog::list))
         .push(Router::with_path("connectors/{connector}").get(catalog::get))
         .push(datasources())
+        .push(Router::with_path("datasources/validate").post(datasources::validate))
         .push(datasource())
         .push(Router::with_path("alerts").get(ontology::alerts))
         .push(Router::with_path("alerts/{id}").get(ontology::alert))
@@ -121,6 +122,7 @@ pub(crate) fn service(app: Arc<App>, ingest: Option<Router>, health: Health, edg
                     .hoop(Idempotency::Rest)
                     .push(api)
                     .push(datasources())
+        .push(Router::with_path("datasources/validate").post(datasources::validate))
                     .push(datasource()),
             ),
     );

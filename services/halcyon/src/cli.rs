@@ -3,18 +3,29 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Result;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use halcyon_bus::Service;
 
 use crate::{
-    commands, demo, process,
+    commands, demo, ds, process,
     settings::{Settings, Sources},
     up,
 };
 
+/// What the help says of exit codes; `client::Exit` is what they are.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed, or refused by the system
+  2  the command line or a file does not say what to do
+  3  what it is about is not there
+  4  it makes no sense in the present state, or something was changed meanwhile
+  5  the system cannot be reached, or does not know who is calling
+  6  there are changes to be made (plan --detailed-exit-code)";
+
 /// HALCYON Datasource Studio: external data feeds as alerts, entities and relationships.
 #[derive(Parser)]
-#[command(name = "halcyon", version, about)]
+#[command(name = "halcyon", version, about, after_long_help = EXIT_CODES)]
 pub(crate) struct Args {
     #[command(flatten)]
     sources: Sources,
@@ -50,6 +61,27 @@ enum Command {
     Doctor,
     /// Set up a vendor's feed on a running system and replay its sample events.
     Demo(demo::DemoArgs),
+    /// Sign in to a running system and keep the login.
+    Login(commands::login::LoginArgs),
+    /// Sign out and forget the login.
+    Logout(commands::login::SessionArgs),
+    /// Show who is calling, and with which roles.
+    Whoami(commands::login::SessionArgs),
+    /// Work with datasources.
+    #[command(visible_alias = "datasource")]
+    Ds(ds::DsArgs),
+    /// Work with datasources' secrets.
+    Secret(commands::secret::SecretArgs),
+    /// Bring in datasources from files, the old registry's file included.
+    Import(commands::import::ImportArgs),
+    /// Write datasources down as files.
+    Export(commands::export::ExportArgs),
+    /// Show what `apply` would do.
+    Plan(commands::apply::PlanArgs),
+    /// Make the datasources what files say.
+    Apply(commands::apply::ApplyArgs),
+    /// Print what a shell needs to complete this command line.
+    Completions(commands::completions::CompletionsArgs),
 }
 
 /// Flags of `halcyon up`.
@@ -64,6 +96,10 @@ pub(crate) struct UpArgs {
     /// The port of nats on loopback; any free one if absent.
     #[arg(long, value_name = "PORT")]
     pub(crate) nats_port: Option<u16>,
+    /// Files and folders of datasources to apply once the system is ready, as `halcyon apply` does; may be given more
+    /// than once. What does not fit is logged, and stops nothing.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) apply: Vec<PathBuf>,
     /// What is printed when the system is ready.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) output: Output,
@@ -89,6 +125,18 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Admin(admin) => return commands::admin::run(&sources, &admin).await,
         Command::Doctor => return commands::doctor::run(&sources).await,
         Command::Demo(demo) => return demo::run(demo).await,
+        Command::Login(login) => return commands::login::login(&login).await,
+        Command::Logout(logout) => return commands::login::logout(&logout).await,
+        Command::Whoami(whoami) => return commands::login::whoami(&whoami).await,
+        Command::Ds(ds) => return ds::run(&ds).await,
+        Command::Secret(secret) => return commands::secret::run(&secret).await,
+        Command::Import(import) => return commands::import::run(&import).await,
+        Command::Export(export) => return commands::export::run(&export).await,
+        Command::Plan(plan) => return commands::apply::plan_only(&plan).await,
+        Command::Apply(apply) => return commands::apply::apply(&apply).await,
+        Command::Completions(completions) => {
+            return commands::completions::run(&completions, Args::command());
+        }
         Command::Gateway => Service::Gateway,
         Command::Registry => Service::Registry,
         Command::Worker => Service::Worker,

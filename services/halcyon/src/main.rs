@@ -1,17 +1,23 @@
 //! The `halcyon` executable: every service, the embedded system, and the administrator's commands.
 
 mod cli;
+mod client;
 mod commands;
 mod demo;
+mod ds;
 mod keys;
+mod manifest;
+mod output;
+mod plan;
 mod process;
 mod production;
 #[cfg(test)]
 mod reference;
 mod settings;
 mod up;
+mod yaml;
 
-use std::process::ExitCode;
+use std::{io::ErrorKind, process::ExitCode};
 
 use clap::Parser;
 
@@ -33,8 +39,23 @@ fn main() -> ExitCode {
     };
     match runtime.block_on(cli::run(cli::Args::parse())) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(error) => ended(&error),
     }
+}
+
+/// Says why a command did not do what it was asked for. Who reads no further did not ask for more.
+fn ended(error: &anyhow::Error) -> ExitCode {
+    let broken_pipe = |error: &std::io::Error| error.kind() == ErrorKind::BrokenPipe;
+    if error.downcast_ref().is_some_and(broken_pipe) {
+        return ExitCode::SUCCESS;
+    }
+    let Some(cause) = error.downcast_ref::<client::Error>() else {
+        return fail(error);
+    };
+    if !matches!(cause, client::Error::Told(_)) {
+        output::remark(&format!("halcyon: {error:#}"));
+    }
+    ExitCode::from(cause.exit() as u8)
 }
 
 #[expect(clippy::print_stderr, reason = "the logs may not have been started")]

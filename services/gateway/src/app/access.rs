@@ -32,6 +32,7 @@ macro_rules! actions {
 actions! {
     READ = "datasource.read": DatasourceRead;
     CREATE = "datasource.create": DatasourceCreate;
+    VALIDATE = "datasource.validate": DatasourceCreate;
     CLONE = "datasource.clone": DatasourceCreate;
     UPDATE = "datasource.update": DatasourceUpdate;
     DELETE = "datasource.delete": DatasourceDelete;

@@ -52,7 +52,7 @@ impl App {
             .await
     }
 
-    fn new_datasource(
+    pub(super) fn new_datasource(
         &self,
         context: &RequestContext,
         input: &CreateDatasource,
@@ -291,7 +291,11 @@ impl App {
         Ok(datasource)
     }
 
-    async fn project(&self, context: &RequestContext, id: Option<ProjectId>) -> Result<Option<ProjectId>> {
+    pub(super) async fn project(
+        &self,
+        context: &RequestContext,
+        id: Option<ProjectId>,
+    ) -> Result<Option<ProjectId>> {
         let organizations = self.store.read();
         let organizations = organizations.organizations();
         let Some(id) = id else {
@@ -303,7 +307,7 @@ impl App {
         found.map(|project| Some(project.id)).ok_or_else(unknown)
     }
 
-    async fn authorize_create(
+    pub(super) async fn authorize_create(
         &self,
         context: &RequestContext,
         action: Action,

@@ -24,6 +24,7 @@ mod service_accounts;
 mod services;
 mod session;
 mod test_runs;
+mod validate;
 mod validation;
 mod versions;
 pub mod views;
@@ -50,6 +51,7 @@ pub use secrets::WriteSecret;
 pub use services::{LogStream, SecretWrite, Services, StoredDeadLetter};
 pub use session::Login;
 pub use test_runs::RunTest;
+pub use validate::ValidateDatasource;
 pub use versions::{CreateVersion, EditVersion, ListVersions};
 
 /// The use cases and what they need.

@@ -176,6 +176,13 @@ impl From<VersionRecord> for VersionView {
     }
 }
 
+/// What a check of a datasource found that nothing is wrong with.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Validation {
+    /// The secrets that its configuration refers to: they must be there before it can be published.
+    pub secrets: Vec<String>,
+}
+
 /// What changed between two versions.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct VersionDiff {

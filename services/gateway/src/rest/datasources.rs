@@ -8,8 +8,8 @@ use super::{
     extract::{Body, Caller, Path, Precondition, Query, QueryCaller},
 };
 use crate::app::{
-    CloneDatasource, CreateDatasource, ListDatasources, UpdateDatasource,
-    views::{DatasourceView, List},
+    CloneDatasource, CreateDatasource, ListDatasources, UpdateDatasource, ValidateDatasource,
+    views::{DatasourceView, List, Validation},
 };
 
 fn created(view: DatasourceView) -> Created<DatasourceView> {
@@ -37,6 +37,24 @@ pub(crate) async fn list(
 pub(crate) async fn create(caller: Caller, body: Body<CreateDatasource>) -> Outcome<Created<DatasourceView>> {
     Ok(created(
         caller.app.create_datasource(&caller.context, body.0).await?,
+    ))
+}
+
+/// Checks a datasource as it would be checked if it was made, and writes nothing.
+///
+/// With `publishable` its configuration must be whole, as for a publish; the secrets and the stored tests are not
+/// looked at. Whether its name is taken is not either.
+#[endpoint(operation_id = "validateDatasource", tags("datasources"))]
+pub(crate) async fn validate(
+    caller: QueryCaller,
+    query: Query<ValidateDatasource>,
+    body: Body<CreateDatasource>,
+) -> Outcome<Found<Validation>> {
+    Ok(Found::new(
+        caller
+            .app
+            .validate_datasource(&caller.context, body.0, &query.0)
+            .await?,
     ))
 }
 

@@ -1,7 +1,14 @@
-//! The administrator's commands.
+//! Commands, each in a file of its own: the administrator's, which look at files and the database by themselves,
+//! and the small ones of users.
 
 pub(crate) mod admin;
+pub(crate) mod apply;
+pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod init;
+pub(crate) mod login;
 pub(crate) mod migrate;
+pub(crate) mod secret;

@@ -21,6 +21,7 @@ use self::{
     feed::{Feed, Sender},
     summary::{Found, Summary},
 };
+use crate::up::{PASSWORD_FILE, RUN_FILE};
 
 /// How long to wait for a state that should come by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,12 +54,6 @@ pub(crate) struct DemoArgs {
     #[arg(long)]
     list: bool,
 }
-
-/// The file of the data folder that says where the system runs, and who its first administrator is.
-const RUN_FILE: &str = "run.json";
-
-/// The file of the data folder with the first administrator's one-time password.
-const PASSWORD_FILE: &str = "admin-password";
 
 /// Where to sign in, and as whom.
 struct Login {

@@ -13,9 +13,12 @@ use std::{
 use anyhow::{Context, Result};
 use halcyon_infra::{Shutdown, telemetry};
 
+pub(crate) use self::ready::{PASSWORD_FILE, RUN_FILE};
+
 use self::{data_dir::DataDir, embedded::Embedded, nats_server::NatsServer, ready::Ready};
 use crate::{
     cli::UpArgs,
+    commands::apply,
     production,
     settings::{Settings, Sources},
 };
@@ -63,6 +66,12 @@ async fn run_services(
         };
         ready.remember(data)?;
         ready.print(args.output, data)?;
+        if !args.apply.is_empty() {
+            let applied = apply::at_start(ready.url, data.path().to_owned(), &args.apply);
+            if let Some(Err(error)) = shutdown.unless_triggered(applied).await {
+                tracing::error!(error = format!("{error:#}"), "the files of datasources were not applied");
+            }
+        }
         tokio::select! {
             () = shutdown.triggered() => {}
             () = embedded.any_ended() => {}

@@ -21,10 +21,10 @@ pub(super) struct Ready {
 }
 
 /// The file that tells other commands where the system runs.
-pub(super) const RUN_FILE: &str = "run.json";
+pub(crate) const RUN_FILE: &str = "run.json";
 
 /// The file with the first administrator's one-time password.
-pub(super) const PASSWORD_FILE: &str = "admin-password";
+pub(crate) const PASSWORD_FILE: &str = "admin-password";
 
 impl Ready {
     /// Writes down where the system runs, for other commands; the password is not among it.

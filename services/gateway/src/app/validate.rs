@@ -1,0 +1,54 @@
+//! Checks a datasource that is not made: what a dry run of an import shows.
+
+use halcyon_connectors::find as find_connector;
+use halcyon_domain::config::secret_refs;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    App, CreateDatasource, Error, RequestContext, Result, access::Action, validation, views::Validation,
+};
+
+/// How much to check.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ValidateDatasource {
+    /// Whether the configuration must be whole, as for a publish.
+    pub publishable: Option<bool>,
+}
+
+impl App {
+    /// Checks a datasource as it would be checked if it was made. Nothing is written.
+    ///
+    /// # Errors
+    /// The input does not fit.
+    pub async fn validate_datasource(
+        &self,
+        context: &RequestContext,
+        input: CreateDatasource,
+        query: &ValidateDatasource,
+    ) -> Result<Validation> {
+        let project = match input.project {
+            None => self.project(context, None).await?,
+            named => named,
+        };
+        self.authorize_create(context, Action::VALIDATE, project, &input.name)
+            .await?;
+        if input.project.is_some() {
+            self.project(context, project).await?;
+        }
+        self.new_datasource(context, &input, project)?;
+        let connector = find_connector(&input.r#type).ok_or(Error::NotFound("connector"))?;
+        if let (Some(config), Some(true)) = (&input.config, query.publishable) {
+            let errors = validation::publishable(connector, config);
+            if !errors.is_empty() {
+                return Err(Error::Invalid(errors));
+            }
+        }
+        let found = input.config.as_ref().map(secret_refs).unwrap_or_default();
+        let mut secrets: Vec<_> = found.into_iter().map(|secret| secret.name).collect();
+        secrets.sort();
+        secrets.dedup();
+        Ok(Validation { secrets })
+    }
+}

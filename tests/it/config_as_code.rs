@@ -1,0 +1,438 @@
+//! Configuration as code: files brought in, written down, compared and applied by the real executable.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use halcyon_tests::{
+    client::{Client, TOKEN},
+    up::Studio,
+};
+
+use crate::cli::Cli;
+
+/// The old registry's file: a feed with a secret in plain, one that is switched off, one with a slip of the finger
+/// and one whose mapping the system refuses.
+const OLD: &str = r#"version: 1
+datasources:
+  - id: edr alerts
+    type: webhook
+    owner: soc@example.org
+    tags: edr, endpoint
+    connection:
+      auth: {type: bearer, secret: "integration-test-token"}
+    mapping: &mapping
+      outputs:
+        - kind: alert
+          fields:
+            external_id: id
+            title: name
+            time: {expr: at, as: timestamp}
+            severity: {expr: sev, lookup: {"70": high}, default: unknown}
+    tests:
+      - name: a detection
+        payload: {id: "1", name: Mimikatz, at: "2026-01-02T03:04:05Z", sev: 70}
+        expect: {alerts: [{severity: high}]}
+  - name: switched off
+    type: http-webhook
+    environment: staging
+    enabled: false
+    connection: {auth: {type: none}}
+    mapping: *mapping
+  - name: slip
+    type: webhook
+    retries: 3
+  - name: refused
+    type: webhook
+    connection: {auth: {type: none}}
+    mapping:
+      outputs:
+        - kind: alert
+          fields:
+            external_id: "id["
+            title: name
+            time: at
+"#;
+
+fn said(text: &str, line: &str) {
+    assert!(
+        text.lines().any(|it| it.contains(line)),
+        "`{line}` is not in\n{text}"
+    );
+}
+
+#[tokio::test]
+async fn the_old_registrys_file_comes_in_once() {
+    let studio = Studio::start(crate::halcyon()).await;
+    let cli = Cli::local(&studio);
+    let file = studio.folder.path().join("old.yaml");
+    fs::write(&file, OLD).unwrap();
+    let file = file.to_str().unwrap();
+
+    let dry = cli.run(&["import", file, "--publish", "--dry-run"]);
+    assert_eq!(dry.code, 1, "{}\n{}", dry.out, dry.err);
+    said(&dry.out, "create  production/edr alerts");
+    said(&dry.out, "old.yaml:3");
+    said(&dry.out, "needs the secrets secret");
+    said(&dry.out, "create  staging/switched off");
+    said(&dry.out, "error   production/refused");
+    said(
+        &dry.err,
+        "old.yaml:8:36: `secret` stands here in plain: secret `secret`",
+    );
+    said(&dry.err, "old.yaml:29:5: unknown field `retries`");
+    said(
+        &dry.err,
+        "old.yaml:37:26: /config/mapping/outputs/0/fields/external_id",
+    );
+    said(
+        &dry.err,
+        "2 created, 0 updated, 0 deleted, 0 skipped, 0 waiting, 2 errors (dry run",
+    );
+    assert!(!format!("{dry:?}").contains(TOKEN), "a secret is not shown");
+    assert_eq!(
+        cli.run(&["ds", "list", "-o", "json"]).json(0),
+        json!([]),
+        "nothing was made"
+    );
+    said(&studio.client.get("/audit").await.to_string(), "session.login");
+    assert!(
+        !studio
+            .client
+            .get("/audit")
+            .await
+            .to_string()
+            .contains("datasource.create")
+    );
+
+    let run = cli.run(&[
+        "import",
+        file,
+        "--publish",
+        "--with-secrets",
+        "--test",
+        "-o",
+        "json",
+    ]);
+    let done = run.json(1);
+    assert_eq!(
+        done["summary"],
+        json!({"create": 2, "update": 0, "delete": 0, "skip": 0, "waiting": 0, "error": 2})
+    );
+    let edr = &done["results"][0];
+    assert_eq!((&edr["name"], &edr["line"]), (&json!("edr alerts"), &json!(3)));
+    let detail = edr["detail"].to_string();
+    assert!(
+        detail.contains("secret secret written") && detail.contains("version 1 published"),
+        "{detail}"
+    );
+    assert!(detail.contains("1 stored tests pass"), "{detail}");
+    let id = edr["id"].as_str().unwrap();
+    studio.client.wait_running(id, 1).await;
+    let event = json!({"id": "2", "name": "x", "at": "2026-01-02T03:04:05Z", "sev": 1}).to_string();
+    assert_eq!(
+        studio.client.ingest(id, event.into_bytes()).await.status,
+        202,
+        "the secret was moved"
+    );
+    let off = cli.run(&["ds", "show", "switched off", "-o", "json"]).json(0);
+    assert_eq!(
+        (&off["status"], &off["current_version"]),
+        (&json!("draft"), &Value::Null)
+    );
+
+    let before = studio.client.get("/datasources?sort=name").await;
+    let again = cli
+        .run(&["import", file, "--publish", "--with-secrets", "-o", "json"])
+        .json(1);
+    assert_eq!(
+        again["summary"],
+        json!({"create": 0, "update": 0, "delete": 0, "skip": 2, "waiting": 0, "error": 2})
+    );
+    let after = studio.client.get("/datasources?sort=name").await;
+    let revisions = |list: &Value| -> Vec<Value> {
+        list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["revision"].clone())
+            .collect()
+    };
+    assert_eq!(revisions(&before), revisions(&after));
+    studio.up.stop();
+}
+
+const DOCUMENTS: &str = r#"kind: Datasource
+name: edr
+type: http_webhook
+owner: soc@example.org
+description: |
+  Endpoint alerts.
+  "quoted": yes
+tags: [edr, b]
+published: true
+enabled: true
+state: stopped
+config: &config
+  connection: {auth: {type: none}}
+  mapping:
+    outputs:
+      - kind: alert
+        fields: {external_id: id, title: {value: "70"}, time: {value: 0}}
+---
+kind: Datasource
+name: edr
+env: staging
+type: http_webhook
+published: true
+enabled: false
+state: running
+config: *config
+---
+kind: Datasource
+name: "draft: only"
+type: http_webhook
+published: false
+config: {connection: {auth: {type: none}}}
+---
+kind: Datasource
+name: without configuration
+type: http_webhook
+published: false
+"#;
+
+fn tree(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let mut files = BTreeMap::new();
+    let mut rest = vec![folder.to_owned()];
+    while let Some(next) = rest.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => rest.push(path),
+                false => {
+                    let name = path.strip_prefix(folder).unwrap().to_owned();
+                    files.insert(name, fs::read_to_string(path).unwrap());
+                }
+            }
+        }
+    }
+    files
+}
+
+#[tokio::test]
+async fn what_was_exported_makes_the_same_system_again() {
+    let (one, other) = tokio::join!(Studio::start(crate::halcyon()), Studio::start(crate::halcyon()));
+    let (cli, copy) = (Cli::local(&one), Cli::local(&other));
+    let split = DOCUMENTS.replace("*config", "{connection: {auth: {type: none}}, mapping: {outputs: [{kind: entity, fields: {type: {value: host}, key: h}}]}}");
+    cli.run_with(&["import", "-"], &split, &[]).expect(0);
+    let folder = |name: &str| one.folder.path().join(name);
+    let (first, second) = (folder("first"), folder("second"));
+    let (first_path, second_path) = (first.to_str().unwrap(), second.to_str().unwrap());
+    cli.run(&["export", "--all", "--dir", first_path]).expect(0);
+    let files = tree(&first);
+    assert_eq!(files.len(), 4, "{files:?}");
+    assert!(
+        files[Path::new("production/edr.yaml")].contains("state: stopped\n"),
+        "{files:?}"
+    );
+
+    let planned = copy.run(&["plan", first_path, "--detailed-exit-code"]);
+    said(
+        &planned.out,
+        "4 to create, 0 to update, 0 to delete, 0 unchanged, 0 with errors",
+    );
+    assert_eq!(planned.code, 6);
+    copy.run(&["apply", first_path]).expect(0);
+    copy.run(&["plan", first_path, "--detailed-exit-code"]).expect(0);
+    copy.run(&["export", "--all", "--dir", second_path]).expect(0);
+    assert_eq!(files, tree(&second));
+
+    // A changed field is shown, applied, and gone from the next plan; a file that is gone is pruned when asked for.
+    let edr = first.join("production/edr.yaml");
+    let changed = files[Path::new("production/edr.yaml")]
+        .replace("owner: soc@example.org", "owner: noc@example.org")
+        .replace("value: \"70\"", "value: \"80\"");
+    fs::write(&edr, changed).unwrap();
+    fs::remove_file(first.join("production/draft-only.yaml")).unwrap();
+    let plan = copy.run(&["plan", first_path, "--prune", "production"]).expect(0);
+    assert_eq!(
+        plan,
+        format!(
+            "- production/draft: only  (-)
+~ production/edr  ({first_path}/production/edr.yaml:1)
+    ~ owner: \"soc@example.org\" -> \"noc@example.org\"
+    ~ config.mapping.outputs.0.fields.title.value: \"70\" -> \"80\"
+0 to create, 1 to update, 1 to delete, 2 unchanged, 0 with errors
+"
+        )
+    );
+    let refused = copy.run(&["apply", first_path, "--prune", "production"]);
+    assert_eq!(refused.code, 2, "deleting takes --yes where nobody can be asked");
+    copy.run(&["apply", first_path, "--prune", "production", "--yes"])
+        .expect(0);
+    copy.run(&[
+        "plan",
+        first_path,
+        "--prune",
+        "production",
+        "--detailed-exit-code",
+    ])
+    .expect(0);
+    assert_eq!(copy.run(&["ds", "show", "draft: only"]).code, 3);
+    let edr = copy
+        .run(&["ds", "show", "edr", "--env", "production", "-o", "json"])
+        .json(0);
+    assert_eq!(
+        (&edr["current_version"], &edr["desired_state"]),
+        (&json!(2), &json!("stopped"))
+    );
+
+    // On the first system nothing carries our tag: nothing is pruned there.
+    let plan = cli
+        .run(&["plan", first_path, "--prune", "production", "-o", "json"])
+        .json(0);
+    assert_eq!(plan["summary"]["delete"], 0);
+    let others = copy.run(&["apply", first_path, "--manager", "team-b"]);
+    assert_eq!(others.code, 1);
+    said(&others.out, "is kept by `halcyon`: give --take-over");
+    said(&others.err, "nothing was done");
+    one.up.stop();
+    other.up.stop();
+}
+
+/// Forwards connections to `to`; the first request that holds `needle` waits until `meanwhile` is done.
+async fn between(
+    to: SocketAddr,
+    needle: &'static str,
+    meanwhile: impl Future<Output = ()> + Send + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let meanwhile = std::sync::Arc::new(tokio::sync::Mutex::new(Some(Box::pin(meanwhile))));
+    tokio::spawn(async move {
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            let server = TcpStream::connect(to).await.unwrap();
+            let meanwhile = std::sync::Arc::clone(&meanwhile);
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::spawn(async move {
+                let _ = tokio::io::copy(&mut from_server, &mut to_client).await;
+            });
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 64 * 1024];
+                while let Ok(count @ 1..) = from_client.read(&mut buffer).await {
+                    let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+                    if text.contains(needle)
+                        && let Some(meanwhile) = meanwhile.lock().await.take()
+                    {
+                        meanwhile.await;
+                    }
+                    to_server.write_all(&buffer[..count]).await.unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_in_between_is_refused_and_not_overwritten() {
+    let studio = Studio::start(crate::halcyon()).await;
+    let cli = Cli::local(&studio);
+    let document = |owner: &str, key: &str| {
+        format!(
+            "kind: Datasource\nname: edr\ntype: http_webhook\nowner: {owner}\npublished: true\nconfig:\n  connection: \
+             {{auth: {{type: none}}}}\n  mapping: {{outputs: [{{kind: entity, fields: {{type: {{value: host}}, key: {key}}}}}]}}\n"
+        )
+    };
+    cli.run_with(&["apply", "-"], &document("a", "h"), &[]).expect(0);
+    let edr = cli.run(&["ds", "show", "edr", "-o", "json"]).json(0);
+    let id = edr["id"].as_str().unwrap().to_owned();
+    let address = studio.up.ready.url.trim_start_matches("http://").parse().unwrap();
+    // Metadata are guarded by the revision, and so is a configuration alone.
+    for (owner, key) in [("b", "h"), ("x", "other")] {
+        let (client, path) = (studio.client.clone(), format!("/datasources/{id}"));
+        let meanwhile = async move {
+            change(&client, &path, "x").await;
+        };
+        let proxy = between(address, "/datasources/validate", meanwhile).await;
+        let url = format!("http://{proxy}");
+        let token = fs::read_to_string(studio.folder.path().join("data/cli-session")).unwrap();
+        let token: Value = serde_json::from_str(&token).unwrap();
+        let environment = [("HALCYON_TOKEN", token["access_token"].as_str().unwrap())];
+        let document = document(owner, key);
+        let args = ["apply", "-", "--url", &url];
+        let ran = tokio::task::block_in_place(|| cli.run_with(&args, &document, &environment));
+        assert_eq!(ran.code, 4, "{}\n{}", ran.out, ran.err);
+        said(&ran.out, "changed meanwhile");
+        let now = studio.client.get(&format!("/datasources/{id}")).await;
+        assert_eq!((&now["owner"], &now["current_version"]), (&json!("x"), &json!(1)));
+        assert_eq!(now["draft_version"], Value::Null);
+    }
+    studio.up.stop();
+}
+
+/// Changes a datasource's owner, and back if it is that already: its revision grows.
+async fn change(client: &Client, path: &str, owner: &str) {
+    for owner in ["y", owner] {
+        client.put(path, json!({"owner": owner})).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_file_is_shown_and_nothing_is_done() {
+    let studio = Studio::start(crate::halcyon()).await;
+    let cli = Cli::local(&studio);
+    let folder = studio.folder.path().join("feeds");
+    fs::create_dir(&folder).unwrap();
+    let good = "kind: Datasource\nname: good\ntype: http_webhook\n";
+    fs::write(folder.join("a.yaml"), good).unwrap();
+    fs::write(
+        folder.join("b.yaml"),
+        format!("{good}---\nkind: Datasource\nname: x\n"),
+    )
+    .unwrap();
+    fs::write(folder.join("c.yaml"), "kind: [").unwrap();
+    fs::write(
+        folder.join("d.yaml"),
+        "kind: Datasource\nname: pigeon\ntype: carrier_pigeon\n",
+    )
+    .unwrap();
+    let ran = cli.run(&["apply", folder.to_str().unwrap()]);
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    said(&ran.err, "a.yaml:2:7: `good` in `production` stands at");
+    said(&ran.err, "b.yaml:2:7: `good` in `production` stands at");
+    said(&ran.err, "b.yaml:5:1: `type` is missing");
+    said(&ran.err, "c.yaml:");
+    said(
+        &ran.out,
+        "d.yaml:3:7: /type: there is no connector `carrier_pigeon`",
+    );
+    said(&ran.err, "nothing was done");
+    // The same as an import: the others come in.
+    let ran = cli.run(&[
+        "import",
+        folder.join("a.yaml").to_str().unwrap(),
+        folder.join("d.yaml").to_str().unwrap(),
+    ]);
+    assert_eq!(ran.code, 1);
+    said(&ran.out, "create  production/good");
+    said(&ran.out, "error   production/pigeon");
+    // A secret in plain is refused, and not shown.
+    let plain = "kind: Datasource\nname: good\ntype: http_webhook\nconfig:\n  connection:\n    auth: {type: bearer, secret: hunter2}\n";
+    let ran = cli.run_with(&["plan", "-"], plain, &[]);
+    assert_eq!(ran.code, 1);
+    said(&ran.out, "-:6:33: /config/connection/auth/secret");
+    assert!(!format!("{ran:?}").contains("hunter2"));
+    studio.up.stop();
+}
