@@ -432,7 +432,7 @@ async fn what_is_wrong_with_a_file_is_shown_and_nothing_is_done() {
     let plain = "kind: Datasource\nname: good\ntype: http_webhook\nconfig:\n  connection:\n    auth: {type: bearer, secret: hunter2}\n";
     let ran = cli.run_with(&["plan", "-"], plain, &[]);
     assert_eq!(ran.code, 1);
-    said(&ran.out, "-:6:33: /config/connection/auth/secret");
+    said(&ran.out, "-:6:34: /config/connection/auth/secret");
     assert!(!format!("{ran:?}").contains("hunter2"));
     studio.up.stop();
 }

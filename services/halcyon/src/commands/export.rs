@@ -76,7 +76,7 @@ async fn named(api: &Api, args: &ExportArgs) -> Result<Vec<Value>> {
 pub(crate) async fn document(api: &Api, server: &Server, datasource: Value) -> Result<Rendered> {
     let actual = Actual::read(api, datasource).await?;
     let project = actual.datasource["project"].as_str();
-    let project = project.and_then(|id| server.project_name(id));
+    let project = project.and_then(|id| server.project_to_write(id));
     render(&actual.datasource, project, actual.config())
 }
 

@@ -116,8 +116,8 @@ pub(super) struct EditArgs {
     #[command(flatten)]
     which: Which,
     /// A new name.
-    #[arg(long)]
-    name: Option<String>,
+    #[arg(long = "name", value_name = "NAME")]
+    new_name: Option<String>,
     /// Another environment.
     #[arg(long, value_name = "ENV")]
     to_env: Option<String>,
@@ -128,7 +128,11 @@ pub(super) struct EditArgs {
 pub(super) async fn edit(api: &Api, args: &EditArgs, output: OutputArgs) -> Result<()> {
     let found = args.which.find(api).await?;
     let mut body = args.fields.body()?;
-    body.extend(args.name.as_ref().map(|name| ("name".to_owned(), json!(name))));
+    body.extend(
+        args.new_name
+            .as_ref()
+            .map(|name| ("name".to_owned(), json!(name))),
+    );
     body.extend(args.to_env.as_ref().map(|env| ("env".to_owned(), json!(env))));
     if body.is_empty() {
         if !io::stdin().is_terminal() {

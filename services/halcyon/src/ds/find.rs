@@ -14,7 +14,7 @@ use crate::{
 pub(crate) struct Which {
     /// The datasource's name or id.
     #[arg(value_name = "DATASOURCE")]
-    pub(crate) name: String,
+    pub(crate) datasource: String,
     /// Its environment, where several have a datasource of this name.
     #[arg(long, value_name = "ENV")]
     pub(crate) env: Option<String>,
@@ -23,12 +23,12 @@ pub(crate) struct Which {
 impl Which {
     /// The datasource, as the API shows it.
     pub(crate) async fn find(&self, api: &Api) -> Result<Value> {
-        find(api, &self.name, self.env.as_deref()).await
+        find(api, &self.datasource, self.env.as_deref()).await
     }
 
     /// Its id.
     pub(crate) async fn id(&self, api: &Api) -> Result<String> {
-        match self.name.parse::<DatasourceId>() {
+        match self.datasource.parse::<DatasourceId>() {
             Ok(id) => Ok(id.to_string()),
             Err(_) => Ok(cell(&self.find(api).await?["id"])),
         }

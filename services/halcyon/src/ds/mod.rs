@@ -6,6 +6,7 @@ mod find;
 mod logs;
 mod operate;
 mod release;
+mod replay;
 mod show;
 mod sse;
 mod tail;

@@ -9,6 +9,7 @@ use super::{
     logs::{self, LogsArgs},
     operate::{self, OperateArgs, Operation},
     release::{self, DiffArgs, PublishArgs, RollBackArgs},
+    replay::{self, ReplayArgs},
     show::{self, Part},
     tail::{self, TailArgs},
     test::{self, TestArgs},
@@ -72,6 +73,8 @@ enum Verb {
     Tail(TailArgs),
     /// List the records that could not be mapped, the oldest first.
     DeadLetters(PartArgs),
+    /// Process records anew that could not be mapped, by the version that is in effect now.
+    Replay(ReplayArgs),
 }
 
 /// Which datasources to list.
@@ -135,6 +138,7 @@ pub(crate) async fn run(args: &DsArgs) -> Result<()> {
         Verb::Metrics(which) => show::metrics(api, which, output).await,
         Verb::Logs(args) => logs::run(api, args, output).await,
         Verb::Tail(args) => tail::run(api, args, output).await,
+        Verb::Replay(args) => replay::run(api, args, output).await,
         Verb::DeadLetters(part) => show::part(api, &part.which, Part::DeadLetters, part.limit, output).await,
     }
 }

@@ -101,7 +101,7 @@ fn read(file: &Path) -> Result<String> {
 
 impl Loaded {
     /// Adds the documents of a file.
-    fn add(&mut self, file: &Arc<str>, text: &str, formats: Formats) {
+    pub(crate) fn add(&mut self, file: &Arc<str>, text: &str, formats: Formats) {
         let nodes = match yaml::read(text) {
             Ok(nodes) => nodes,
             Err(fault) => return self.findings.push(Finding::new(file, fault)),

@@ -91,6 +91,16 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// A system with these projects, by id and name, and nothing in them.
+    #[cfg(test)]
+    pub(crate) fn of<const N: usize>(projects: [(&str, &str); N]) -> Self {
+        let owned = |(id, name): (&str, &str)| (id.to_owned(), name.to_owned());
+        Self {
+            projects: projects.into_iter().map(owned).collect(),
+            ..Self::default()
+        }
+    }
+
     /// Reads what the caller may see.
     pub(crate) async fn read(api: &Api) -> Result<Self> {
         let datasources = api.all(&["datasources"], &[("sort", "name")]).await?;
@@ -137,6 +147,12 @@ impl Server {
     /// The name of a project, by its id.
     pub(crate) fn project_name(&self, id: &str) -> Option<&str> {
         self.projects.get(id).map(String::as_str)
+    }
+
+    /// What a document says of a project: its name. Who may see no projects writes none.
+    pub(crate) fn project_to_write(&self, id: &str) -> Option<&str> {
+        let unseen = self.projects.is_empty().then_some(DEFAULT_PROJECT);
+        self.project_name(id).or(unseen)
     }
 
     /// The schema of a connector's connection; nothing if there is no such connector.

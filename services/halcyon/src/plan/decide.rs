@@ -132,25 +132,25 @@ fn update(step: &mut Step, document: &Document, actual: &Actual, server: &Server
     step.changes.extend(changes);
     step.work.metadata = (!body.is_empty()).then_some(Value::Object(body));
     let wanted = document.published.unwrap_or(options.publish);
-    // Without a configuration of its own the document is about whatever is drafted.
-    let config = document.config.as_ref().or(actual.newest());
     let basis = if wanted {
         actual.published.as_ref()
     } else {
         actual.newest()
     };
+    // Without a configuration of its own the document leaves it as it is, drafts of others included.
     let before = step.changes.len();
-    match (basis, config) {
+    match (basis, &document.config) {
         (Some(basis), Some(config)) => compare("config", basis, config, &mut step.changes),
-        (None, Some(config)) if document.config.is_some() => step.changes.push(Change {
+        (None, Some(config)) => step.changes.push(Change {
             path: "config".to_owned(),
             before: None,
             after: Some(config.clone()),
         }),
-        _ => {}
+        (_, None) => {}
     }
     let differs = step.changes.len() > before;
-    let drafted = actual.draft.as_ref().filter(|(_, draft)| Some(draft) == config);
+    let is_wanted = |draft: &Value| document.config.as_ref().is_none_or(|config| config == draft);
+    let drafted = actual.draft.as_ref().filter(|(_, draft)| is_wanted(draft));
     if wanted && actual.published.is_none() {
         step.changes.push(changed("published", json!(false), json!(true)));
     }
@@ -282,3 +282,7 @@ pub(super) fn prune(server: &Server, steps: &[Step], options: &Options, prune: &
     };
     server.datasources().filter(gone).map(step).collect()
 }
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

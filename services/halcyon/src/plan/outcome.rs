@@ -125,7 +125,11 @@ impl Outcomes {
         }
         for outcome in self.outcomes.iter().filter(|it| it.step.action != Action::Skip) {
             let (what, name) = (outcome.word(), outcome.step.title());
-            tracing::info!(datasource.name = name, detail = outcome.detail(false), "a file was applied: {what}");
+            tracing::info!(
+                datasource.name = name,
+                detail = outcome.detail(false),
+                "a file was applied: {what}"
+            );
         }
     }
 

@@ -69,7 +69,10 @@ async fn run_services(
         if !args.apply.is_empty() {
             let applied = apply::at_start(ready.url, data.path().to_owned(), &args.apply);
             if let Some(Err(error)) = shutdown.unless_triggered(applied).await {
-                tracing::error!(error = format!("{error:#}"), "the files of datasources were not applied");
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "the files of datasources were not applied"
+                );
             }
         }
         tokio::select! {
