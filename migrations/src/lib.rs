@@ -12,6 +12,7 @@ mod m0004_journal;
 mod m0005_ontology;
 mod m0006_access;
 mod m0008_reviews;
+mod m0009_secret_store;
 mod m0011_requests;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_ontology::Migration),
             Box::new(m0006_access::Migration),
             Box::new(m0008_reviews::Migration),
+            Box::new(m0009_secret_store::Migration),
             Box::new(m0011_requests::Migration),
         ]
     }

@@ -17,6 +17,7 @@ pub mod client;
 pub mod cluster;
 pub mod load;
 pub mod nats;
+pub mod openbao;
 pub mod ports;
 pub mod postgres;
 pub mod reference;

@@ -44,6 +44,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("async-graphql", &["gateway"]),
     ("aes-gcm", &["secrets"]),
     ("vaultrs", &["secrets"]),
+    ("rustify", &["secrets"]),
     ("config", &["infra"]),
 ];
 

@@ -78,6 +78,7 @@ fn datasource() -> Router {
                 .put(secrets::put)
                 .delete(secrets::delete),
         )
+        .push(Router::with_path("secrets/{name}/rotate").post(secrets::rotate))
         .push(Router::with_path("events").get(observe::events))
         .push(Router::with_path("metrics").get(observe::metrics))
         .push(Router::with_path("logs").get(observe::logs))

@@ -21,6 +21,12 @@ pub enum Error {
     /// It is not there, or belongs to another tenant.
     #[error("there is no such {0}")]
     NotFound(&'static str),
+    /// A secret's newest version has expired.
+    #[error("secret `{0}` has expired")]
+    Expired(String),
+    /// Others changed the same thing again and again.
+    #[error("it was changed by others meanwhile; try again")]
+    Busy,
     /// The asking process may not have it.
     #[error("refused: {0}")]
     Refused(&'static str),
@@ -38,11 +44,12 @@ impl Error {
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::Store(error) => error.is_transient(),
-            Self::Bus(_) | Self::UnknownKey => true,
-            Self::Secrets(_)
-            | Self::Invalid(_)
+            Self::Bus(_) | Self::UnknownKey | Self::Busy => true,
+            Self::Secrets(error) => error.is_transient(),
+            Self::Invalid(_)
             | Self::NotFound(_)
             | Self::Refused(_)
+            | Self::Expired(_)
             | Self::Conflict(_) => false,
         }
     }
@@ -53,7 +60,9 @@ impl From<Error> for RemoteError {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::Invalid(_) => Self::new("invalid", message),
+            Error::Invalid(input) => Self::invalid(input),
+            Error::Expired(_) => Self::new("secret_expired", message),
+            Error::Busy => Self::transient("unavailable", message),
             Error::NotFound(_) => Self::new("not_found", message),
             Error::Refused(_) => Self::new("refused", message),
             Error::Conflict(_) => Self::new("conflict", message),
@@ -68,6 +77,10 @@ impl From<Error> for RemoteError {
             Error::Bus(error) => {
                 tracing::warn!(error = %error, "a request about secrets failed on the bus");
                 Self::transient("unavailable", "the bus is unavailable")
+            }
+            Error::Secrets(error) if error.is_transient() => {
+                tracing::warn!(error = %error, "secrets cannot be had now");
+                Self::transient("secrets_unavailable", "the store of secrets cannot be reached")
             }
             Error::Secrets(error) => {
                 tracing::error!(error = %error, "a secret or key cannot be used");

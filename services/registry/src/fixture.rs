@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use halcyon_bus::{
     Bus, BusSettings, Identity, InstanceKey, LeaseHolder, LeaseRecord, Service,
-    requests::{OnBehalf, PublicKey, SecretPut},
+    requests::{OnBehalf, PublicKey, SecretChange, SecretPut},
     server::{ServerParams, server_config},
     subjects::lease_keys,
 };
@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use crate::{Context, Settings, run};
+use crate::{Context, Settings, run, secrets::Keeper};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) const CALL: Duration = Duration::from_secs(5);
@@ -63,8 +63,13 @@ impl Database {
         }
     }
 
-    pub(crate) fn keyring(&self) -> Keyring {
-        Keyring::from_file(&self.folder.path().join("kek")).unwrap()
+    /// What keeps its secrets, with a clock of the caller's.
+    pub(crate) fn keeper(&self, clock: Arc<dyn Clock>) -> Keeper {
+        let settings = Settings {
+            kek_file: self.folder.path().join("kek"),
+            ..Settings::default()
+        };
+        Keeper::new(&settings, self.store.clone(), clock).unwrap()
     }
 
     /// An active datasource with version 1 in effect.
@@ -314,7 +319,7 @@ impl Process {
             value: self.key.seal(&to, value.as_bytes()).unwrap(),
             to,
             expires_at: None,
-            overlap_until: None,
+            change: SecretChange::Replace,
             by: by(),
         };
         self.bus.call::<SecretPut>(&request, CALL).await.unwrap();

@@ -6,10 +6,14 @@ use anyhow::Context as _;
 use halcyon_bus::{Bus, InstanceKey, KvMirror, LeaseRecord, subjects::lease_keys::REGISTRY_LEADER};
 use halcyon_domain::{clock::Clock, id::InstanceId};
 use halcyon_infra::{Check, Health, Metrics, Shutdown};
-use halcyon_secrets::Keyring;
 use halcyon_store::Store;
 
-use crate::{Settings, checkpoints::Checkpoints, leader, secrets::Secrets};
+use crate::{
+    Settings,
+    checkpoints::Checkpoints,
+    leader,
+    secrets::{Keeper, Secrets},
+};
 
 /// How often readiness is looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -38,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) instance: InstanceId,
     /// All leases: workers, and who leads.
     pub(crate) leases: KvMirror<LeaseRecord>,
+    /// The secrets.
+    pub(crate) keeper: Arc<Keeper>,
 }
 
 /// Runs a registry until `shutdown` is triggered and what is under way is done.
@@ -46,7 +52,8 @@ pub(crate) struct Shared {
 /// The key file is of no use, or the bus refuses the streams.
 pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow::Result<()> {
     let checks = Checks::new(&ctx.health);
-    let keyring = Keyring::from_file(&settings.kek_file).context("the key-encryption keys cannot be read")?;
+    let keeper = Keeper::new(&settings, ctx.store.clone(), ctx.clock.clone());
+    let keeper = Arc::new(keeper.context("the key-encryption keys cannot be read")?);
     let Some(()) = shutdown.unless_triggered(streams(&ctx.bus)).await.transpose()? else {
         return Ok(());
     };
@@ -69,9 +76,10 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         settings,
         instance,
         leases,
+        keeper,
     });
 
-    let serving = Secrets::new(shared.clone(), keyring, key).serve().await?;
+    let serving = Secrets::new(shared.clone(), key).serve().await?;
     Checkpoints(shared.clone()).serve(&serving).await?;
     tracing::info!(registry.instance = %instance, "the registry is up");
     tokio::select! {

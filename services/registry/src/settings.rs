@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use halcyon_bus::trim::TrimPolicy;
 use halcyon_domain::duration::HumanDuration;
+use halcyon_secrets::{Wrapping, vault::VaultSettings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,40 @@ pub struct Settings {
     pub trim_interval: HumanDuration,
     /// What of the ingest stream is deleted, once it is acked.
     pub trim: TrimPolicy,
+    /// How secrets are kept.
+    pub secrets: SecretsSettings,
+}
+
+/// How secrets are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SecretsSettings {
+    /// What wraps the tenants' data keys. A change is carried out by the leading registry in the background.
+    pub key_wrapping: Wrapping,
+    /// How long a rotated secret's previous version is accepted, unless the request says otherwise.
+    pub overlap: HumanDuration,
+    /// The longest overlap that a request may ask for.
+    pub max_overlap: HumanDuration,
+    /// How long before a secret's expiry its datasource's history warns of it.
+    pub expiry_warnings: Vec<HumanDuration>,
+    /// How often replaced versions are destroyed, expiries are looked at, and keys are wrapped anew.
+    pub sweep_interval: HumanDuration,
+    /// HashiCorp Vault or OpenBao, for values and for wrapping keys.
+    pub vault: VaultSettings,
+}
+
+impl Default for SecretsSettings {
+    fn default() -> Self {
+        const DAY: u64 = 24 * 3_600;
+        Self {
+            key_wrapping: Wrapping::File,
+            overlap: HumanDuration::from_secs(3_600),
+            max_overlap: HumanDuration::from_secs(30 * DAY),
+            expiry_warnings: [30, 7, 1].map(|days| HumanDuration::from_secs(days * DAY)).into(),
+            sweep_interval: HumanDuration::from_secs(30),
+            vault: VaultSettings::default(),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -42,6 +77,7 @@ impl Default for Settings {
             ticket_ttl: HumanDuration::from_secs(60),
             trim_interval: HumanDuration::from_secs(60),
             trim: TrimPolicy::default(),
+            secrets: SecretsSettings::default(),
         }
     }
 }

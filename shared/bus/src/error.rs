@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use halcyon_domain::error::InputError;
 use serde::{Deserialize, Serialize};
 
 /// An error of the bus. It can be cloned because one failed publish answers many senders.
@@ -78,6 +79,9 @@ pub struct RemoteError {
     /// Whether trying again later may help.
     #[serde(default)]
     pub retry: bool,
+    /// The field that does not fit, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<InputError>,
 }
 
 impl RemoteError {
@@ -87,6 +91,16 @@ impl RemoteError {
             code: code.into(),
             message: message.into(),
             retry: false,
+            input: None,
+        }
+    }
+
+    /// A field that does not fit; its code is `invalid`.
+    #[must_use]
+    pub fn invalid(input: InputError) -> Self {
+        Self {
+            input: Some(input.clone()),
+            ..Self::new("invalid", input.to_string())
         }
     }
 
@@ -96,6 +110,7 @@ impl RemoteError {
             code: code.into(),
             message: message.into(),
             retry: true,
+            input: None,
         }
     }
 }

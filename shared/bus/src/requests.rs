@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use halcyon_domain::{
     audit::Actor,
     clock::Timestamp,
-    id::{DatasourceId, InstanceId, OrganizationId},
+    duration::HumanDuration,
+    id::{DatasourceId, InstanceId, OrganizationId, UserId},
     test_run::{TestJob, TestReport},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -112,11 +113,25 @@ pub struct PutSecret {
     /// From when on it is no longer used.
     #[serde(default)]
     pub expires_at: Option<Timestamp>,
-    /// A rotation: until when the previous version still counts.
+    /// What becomes of the versions before.
     #[serde(default)]
-    pub overlap_until: Option<Timestamp>,
+    pub change: SecretChange,
     /// Who asks for it.
     pub by: OnBehalf,
+}
+
+/// What a written value does to the versions before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretChange {
+    /// They are destroyed.
+    #[default]
+    Replace,
+    /// What comes in may be signed with them for a while; what goes out takes the new one. There must be one.
+    Rotate {
+        /// For how long; the registry's default if absent.
+        overlap: Option<HumanDuration>,
+    },
 }
 
 /// A secret, or all of a datasource's, to be deleted.
@@ -147,15 +162,29 @@ pub struct ListSecrets {
 pub struct SecretInfo {
     /// Its name.
     pub name: String,
-    /// How often it was written.
+    /// Its versions that are kept, the newest first; there is one at least.
+    pub versions: Vec<SecretVersionInfo>,
+}
+
+/// What is known of a secret's version, its value excepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretVersionInfo {
+    /// Its number: how often the secret had been written then.
     pub version: u32,
-    /// When this version was written.
+    /// When it was written.
     pub created_at: Timestamp,
-    /// When it was first written.
-    pub first_created_at: Timestamp,
+    /// By whom.
+    #[serde(default)]
+    pub created_by: Option<UserId>,
     /// From when on it is no longer used.
     #[serde(default)]
     pub expires_at: Option<Timestamp>,
+    /// A replaced version: until when it is still accepted.
+    #[serde(default)]
+    pub valid_until: Option<Timestamp>,
+    /// When it was last opened for a service.
+    #[serde(default)]
+    pub last_read_at: Option<Timestamp>,
 }
 
 /// Whose place in its source is asked for.

@@ -41,6 +41,9 @@ pub struct Assignment {
     pub wanted: AssignedVersion,
     /// The version to fall back to if the wanted one is refused by a worker that runs none.
     pub last_good: Option<AssignedVersion>,
+    /// Grows with each change of a secret of a datasource that fetches, so that its worker opens them anew.
+    #[serde(default)]
+    pub secrets_revision: u64,
 }
 
 /// Which worker holds a partition of the data path.

@@ -216,6 +216,10 @@ states! {
         RestartRequested = "restart_requested",
         /// A secret was written, rotated or deleted.
         SecretChanged = "secret_changed",
+        /// A secret will expire soon.
+        SecretExpiring = "secret_expiring",
+        /// A secret has expired and is no longer used.
+        SecretExpired = "secret_expired",
         /// Its state at run time changed.
         StateChanged = "state_changed",
         /// A worker refused a version and kept the one before.

@@ -214,6 +214,8 @@ states! {
         InvalidConfig = "invalid_config",
         /// A secret it needs cannot be had now.
         SecretsUnavailable = "secrets_unavailable",
+        /// A secret it needs has expired.
+        SecretExpired = "secret_expired",
         /// The source failed and will be tried again.
         SourceFailed = "source_failed",
         /// The task ended unexpectedly and will be started again.

@@ -37,7 +37,27 @@ pub enum Error {
     /// A ciphertext does not open: another key, another place, or changed bytes.
     #[error("the ciphertext cannot be opened")]
     CannotOpen,
+    /// Vault cannot be reached, is sealed or overloaded: it may answer later.
+    #[error("vault cannot be used now: {0}")]
+    Unavailable(String),
+    /// Vault refuses what is asked: a role, a policy or a path is not as it should be.
+    #[error("vault refuses: {0}")]
+    Denied(String),
+    /// Vault has no such value, or another one than was written.
+    #[error("vault has no such value")]
+    Missing,
+    /// What is configured cannot be used.
+    #[error("the secrets' settings cannot be used: {0}")]
+    Settings(String),
     /// The operating system gave no random bytes, or a value is too long to encrypt.
     #[error("the value cannot be encrypted")]
     CannotSeal,
+}
+
+impl Error {
+    /// Whether the same thing may work later without any change to what is stored.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Denied(_))
+    }
 }

@@ -82,6 +82,10 @@ impl Keyring {
             });
         }
         let text = Zeroizing::new(fs::read_to_string(path).map_err(file_error)?);
+        Self::parse(path, &text)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, Error> {
         let mut keys = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -128,6 +132,25 @@ impl Keyring {
             path: path.to_owned(),
             source,
         })
+    }
+
+    /// The identifier of the key that wraps what is new.
+    #[must_use]
+    pub fn newest(&self) -> &str {
+        &self.newest.id
+    }
+
+    /// The identifiers of all keys, the newest first.
+    #[must_use]
+    pub fn ids(&self) -> Vec<String> {
+        self.all().map(|key| key.id.clone()).collect()
+    }
+
+    /// The identifier of a key as it stands in a line of the file.
+    pub(crate) fn id_of(line: &str) -> Option<String> {
+        let mut key = Zeroizing::new([0; KEY]);
+        hex::decode_to_slice(line.trim(), key.as_mut_slice()).ok()?;
+        Some(KeyEncryptionKey::new(*key).id.clone())
     }
 
     fn all(&self) -> impl Iterator<Item = &KeyEncryptionKey> {

@@ -51,7 +51,7 @@ pub struct SigningKey {
     pub retired_at: Option<Timestamp>,
 }
 
-fn tenant_key(row: tenant_keys::Model) -> Result<TenantKey> {
+pub(crate) fn tenant_key(row: tenant_keys::Model) -> Result<TenantKey> {
     Ok(TenantKey {
         id: row.id,
         organization: OrganizationId(row.organization_id),
@@ -63,7 +63,7 @@ fn tenant_key(row: tenant_keys::Model) -> Result<TenantKey> {
     })
 }
 
-fn signing_key(row: signing_keys::Model) -> SigningKey {
+pub(crate) fn signing_key(row: signing_keys::Model) -> SigningKey {
     SigningKey {
         id: row.id,
         purpose: row.purpose,

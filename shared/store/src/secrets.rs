@@ -1,4 +1,4 @@
-//! Encrypted secrets. Written and opened by the registry alone; anyone else sees names and ages.
+//! Secrets' versions. Written and opened by the registry alone; anyone else sees names and ages.
 
 use halcyon_domain::{
     clock::Timestamp,
@@ -16,7 +16,7 @@ use crate::{
     entity::datasource_secrets::{ActiveModel, Column, Entity, Model},
     error::{Error, Result},
     rows::number,
-    tenant::{AllTenants, Tenant},
+    tenant::Tenant,
 };
 
 /// The state of a secret's version.
@@ -24,12 +24,12 @@ use crate::{
 pub enum SecretState {
     /// The one to use.
     Active,
-    /// Replaced; still accepted until it expires.
+    /// Replaced; still accepted for a while.
     Retiring,
 }
 
 impl SecretState {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
             Self::Retiring => "retiring",
@@ -66,24 +66,64 @@ pub struct SecretMeta {
     pub created_by: Option<ActorId>,
     /// When it was replaced.
     pub rotated_at: Option<Timestamp>,
-    /// When it stops being accepted.
+    /// From when on it is no longer used.
     pub expires_at: Option<Timestamp>,
+    /// A replaced version: until when it is still accepted.
+    pub valid_until: Option<Timestamp>,
+    /// When it was last opened.
+    pub last_read_at: Option<Timestamp>,
+    /// The version of its value in Vault; nothing for a value that is kept here.
+    pub vault_version: Option<u64>,
+    /// What was last said of its expiry: seconds ahead of it, 0 for the expiry itself.
+    pub expiry_notice: Option<i64>,
 }
 
-/// A secret's version, encrypted.
+impl SecretMeta {
+    /// When it stops counting, for whatever reason.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        match (self.expires_at, self.valid_until) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Whether it counts at a time.
+    #[must_use]
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.ends_at().is_none_or(|end| end > now)
+    }
+}
+
+/// Where a value is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// In this row, encrypted.
+    Here {
+        /// The tenant key that opens it.
+        key_id: Uuid,
+        /// Nonce and ciphertext, as the secrets crate writes them.
+        ciphertext: Vec<u8>,
+    },
+    /// In Vault.
+    Vault {
+        /// The version there.
+        version: u64,
+    },
+}
+
+/// A secret's version, and where its value is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSecret {
     /// What may be shown of it.
     pub meta: SecretMeta,
-    /// The tenant key that opens it.
-    pub key_id: Uuid,
-    /// Nonce and ciphertext, as the secrets crate writes them.
-    pub ciphertext: Vec<u8>,
+    /// Where the value is.
+    pub kept: Kept,
 }
 
 #[derive(DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
-struct MetaRow {
+pub(crate) struct MetaRow {
     id: Uuid,
     organization_id: Uuid,
     datasource_id: Uuid,
@@ -94,9 +134,14 @@ struct MetaRow {
     created_by: Option<Uuid>,
     rotated_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
+    vault_version: Option<i64>,
+    valid_until: Option<Timestamp>,
+    last_read_at: Option<Timestamp>,
+    expiry_notice: Option<i64>,
 }
 
-fn meta(row: MetaRow) -> Result<SecretMeta> {
+pub(crate) fn meta(row: MetaRow) -> Result<SecretMeta> {
+    let vault_version = row.vault_version.map(u64::try_from).transpose();
     Ok(SecretMeta {
         id: SecretId(row.id),
         organization: OrganizationId(row.organization_id),
@@ -108,13 +153,15 @@ fn meta(row: MetaRow) -> Result<SecretMeta> {
         created_by: row.created_by.map(ActorId),
         rotated_at: row.rotated_at,
         expires_at: row.expires_at,
+        valid_until: row.valid_until,
+        last_read_at: row.last_read_at,
+        vault_version: vault_version.map_err(Error::internal)?,
+        expiry_notice: row.expiry_notice,
     })
 }
 
-fn stored(row: Model) -> Result<StoredSecret> {
-    let Model {
-        key_id, ciphertext, ..
-    } = row;
+pub(crate) fn stored(row: Model) -> Result<StoredSecret> {
+    let (key_id, ciphertext) = (row.key_id, row.ciphertext);
     let meta = meta(MetaRow {
         id: row.id,
         organization_id: row.organization_id,
@@ -126,12 +173,17 @@ fn stored(row: Model) -> Result<StoredSecret> {
         created_by: row.created_by,
         rotated_at: row.rotated_at,
         expires_at: row.expires_at,
+        vault_version: row.vault_version,
+        valid_until: row.valid_until,
+        last_read_at: row.last_read_at,
+        expiry_notice: row.expiry_notice,
     })?;
-    Ok(StoredSecret {
-        meta,
-        key_id,
-        ciphertext,
-    })
+    let kept = match (meta.vault_version, key_id, ciphertext) {
+        (Some(version), _, _) => Kept::Vault { version },
+        (None, Some(key_id), Some(ciphertext)) => Kept::Here { key_id, ciphertext },
+        _ => return Err(Error::internal("a secret's version has no value")),
+    };
+    Ok(StoredSecret { meta, kept })
 }
 
 fn of(tenant: Tenant, datasource: DatasourceId) -> Select<Entity> {
@@ -140,7 +192,7 @@ fn of(tenant: Tenant, datasource: DatasourceId) -> Select<Entity> {
         .filter(Column::DatasourceId.eq(datasource.0))
 }
 
-/// Encrypted secrets.
+/// Secrets' versions.
 #[derive(Debug)]
 pub struct Secrets<'c, C>(pub(crate) &'c C);
 
@@ -176,19 +228,6 @@ impl<C: Connection> Secrets<'_, C> {
             .await?;
         rows.into_iter().map(stored).collect()
     }
-
-    /// All versions of all of a datasource's secrets, by name, newest version first.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn of_datasource(&self, tenant: Tenant, datasource: DatasourceId) -> Result<Vec<StoredSecret>> {
-        let rows = of(tenant, datasource)
-            .order_by_asc(Column::Name)
-            .order_by_desc(Column::Version)
-            .all(&self.0.db())
-            .await?;
-        rows.into_iter().map(stored).collect()
-    }
 }
 
 impl Secrets<'_, WriteTx> {
@@ -212,6 +251,7 @@ impl Secrets<'_, WriteTx> {
     /// [`Unique::SecretVersion`](crate::Unique::SecretVersion), or the database fails.
     pub async fn insert(&self, secret: &StoredSecret) -> Result<()> {
         let meta = &secret.meta;
+        let (key_id, ciphertext, vault_version) = columns(&secret.kept)?;
         let row = ActiveModel {
             id: Set(meta.id.0),
             organization_id: Set(meta.organization.0),
@@ -219,18 +259,22 @@ impl Secrets<'_, WriteTx> {
             name: Set(meta.name.clone()),
             version: Set(i64::from(meta.version)),
             state: Set(meta.state.as_str().to_owned()),
-            key_id: Set(secret.key_id),
-            ciphertext: Set(secret.ciphertext.clone()),
+            key_id: Set(key_id),
+            ciphertext: Set(ciphertext),
             created_at: Set(meta.created_at),
             created_by: Set(meta.created_by.map(|id| id.0)),
             rotated_at: Set(meta.rotated_at),
             expires_at: Set(meta.expires_at),
+            vault_version: Set(vault_version),
+            valid_until: Set(meta.valid_until),
+            last_read_at: Set(meta.last_read_at),
+            expiry_notice: Set(meta.expiry_notice),
         };
         Entity::insert(row).exec_without_returning(&self.0.db()).await?;
         Ok(())
     }
 
-    /// Marks the versions of a secret that are active as retiring: they are accepted until `expires_at`.
+    /// Marks the version of a secret that is active as retiring: it is accepted until `valid_until`.
     ///
     /// # Errors
     /// The database fails.
@@ -240,12 +284,12 @@ impl Secrets<'_, WriteTx> {
         datasource: DatasourceId,
         name: &str,
         rotated_at: Timestamp,
-        expires_at: Timestamp,
+        valid_until: Timestamp,
     ) -> Result<()> {
         Entity::update_many()
             .col_expr(Column::State, Expr::value(SecretState::Retiring.as_str()))
             .col_expr(Column::RotatedAt, Expr::value(rotated_at))
-            .col_expr(Column::ExpiresAt, Expr::value(expires_at))
+            .col_expr(Column::ValidUntil, Expr::value(valid_until))
             .filter(Column::OrganizationId.eq(tenant.uuid()))
             .filter(Column::DatasourceId.eq(datasource.0))
             .filter(Column::Name.eq(name))
@@ -282,16 +326,29 @@ impl Secrets<'_, WriteTx> {
         Ok(())
     }
 
-    /// Destroys versions that were replaced and are no longer accepted: the registry sweeps all tenants.
+    /// Destroys one version. Returns whether it was there.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn destroy_expired(&self, _: AllTenants, now: Timestamp) -> Result<u64> {
+    pub async fn destroy_version(&self, tenant: Tenant, id: SecretId) -> Result<bool> {
         let done = Entity::delete_many()
-            .filter(Column::State.eq(SecretState::Retiring.as_str()))
-            .filter(Column::ExpiresAt.lt(now))
+            .filter(Column::OrganizationId.eq(tenant.uuid()))
+            .filter(Column::Id.eq(id.0))
             .exec(&self.0.db())
             .await?;
-        Ok(done.rows_affected)
+        Ok(done.rows_affected > 0)
     }
+}
+
+type KeptColumns = (Option<Uuid>, Option<Vec<u8>>, Option<i64>);
+
+pub(crate) fn columns(kept: &Kept) -> Result<KeptColumns> {
+    Ok(match kept {
+        Kept::Here { key_id, ciphertext } => (Some(*key_id), Some(ciphertext.clone()), None),
+        Kept::Vault { version } => (
+            None,
+            None,
+            Some(i64::try_from(*version).map_err(Error::internal)?),
+        ),
+    })
 }

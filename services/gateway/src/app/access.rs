@@ -49,6 +49,7 @@ actions! {
     TEST = "datasource.test": DatasourceTest;
     READ_SECRETS = "secret.read": SecretRead;
     WRITE_SECRET = "secret.write": SecretWrite;
+    ROTATE_SECRET = "secret.rotate": SecretWrite;
     DELETE_SECRET = "secret.delete": SecretWrite;
     REPLAY = "dead_letter.replay": DeadLetterReplay;
     WRITE_CHECKPOINT = "checkpoint.update": CheckpointWrite;

@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::StreamExt;
 use halcyon_bus::{
-    Bus, Error as BusError, FramePublishers, InstanceKey,
+    Bus, Error as BusError, FramePublishers, InstanceKey, RemoteError,
     requests::{
         CheckpointInfo, CheckpointRead, CheckpointWrite, DeleteSecret, Empty, IssueTicket, ListSecrets,
         OnBehalf, PublicKey, PutSecret, ReadCheckpoint, RunTest, SecretDelete, SecretInfo, SecretList,
@@ -77,10 +77,16 @@ where
 /// What the registry says: what it does not know is 404, the rest is as the bus sees it.
 fn registry_error(error: BusError, what: &'static str) -> Error {
     match error {
-        BusError::Remote(remote) if remote.code == "not_found" => Error::NotFound(what),
-        BusError::Remote(remote) if remote.code == "invalid" => {
-            Error::field("/value", "invalid", remote.message)
+        BusError::Remote(remote) if remote.code == "secrets_unavailable" => {
+            tracing::warn!("the registry cannot reach the store of secrets");
+            Error::Unavailable {
+                detail: "secrets cannot be reached now: their store does not answer",
+            }
         }
+        BusError::Remote(remote) if remote.code == "not_found" => Error::NotFound(what),
+        BusError::Remote(RemoteError {
+            input: Some(input), ..
+        }) => input.into(),
         other if other.is_unavailable() => {
             tracing::warn!(error = %other, "the registry cannot be reached");
             Error::Unavailable {
@@ -140,7 +146,7 @@ impl Services for BusServices {
                 value: self.key.seal(&to, secret.value)?,
                 to,
                 expires_at: secret.expires_at,
-                overlap_until: None,
+                change: secret.change,
                 by: secret.by.clone(),
             };
             match self.bus.call::<SecretPut>(&request, REGISTRY_TIMEOUT).await {

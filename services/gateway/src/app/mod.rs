@@ -47,7 +47,7 @@ pub use observe::{ListEvents, ListLogs};
 pub use ontology::{AlertView, EntityView, ListAlerts, ListEntities, ListRelationships, RelationshipView};
 pub use publish::{PublishVersion, RollBack};
 pub use request::{IfMatch, RequestContext, etag};
-pub use secrets::WriteSecret;
+pub use secrets::{RotateSecret, WriteSecret};
 pub use services::{LogStream, SecretWrite, Services, StoredDeadLetter};
 pub use session::Login;
 pub use test_runs::RunTest;

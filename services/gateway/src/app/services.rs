@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use halcyon_bus::requests::{CheckpointInfo, OnBehalf, SecretInfo};
+use halcyon_bus::requests::{CheckpointInfo, OnBehalf, SecretChange, SecretInfo};
 use halcyon_domain::{
     assignment::LogLine,
     audit::AuditEntry,
@@ -30,6 +30,8 @@ pub struct SecretWrite<'a> {
     pub value: &'a [u8],
     /// From when on it is no longer used.
     pub expires_at: Option<Timestamp>,
+    /// What becomes of the versions before.
+    pub change: SecretChange,
     /// Who writes it.
     pub by: OnBehalf,
 }

@@ -204,7 +204,7 @@ pub struct SecretView {
     pub name: String,
     /// How often it was written.
     pub version: u32,
-    /// When it was first written.
+    /// When the oldest version that is kept was written.
     pub created_at: Timestamp,
     /// When this version was written.
     pub updated_at: Timestamp,
@@ -212,20 +212,58 @@ pub struct SecretView {
     pub age_seconds: i64,
     /// From when on it is no longer used.
     pub expires_at: Option<Timestamp>,
+    /// Its versions that are kept, the newest first: the one in use, and those that a rotation has replaced and that
+    /// are still accepted.
+    pub versions: Vec<SecretVersionView>,
+}
+
+/// What is known of a version of a secret; never its value.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct SecretVersionView {
+    /// Its number.
+    pub version: u32,
+    /// When it was written.
+    pub created_at: Timestamp,
+    /// By whom.
+    pub created_by: Option<UserId>,
+    /// Its age in seconds.
+    pub age_seconds: i64,
+    /// From when on it is no longer used.
+    pub expires_at: Option<Timestamp>,
+    /// A replaced version: until when what comes in may still be signed with it.
+    pub valid_until: Option<Timestamp>,
+    /// When it was last opened for a service, to the minute.
+    pub last_read_at: Option<Timestamp>,
 }
 
 impl SecretView {
-    /// What is known of a secret at `now`.
+    /// What is known of a secret at `now`; nothing without a version.
     #[must_use]
-    pub fn new(secret: SecretInfo, now: Timestamp) -> Self {
-        Self {
-            age_seconds: (now - secret.created_at).num_seconds().max(0),
+    pub fn new(secret: SecretInfo, now: Timestamp) -> Option<Self> {
+        let age_seconds = |since: Timestamp| (now - since).num_seconds().max(0);
+        let versions: Vec<_> = secret
+            .versions
+            .into_iter()
+            .map(|version| SecretVersionView {
+                version: version.version,
+                created_at: version.created_at,
+                created_by: version.created_by,
+                age_seconds: age_seconds(version.created_at),
+                expires_at: version.expires_at,
+                valid_until: version.valid_until,
+                last_read_at: version.last_read_at,
+            })
+            .collect();
+        let (newest, oldest) = (versions.first()?, versions.last()?);
+        Some(Self {
             name: secret.name,
-            version: secret.version,
-            created_at: secret.first_created_at,
-            updated_at: secret.created_at,
-            expires_at: secret.expires_at,
-        }
+            version: newest.version,
+            created_at: oldest.created_at,
+            updated_at: newest.created_at,
+            age_seconds: newest.age_seconds,
+            expires_at: newest.expires_at,
+            versions,
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     extract::{Body, Caller, Path},
 };
 use crate::app::{
-    WriteSecret,
+    RotateSecret, WriteSecret,
     views::{List, SecretView},
 };
 
@@ -30,6 +30,22 @@ pub(crate) async fn put(
         caller
             .app
             .write_secret(&caller.context, id.0, &name.0, body.0)
+            .await?,
+    ))
+}
+
+/// Rotates a secret: the new value is used at once, and the previous one is still accepted for a while.
+#[endpoint(operation_id = "rotateSecret", tags("secrets"))]
+pub(crate) async fn rotate(
+    caller: Caller,
+    id: Path<DatasourceId>,
+    name: Path<String>,
+    body: Body<RotateSecret>,
+) -> Outcome<Found<SecretView>> {
+    Ok(Found::new(
+        caller
+            .app
+            .rotate_secret(&caller.context, id.0, &name.0, body.0)
             .await?,
     ))
 }

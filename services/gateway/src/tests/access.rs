@@ -34,6 +34,7 @@ const OPERATIONS: &[(&str, &str, Role)] = &[
     ("POST", "/clone", Role::Admin),
     ("GET", "/secrets", Role::Admin),
     ("PUT", "/secrets/a", Role::Admin),
+    ("POST", "/secrets/a/rotate", Role::Admin),
     ("DELETE", "/secrets/a", Role::Admin),
     ("DELETE", "", Role::Admin),
 ];
@@ -43,7 +44,7 @@ fn body_of(method: &str, path: &str) -> Option<Value> {
         "/versions" => json!({"config": {}}),
         "/rollback" => json!({"version": 1}),
         "/clone" => json!({"name": format!("copy {}", uuid::Uuid::new_v4())}),
-        "/secrets/a" => json!({"value": "x"}),
+        "/secrets/a" | "/secrets/a/rotate" => json!({"value": "x"}),
         _ => json!({}),
     };
     (method == "POST" || method == "PUT").then_some(body)

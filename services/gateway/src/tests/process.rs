@@ -11,7 +11,7 @@ use halcyon_bus::{
     Bus, BusSettings, Identity, InstanceKey, RemoteError, Service,
     requests::{
         Empty, GetTokenKeys, ListSecrets, PublicKey, PutSecret, RegistryKey, SealedTokenKey, SealedTokenKeys,
-        SecretInfo, SecretList, SecretPut, TokenKeys,
+        SecretInfo, SecretList, SecretPut, SecretVersionInfo, TokenKeys,
     },
     rpc::Serving,
 };
@@ -60,10 +60,14 @@ fn info(name: &str) -> SecretInfo {
     let at = SystemClock.now();
     SecretInfo {
         name: name.to_owned(),
-        version: 1,
-        created_at: at,
-        first_created_at: at,
-        expires_at: None,
+        versions: vec![SecretVersionInfo {
+            version: 1,
+            created_at: at,
+            created_by: None,
+            expires_at: None,
+            valid_until: None,
+            last_read_at: None,
+        }],
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use halcyon_bus::requests::{CheckpointInfo, OnBehalf, SecretInfo};
+use halcyon_bus::requests::{CheckpointInfo, OnBehalf, SecretInfo, SecretVersionInfo};
 use halcyon_domain::{
     access::{Grant, Role, Scope, Subject},
     assignment::{ConfigChange, LogLine},
@@ -75,10 +75,14 @@ fn info(name: &str) -> SecretInfo {
     let at = SystemClock.now();
     SecretInfo {
         name: name.to_owned(),
-        version: 1,
-        created_at: at,
-        first_created_at: at,
-        expires_at: None,
+        versions: vec![SecretVersionInfo {
+            version: 1,
+            created_at: at,
+            created_by: None,
+            expires_at: None,
+            valid_until: None,
+            last_read_at: None,
+        }],
     }
 }
 

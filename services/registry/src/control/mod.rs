@@ -42,7 +42,7 @@ const SILENT_TICKS: u32 = 10;
 const RETRY: Duration = Duration::from_secs(1);
 /// Notices that are handled together.
 const BATCH: usize = 256;
-/// How often old partitions and secrets are looked after.
+/// How often old partitions are looked after.
 const UPKEEP: Duration = Duration::from_secs(3_600);
 
 /// Leads until `shutdown` is triggered. Dropped when the lease is lost: nothing is held that others wait for.
@@ -324,12 +324,11 @@ impl<'s> Control<'s> {
         }
     }
 
-    /// Partitions of the coming months; secrets that were replaced and have run out.
+    /// Partitions of the coming months.
     async fn upkeep(&self) -> Result<(), Error> {
         let now: Timestamp = self.shared.clock.now();
         let tx = self.shared.store.begin().await?;
         tx.datasource_events().ensure_partitions(now).await?;
-        tx.secrets().destroy_expired(CONTROL_PLANE, now).await?;
         Ok(tx.commit().await?)
     }
 }

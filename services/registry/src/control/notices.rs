@@ -91,7 +91,12 @@ impl Control<'_> {
         rows.write(&tx).await?;
         for (_, change) in &deleted {
             let tenant = Tenant(change.organization);
+            let gone = tx.secrets().list(tenant, change.datasource).await?;
             tx.secrets().destroy_all(tenant, change.datasource).await?;
+            self.shared
+                .keeper
+                .leave_chores(&tx, &gone, self.shared.clock.now())
+                .await?;
             tx.states().delete(tenant, change.datasource).await?;
         }
         tx.commit().await?;

@@ -172,6 +172,12 @@ fn assignment_of(datasource: &DesiredDatasource) -> Option<Assignment> {
             .clone()
             .filter(|good| good.number != wanted.number),
         wanted,
+        // A push datasource's secrets are the gateways'.
+        secrets_revision: if datasource.pull {
+            datasource.secrets_revision
+        } else {
+            0
+        },
     })
 }
 

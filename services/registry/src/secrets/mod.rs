@@ -1,16 +1,22 @@
 //! The secrets service: what every registry answers, leader or not. They share the database and the
 //! key-encryption keys; each has an instance key of its own, so that a value travels sealed for one process.
 
+mod entries;
+mod keeper;
+pub(crate) mod moving;
 mod open;
 mod put;
+mod rewrap;
+mod tenant_keys;
 mod tickets;
 mod token_keys;
-mod vault;
+pub(crate) mod upkeep;
+mod values;
 
 #[cfg(test)]
-mod tests;
+mod keeper_tests;
 #[cfg(test)]
-mod vault_tests;
+mod tests;
 
 use std::sync::Arc;
 
@@ -19,10 +25,9 @@ use halcyon_bus::{
     requests::{PublicKey, SecretDelete, SecretList, SecretPut, SecretsOpen, TicketIssue, TokenKeys},
     rpc::Serving,
 };
-use halcyon_secrets::Keyring;
 
 use crate::{Error, run::Shared};
-use vault::Vault;
+pub(crate) use keeper::Keeper;
 
 macro_rules! answers {
     ($self:ident, $serving:ident: $($endpoint:ty => $method:ident),* $(,)?) => {$(
@@ -39,17 +44,16 @@ macro_rules! answers {
 #[derive(Clone)]
 pub(crate) struct Secrets {
     shared: Arc<Shared>,
-    vault: Arc<Vault>,
+    keeper: Arc<Keeper>,
     key: Arc<InstanceKey>,
 }
 
 impl Secrets {
     /// A service that has nothing to answer yet.
-    pub(crate) fn new(shared: Arc<Shared>, keyring: Keyring, key: InstanceKey) -> Self {
-        let vault = Vault::new(shared.store.clone(), keyring, shared.clock.clone());
+    pub(crate) fn new(shared: Arc<Shared>, key: InstanceKey) -> Self {
         Self {
+            keeper: shared.keeper.clone(),
             shared,
-            vault: Arc::new(vault),
             key: Arc::new(key),
         }
     }

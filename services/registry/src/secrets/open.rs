@@ -3,16 +3,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use chrono::TimeDelta;
 use halcyon_bus::{
     Service,
-    requests::{OpenSecrets, OpenedSecrets, SealedSecret},
+    requests::{OnBehalf, OpenSecrets, OpenedSecrets, SealedSecret},
     subjects::lease_keys,
 };
 use halcyon_connectors::find;
 use halcyon_domain::{
     assignment::WorkerMember,
     config::secret_refs,
-    id::{DatasourceId, InstanceId, OrganizationId},
+    id::{AuditEntryId, InstanceId, name_based},
     lifecycle::DatasourceStatus,
 };
 use halcyon_infra::Metric;
@@ -20,28 +21,45 @@ use halcyon_secrets::ExposeSecret;
 use halcyon_store::Tenant;
 use serde_json::Value;
 
-use super::{Secrets, vault::OpenedVersion};
+use super::{
+    Secrets,
+    entries::{self, Subject},
+    keeper::{Opened, OpenedVersion, Which},
+};
 use crate::Error;
+
+/// How exactly it is noted when a version was last read.
+const READ_PRECISION: TimeDelta = TimeDelta::minutes(1);
 
 impl Secrets {
     pub(super) async fn open(&self, request: OpenSecrets) -> Result<OpenedSecrets, Error> {
         let key = self
             .registered_key(request.service, request.instance, &request.public_key)
             .await?;
-        match request.service {
-            Service::Gateway => self.check_gateway(&request).await?,
-            Service::Worker => self.check_worker(&request).await?,
-            Service::TestRunner => self.redeem(&request).await?,
+        let (which, by) = match request.service {
+            Service::Gateway => {
+                self.check_gateway(&request).await?;
+                (Which::Live, None)
+            }
+            Service::Worker => {
+                self.check_worker(&request).await?;
+                (Which::Newest, None)
+            }
+            Service::TestRunner => (Which::Newest, Some(self.redeem(&request).await?)),
             Service::Registry | Service::Audit | Service::Ontology => {
                 return Err(Error::Refused("this service needs no secrets"));
             }
-        }
+        };
         let opened = self
-            .vault
-            .open(request.organization, request.datasource, &request.names)
+            .keeper
+            .open(request.organization, request.datasource, &request.names, which)
             .await?;
-        let count = opened.len() as u64;
-        let secrets = self.seal(opened, &key)?;
+        if let (Service::Worker, Some(name)) = (request.service, opened.expired.first()) {
+            return Err(Error::Expired(name.clone()));
+        }
+        self.note(&request, &opened, by).await?;
+        let count = opened.secrets.len() as u64;
+        let secrets = self.seal(opened.secrets, &key)?;
         self.shared.metrics.add(
             Metric::SecretsOpened,
             count,
@@ -76,11 +94,11 @@ impl Secrets {
         let mut sealed = BTreeMap::new();
         for (name, versions) in opened {
             let versions = versions.into_iter().map(|opened| {
-                let value = self.key.seal(key, opened.value.expose_secret())?;
+                let value = self.key.seal(key, opened.value.expose_secret().as_bytes())?;
                 Ok(SealedSecret {
                     version: opened.version,
                     value,
-                    expires_at: opened.expires_at,
+                    expires_at: opened.ends_at,
                 })
             });
             sealed.insert(name, versions.collect::<Result<Vec<_>, Error>>()?);
@@ -134,8 +152,8 @@ impl Secrets {
         check_names(&request.names, &configs)
     }
 
-    /// A test-runner may have what its ticket says, once. The opening is in the audit trail before the answer.
-    async fn redeem(&self, request: &OpenSecrets) -> Result<(), Error> {
+    /// A test-runner may have what its ticket says, once. Returns on whose behalf.
+    async fn redeem(&self, request: &OpenSecrets) -> Result<OnBehalf, Error> {
         let ticket = request
             .ticket
             .as_deref()
@@ -145,27 +163,62 @@ impl Secrets {
         if !same || request.names.iter().any(|name| !ticket.names.contains(name)) {
             return Err(Error::Refused("the ticket is for something else"));
         }
-        self.audit_opening(
-            request.organization,
-            request.datasource,
-            &request.names,
-            &ticket.by,
-        )
-        .await
+        Ok(ticket.by)
     }
 
-    async fn audit_opening(
-        &self,
-        organization: OrganizationId,
-        datasource: DatasourceId,
-        names: &[String],
-        by: &halcyon_bus::requests::OnBehalf,
-    ) -> Result<(), Error> {
-        let names = names.join(", ");
-        let summary = format!("opened for a test run: {names}");
+    /// Puts into the audit trail who gets what, before it is answered: an entry for each version. A process that
+    /// opens the same version again, as after a change of another secret, makes no second entry; a test run does.
+    async fn note(&self, request: &OpenSecrets, opened: &Opened, by: Option<OnBehalf>) -> Result<(), Error> {
         let now = self.shared.clock.now();
-        let entry = super::vault::entry(organization, datasource, &names, "secret.open", &summary, by, now);
-        Ok(self.shared.bus.publish_audit(&entry).await?)
+        let service = request.service.as_str();
+        let purpose = match request.service {
+            Service::Gateway => "to check what comes in",
+            Service::Worker => "to fetch",
+            _ => "for a test run",
+        };
+        let by_user = by.is_some();
+        let by = by.unwrap_or_else(|| {
+            let mut by = entries::system(service);
+            by.actor.id = Some(request.instance.0);
+            by
+        });
+        let mut read = Vec::new();
+        for (name, version) in opened.versions() {
+            let subject = Subject {
+                organization: request.organization,
+                datasource: request.datasource,
+                name,
+                version: Some(version.version),
+            };
+            let summary = format!(
+                "opened version {} of secret `{name}` {purpose}, for {service} {}",
+                version.version, request.instance
+            );
+            let mut entry = entries::entry(subject, "secret.open", summary, &by, now);
+            if !by_user {
+                let parts = [
+                    "secret.open",
+                    &request.instance.to_string(),
+                    &version.id.to_string(),
+                ];
+                entry.id = AuditEntryId(name_based(&parts));
+            }
+            self.shared.bus.publish_audit(&entry).await?;
+            if version
+                .last_read_at
+                .is_none_or(|last| now - last >= READ_PRECISION)
+            {
+                read.push(version.id);
+            }
+        }
+        if let Err(error) = self
+            .keeper
+            .note_read(Tenant(request.organization), &read, now)
+            .await
+        {
+            tracing::warn!(error = %error, "when secrets were last read could not be noted");
+        }
+        Ok(())
     }
 }
 

@@ -1,10 +1,13 @@
 //! Secrets written, deleted and listed.
 
-use halcyon_bus::requests::{DeleteSecret, Empty, ListSecrets, PutSecret, RegistryKey, SecretInfo};
+use chrono::TimeDelta;
+use halcyon_bus::requests::{
+    DeleteSecret, Empty, ListSecrets, PutSecret, RegistryKey, SecretChange, SecretInfo,
+};
 use halcyon_domain::{clock::Timestamp, config::is_secret_name, error::InputError};
-use halcyon_secrets::{ExposeSecret, SecretSlice};
+use halcyon_secrets::{ExposeSecret, SecretSlice, SecretString};
 
-use super::{Secrets, vault::NewSecret};
+use super::{Secrets, keeper::NewSecret};
 use crate::Error;
 
 /// The longest value of a secret, in bytes.
@@ -24,27 +27,44 @@ impl Secrets {
         check_name(&request.name)?;
         let now = self.shared.clock.now();
         check_future("/expires_at", request.expires_at, now)?;
-        check_future("/overlap_until", request.overlap_until, now)?;
+        let overlap = self.overlap(request.change)?;
         let value = self
             .key
             .open(&request.from, &request.value)
             .map_err(|_| unreadable())?;
         let value = SecretSlice::from(value);
-        check_value(value.expose_secret())?;
+        let value = SecretString::from(check_value(value.expose_secret())?);
         let info = self
-            .vault
+            .keeper
             .put(&NewSecret {
                 organization: request.organization,
                 datasource: request.datasource,
                 name: &request.name,
-                value: value.expose_secret(),
+                value: &value,
                 expires_at: request.expires_at,
-                overlap_until: request.overlap_until,
+                overlap,
                 by: &request.by,
             })
             .await?;
         self.shared.bus.poke_outbox().await;
         Ok(info)
+    }
+
+    /// How long the versions before are still accepted; nothing if they are replaced at once.
+    fn overlap(&self, change: SecretChange) -> Result<Option<TimeDelta>, InputError> {
+        let SecretChange::Rotate { overlap } = change else {
+            return Ok(None);
+        };
+        let settings = &self.shared.settings.secrets;
+        let overlap = overlap.unwrap_or(settings.overlap);
+        let delta = TimeDelta::from_std(overlap.get()).ok();
+        match delta.filter(|_| overlap <= settings.max_overlap) {
+            Some(delta) => Ok(Some(delta)),
+            None => {
+                let detail = format!("the overlap is {} at most", settings.max_overlap);
+                Err(InputError::new("/overlap", "out_of_range", detail))
+            }
+        }
     }
 
     pub(super) async fn delete(&self, request: DeleteSecret) -> Result<Empty, Error> {
@@ -54,7 +74,7 @@ impl Secrets {
             name,
             by,
         } = request;
-        self.vault
+        self.keeper
             .delete(organization, datasource, name.as_deref(), &by)
             .await?;
         self.shared.bus.poke_outbox().await;
@@ -62,7 +82,7 @@ impl Secrets {
     }
 
     pub(super) async fn list(&self, request: ListSecrets) -> Result<Vec<SecretInfo>, Error> {
-        self.vault.list(request.organization, request.datasource).await
+        self.keeper.list(request.organization, request.datasource).await
     }
 }
 
@@ -93,15 +113,16 @@ fn check_future(pointer: &str, time: Option<Timestamp>, now: Timestamp) -> Resul
     Ok(())
 }
 
-fn check_value(value: &[u8]) -> Result<(), InputError> {
+fn check_value(value: &[u8]) -> Result<&str, InputError> {
     let (code, detail) = if value.is_empty() {
         ("required", "a secret is not empty")
     } else if value.len() > MAX_VALUE {
         ("too_long", "a secret has at most 64 KiB")
-    } else if std::str::from_utf8(value).is_err() {
-        ("invalid", "a secret is UTF-8 text")
     } else {
-        return Ok(());
+        match std::str::from_utf8(value) {
+            Ok(text) => return Ok(text),
+            Err(_) => ("invalid", "a secret is UTF-8 text"),
+        }
     };
     Err(InputError::new("/value", code, detail))
 }

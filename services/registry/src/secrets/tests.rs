@@ -161,7 +161,7 @@ async fn what_is_sealed_for_another_registry_is_answered_with_a_word_for_it() {
         to: gone.public_key().to_owned(),
         value: gateway.key.seal(gone.public_key(), b"x").unwrap(),
         expires_at: None,
-        overlap_until: None,
+        change: Default::default(),
         by: by(),
     };
     assert_eq!(
@@ -241,8 +241,8 @@ async fn a_ticket_is_good_for_its_names_once_and_leaves_an_audit_entry() {
     let mut trail = system.connect(Service::Audit).await.audit_consumer();
     let entry: AuditEntry = trail.next().await.json().unwrap();
     assert_eq!(
-        (entry.action.as_str(), entry.actor.name.as_str()),
-        ("secret.open", "ada")
+        (entry.action.as_str(), entry.actor.name.as_str(), entry.version),
+        ("secret.open", "ada", Some(1))
     );
 }
 

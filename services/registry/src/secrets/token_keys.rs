@@ -11,7 +11,7 @@ use halcyon_secrets::{ExposeSecret, SecretSlice, TokenKey, Wrapped};
 use halcyon_store::{SigningKey, WriteTx};
 use uuid::Uuid;
 
-use super::{Secrets, vault::Vault};
+use super::{Secrets, keeper::Keeper};
 use crate::{Error, reconcile::load::CONTROL_PLANE};
 
 /// What the keys sign.
@@ -33,7 +33,7 @@ impl Secrets {
         let key = self
             .registered_key(Service::Gateway, request.instance, &request.public_key)
             .await?;
-        let opened = self.vault.token_keys().await?;
+        let opened = self.keeper.token_keys().await?;
         let keys = opened.into_iter().map(|opened| {
             Ok(SealedTokenKey {
                 id: opened.id,
@@ -50,7 +50,7 @@ impl Secrets {
     }
 }
 
-impl Vault {
+impl Keeper {
     /// The token keys, the one to sign with first; one is made if there is none.
     pub(super) async fn token_keys(&self) -> Result<Vec<OpenedTokenKey>, Error> {
         let mut kept = self.store.read().keys().signing(CONTROL_PLANE, PURPOSE).await?;
@@ -61,7 +61,11 @@ impl Vault {
         kept.retain(|key| key.retired_at.is_none_or(|at| at + RETIRED_FOR > now));
         // The sort is stable: the newest stays first among those that sign.
         kept.sort_by_key(|key| key.retired_at.is_some());
-        kept.into_iter().map(|key| self.open_token_key(key)).collect()
+        let mut opened = Vec::with_capacity(kept.len());
+        for key in kept {
+            opened.push(self.open_token_key(key).await?);
+        }
+        Ok(opened)
     }
 
     /// Makes a key, unless another registry has made one meanwhile.
@@ -81,8 +85,9 @@ impl Vault {
     async fn insert_token_key(&self, tx: &WriteTx) -> Result<(), Error> {
         let (id, key) = (Uuid::now_v7().to_string(), TokenKey::generate()?);
         let wrapped = self
-            .keyring
-            .seal_system(&label(&id), key.private.expose_secret())?;
+            .keys
+            .seal_system(&label(&id), key.private.expose_secret())
+            .await?;
         let kept = SigningKey {
             id,
             purpose: PURPOSE.to_owned(),
@@ -95,12 +100,12 @@ impl Vault {
         Ok(tx.keys().insert_signing(&kept).await?)
     }
 
-    fn open_token_key(&self, kept: SigningKey) -> Result<OpenedTokenKey, Error> {
+    async fn open_token_key(&self, kept: SigningKey) -> Result<OpenedTokenKey, Error> {
         let wrapped = Wrapped {
             bytes: kept.wrapped,
             wrapped_by: kept.wrapped_by,
         };
-        let private = self.keyring.open_system(&label(&kept.id), &wrapped)?;
+        let private = self.keys.open_system(&label(&kept.id), &wrapped).await?;
         Ok(OpenedTokenKey {
             id: kept.id,
             public: kept.public_key,
@@ -111,6 +116,6 @@ impl Vault {
 }
 
 /// What the encryption of a token key is bound to.
-fn label(id: &str) -> String {
+pub(super) fn label(id: &str) -> String {
     format!("token key {id}")
 }

@@ -72,6 +72,7 @@ pub(super) fn push(wanted: AssignedVersion, generation: i64) -> Assignment {
         epoch: 0,
         wanted,
         last_good: None,
+        secrets_revision: 0,
     }
 }
 

@@ -12,12 +12,16 @@ pub struct Model {
     pub name: String,
     pub version: i64,
     pub state: String,
-    pub key_id: Uuid,
-    pub ciphertext: Vec<u8>,
+    pub key_id: Option<Uuid>,
+    pub ciphertext: Option<Vec<u8>>,
     pub created_at: DateTimeUtc,
     pub created_by: Option<Uuid>,
     pub rotated_at: Option<DateTimeUtc>,
     pub expires_at: Option<DateTimeUtc>,
+    pub vault_version: Option<i64>,
+    pub valid_until: Option<DateTimeUtc>,
+    pub last_read_at: Option<DateTimeUtc>,
+    pub expiry_notice: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

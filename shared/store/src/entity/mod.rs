@@ -24,6 +24,8 @@ pub(crate) mod role_bindings;
 pub(crate) mod sample_payloads;
 pub(crate) mod service_account_tokens;
 pub(crate) mod service_accounts;
+pub(crate) mod secret_backend;
+pub(crate) mod secret_chores;
 pub(crate) mod signing_keys;
 pub(crate) mod tenant_keys;
 pub(crate) mod users;

@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::{at, datasource, on_both};
 use crate::{
-    AllTenants, Error, PageRequest, SecretMeta, SecretState, StateRecord, StoredSecret, TenantKey, Unique,
+    AllTenants, Error, Kept, PageRequest, SecretMeta, SecretState, StateRecord, StoredSecret, TenantKey,
+    Unique,
 };
 
 const WHY: AllTenants = AllTenants::because("a test");
@@ -150,9 +151,15 @@ async fn secrets_rotate_and_are_destroyed() {
                 created_by: None,
                 rotated_at: None,
                 expires_at: None,
+                valid_until: None,
+                last_read_at: None,
+                vault_version: None,
+                expiry_notice: None,
             },
-            key_id: Uuid::now_v7(),
-            ciphertext: vec![0, 1, 255],
+            kept: Kept::Here {
+                key_id: Uuid::now_v7(),
+                ciphertext: vec![0, 1, 255],
+            },
         };
         let key = TenantKey {
             id: Uuid::now_v7(),
@@ -183,11 +190,18 @@ async fn secrets_rotate_and_are_destroyed() {
         let states: Vec<_> = metas.iter().map(|meta| (meta.version, meta.state)).collect();
         assert_eq!(states, [(2, SecretState::Active), (1, SecretState::Retiring)]);
         let live = read.secrets().versions(ours, feed.id, "signing").await.unwrap();
-        assert_eq!(live[0].ciphertext, [0, 1, 255]);
+        assert!(
+            matches!(&live[0].kept, Kept::Here { ciphertext, .. } if *ciphertext == [0, 1, 255]),
+            "{live:?}"
+        );
+        assert!(live[1].meta.is_live(at(59)) && !live[1].meta.is_live(at(60)));
 
         let tx = fixture.store.begin().await.unwrap();
         let soon = at(60) + TimeDelta::seconds(1);
-        assert_eq!(tx.secrets().destroy_expired(WHY, soon).await.unwrap(), 1);
+        let outlived = tx.secrets().outlived(WHY, soon, 10).await.unwrap();
+        assert_eq!(outlived.len(), 1);
+        assert!(tx.secrets().destroy_version(ours, outlived[0].id).await.unwrap());
+        assert!(tx.secrets().outlived(WHY, soon, 10).await.unwrap().is_empty());
         assert!(tx.secrets().destroy(ours, feed.id, "signing").await.unwrap());
         assert!(!tx.secrets().destroy(ours, feed.id, "signing").await.unwrap());
         let taken = {
