@@ -55,6 +55,12 @@ impl Client {
         client
     }
 
+    /// The token that it signs its requests with.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// A call of any method; `path` begins with a slash.
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
         let mut request = self.http.request(method, format!("{}{path}", self.url));

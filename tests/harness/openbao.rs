@@ -71,11 +71,13 @@ impl OpenBao {
     pub async fn start_with_secret_id(secret_id: Option<&str>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = ports::free();
+        let (storage, cluster) = (folder.path().join("storage"), ports::free());
+        fs::create_dir(&storage)?;
         let config = format!(
-            "storage \"file\" {{ path = \"{}\" }}\n\
-             listener \"tcp\" {{ address = \"127.0.0.1:{port}\" tls_disable = true }}\n\
-             api_addr = \"http://127.0.0.1:{port}\"\ndisable_mlock = true\n",
-            folder.path().join("storage").display()
+            "storage \"raft\" {{\n  path = \"{}\"\n  node_id = \"one\"\n}}\n\
+             listener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  cluster_address = \"127.0.0.1:{cluster}\"\n  tls_disable = true\n}}\n\
+             api_addr = \"http://127.0.0.1:{port}\"\ncluster_addr = \"http://127.0.0.1:{cluster}\"\n",
+            storage.display()
         );
         fs::write(folder.path().join("bao.hcl"), config)?;
         let mut bao = Self {

@@ -9,6 +9,7 @@
 use std::path::Path;
 
 mod architecture;
+mod canary;
 mod cli;
 mod config_as_code;
 mod data_ops;
@@ -18,6 +19,7 @@ mod idempotency;
 mod lifecycle;
 mod main_job;
 mod samples;
+mod secret_store;
 mod traces;
 mod up;
 

@@ -14,10 +14,10 @@ use tokio::{
 };
 
 /// The bodies that a collector was sent: protobuf, in which names and identifiers stand as they are.
-type Sent = Arc<Mutex<Vec<Vec<u8>>>>;
+pub(crate) type Sent = Arc<Mutex<Vec<Vec<u8>>>>;
 
 /// A collector that takes everything (OTLP over HTTP).
-async fn collector() -> (String, Sent) {
+pub(crate) async fn collector() -> (String, Sent) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let endpoint = format!("http://{}/v1/traces", listener.local_addr().unwrap());
     let sent = Sent::default();

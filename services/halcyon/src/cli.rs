@@ -57,6 +57,8 @@ enum Command {
     Migrate(commands::migrate::MigrateArgs),
     /// Administer access without a running gateway.
     Admin(commands::admin::AdminArgs),
+    /// Look after how secrets are kept: keys, and moving them to Vault.
+    Secrets(commands::secrets::SecretsArgs),
     /// Check what the system stands on: nats, database, keys.
     Doctor,
     /// Set up a vendor's feed on a running system and replay its sample events.
@@ -123,6 +125,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Config(config) => return commands::config::run(&sources, &config),
         Command::Migrate(migrate) => return commands::migrate::run(&sources, &migrate).await,
         Command::Admin(admin) => return commands::admin::run(&sources, &admin).await,
+        Command::Secrets(secrets) => return commands::secrets::run(&sources, &secrets).await,
         Command::Doctor => return commands::doctor::run(&sources).await,
         Command::Demo(demo) => return demo::run(demo).await,
         Command::Login(login) => return commands::login::login(&login).await,

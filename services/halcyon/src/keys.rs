@@ -12,7 +12,7 @@ use halcyon_bus::{Identity, Service};
 use rand::distr::{Alphanumeric, SampleString};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::settings::seed_file;
+use crate::settings::{KEK_FILE, seed_file};
 
 /// The keys of an installation, in `folder`.
 pub(crate) struct Keys {
@@ -49,7 +49,7 @@ impl Keys {
 
     /// The file of the key-encryption key.
     pub(crate) fn kek_file(&self) -> PathBuf {
-        self.folder.join("kek.key")
+        self.folder.join(KEK_FILE)
     }
 
     fn subscriber_file(&self) -> PathBuf {

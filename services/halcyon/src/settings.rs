@@ -61,6 +61,11 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
+/// The database of `halcyon up`, in its data folder.
+pub(crate) const DATABASE_FILE: &str = "halcyon.db";
+/// The key file, in the folder of keys.
+pub(crate) const KEK_FILE: &str = "kek.key";
+
 /// Where keys are.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -79,6 +84,12 @@ impl Settings {
     /// Reads files, then the environment, then flags.
     pub(crate) fn load(sources: &Sources) -> Result<Self> {
         Ok(load(&sources.config, &sources.set)?)
+    }
+
+    /// The database and the key file of a system that was started by `halcyon up` in `folder`.
+    pub(crate) fn use_data_dir(&mut self, folder: &Path) {
+        self.database.url = format!("sqlite://{}?mode=rwc", folder.join(DATABASE_FILE).display());
+        self.registry.kek_file = folder.join("keys").join(KEK_FILE);
     }
 
     /// Who `service` is on the bus.

@@ -8,6 +8,7 @@
 //! | [`reconcile`] | from what is wanted to what is to be written: a pure plan, and its execution |
 //! | `state`, `history` | what workers reached, and what the datasources' histories say |
 //! | `secrets` | what every registry answers: secrets written, listed, opened; tickets; token keys |
+//! | [`SecretsAdmin`] | secrets' keys rotated, and secrets moved, by an administrator |
 //! | `trim` | upkeep of the ingest stream |
 
 pub mod reconcile;
@@ -21,6 +22,7 @@ mod leader;
 mod members;
 mod run;
 mod secrets;
+mod secrets_admin;
 mod settings;
 mod state;
 mod trim;
@@ -31,4 +33,6 @@ mod fixture;
 pub use error::Error;
 pub use key_file::{check_key_file, create_key_file};
 pub use run::{Context, run};
+pub use secrets::moving::Moved;
+pub use secrets_admin::{KeyStep, SecretsAdmin, SecretsStatus};
 pub use settings::Settings;

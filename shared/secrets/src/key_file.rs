@@ -129,10 +129,14 @@ impl KeyFile {
         self.reload().map(|_| ())
     }
 
+    /// Seals with the newest key of the file as it is now: one that was removed meanwhile would be of no use.
     pub(crate) fn seal(
         &self,
         seal: impl FnOnce(&Keyring) -> Result<Wrapped, Error>,
     ) -> Result<Wrapped, Error> {
+        if let Err(error) = self.reload() {
+            tracing::warn!(error = %error, "the key file cannot be read again; the keys read before stay");
+        }
         seal(&self.ring())
     }
 

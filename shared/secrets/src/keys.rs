@@ -6,11 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{
-    DataKey, Error, KeyFile, SecretSlice, Wrapped,
-    envelope::context,
-    vault::{self, Vault},
-};
+use crate::{DataKey, Error, KeyFile, SecretSlice, Wrapped, envelope::context, vault::Vault};
 
 /// What wraps new data keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -92,7 +88,7 @@ impl Keys {
         key_id: &Uuid,
         wrapped: &Wrapped,
     ) -> Result<DataKey, Error> {
-        if vault::is_transit(wrapped) {
+        if wrapped.is_by_transit() {
             let context = tenant_context(organization, key_id);
             let key = self.the_vault()?.transit_decrypt(&context, wrapped).await?;
             return DataKey::from_secret(&key);
@@ -120,7 +116,7 @@ impl Keys {
     /// # Errors
     /// Its wrapping key is not known, the label is another one, it was changed, or Vault does not answer.
     pub async fn open_system(&self, label: &str, wrapped: &Wrapped) -> Result<SecretSlice<u8>, Error> {
-        if vault::is_transit(wrapped) {
+        if wrapped.is_by_transit() {
             let context = context(&[b"system", label.as_bytes()]);
             return self.the_vault()?.transit_decrypt(&context, wrapped).await;
         }

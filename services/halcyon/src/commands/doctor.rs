@@ -1,7 +1,11 @@
 //! `halcyon doctor`: whether what the system stands on is as it should be.
 
+use std::sync::Arc;
+
 use anyhow::{Result, bail, ensure};
 use halcyon_bus::{Bus, Durability, Service};
+use halcyon_domain::clock::SystemClock;
+use halcyon_registry::SecretsAdmin;
 use halcyon_store::Store;
 
 use crate::{
@@ -30,6 +34,9 @@ pub(crate) async fn run(sources: &Sources) -> Result<()> {
     say("database", database(&settings).await);
     say("key-encryption key", key_file(&settings));
     say("mode", mode(&settings));
+    if settings.registry.secrets.vault.url.is_some() {
+        say("vault", vault(&settings).await);
+    }
     ensure!(wrong == 0, "{wrong} of the checks failed");
     Ok(())
 }
@@ -69,6 +76,14 @@ fn mode(settings: &Settings) -> Result<String> {
     } else {
         "development: not for other people's data".to_owned()
     })
+}
+
+async fn vault(settings: &Settings) -> Result<String> {
+    let store = Store::connect(&settings.database).await?;
+    let admin = SecretsAdmin::new(&settings.registry, store.clone(), Arc::new(SystemClock))?;
+    admin.check_vault().await?;
+    store.close().await?;
+    Ok("answers and lets us in".to_owned())
 }
 
 fn key_file(settings: &Settings) -> Result<String> {

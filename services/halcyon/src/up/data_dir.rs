@@ -18,7 +18,7 @@ use crate::{
     cli::UpArgs,
     commands::init::write_nats_config,
     keys::{Keys, private_folder, replace_private, write_private},
-    settings::Settings,
+    settings::{DATABASE_FILE, Settings},
 };
 
 /// Marks a folder as ours, and says which layout it has.
@@ -88,7 +88,7 @@ impl DataDir {
         nats_server::end_orphan(&pid, &config)?;
         let [client, monitor] = self.nats_addresses(args.nats_port)?;
         write_nats_config(&self.keys, &config, client, &nats.join("store"), Some(monitor))?;
-        settings.database.url = format!("sqlite://{}?mode=rwc", self.file("halcyon.db").display());
+        settings.database.url = format!("sqlite://{}?mode=rwc", self.file(DATABASE_FILE).display());
         settings.bus.url = format!("nats://{client}");
         settings.bus.monitor_url = Some(format!("http://{monitor}"));
         settings.keys.folder = Some(self.keys.folder().to_owned());

@@ -2,6 +2,7 @@
 //! time to time nothing at all.
 
 mod notices;
+mod secret_faults;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +26,7 @@ use crate::{
     Error,
     members::members,
     reconcile::{
-        Action, DesiredDatasource,
+        Action, DesiredDatasource, SecretFault,
         execute::Board,
         load::{CONTROL_PLANE, DesiredSet, Known},
         plan,
@@ -33,6 +34,7 @@ use crate::{
     run::Shared,
     state::{self, Tracker},
 };
+use secret_faults::SecretFaults;
 
 /// How soon a change of state is written: a burst of heartbeats makes one transaction.
 const TICK: Duration = Duration::from_millis(100);
@@ -99,6 +101,7 @@ struct Control<'s> {
 struct Memory {
     tracker: Tracker,
     secrets: BTreeMap<DatasourceId, u64>,
+    faults: SecretFaults,
 }
 
 impl Known for Memory {
@@ -113,6 +116,10 @@ impl Known for Memory {
     fn secrets_revision(&self, datasource: DatasourceId) -> u64 {
         self.secrets.get(&datasource).copied().unwrap_or_default()
     }
+
+    fn secret_fault(&self, datasource: DatasourceId, names: &[String]) -> Option<SecretFault> {
+        self.faults.of(datasource, names)
+    }
 }
 
 impl<'s> Control<'s> {
@@ -125,6 +132,7 @@ impl<'s> Control<'s> {
             memory: Memory {
                 tracker,
                 secrets: BTreeMap::new(),
+                faults: SecretFaults::default(),
             },
             members: Vec::new(),
             is_complete: false,
@@ -172,6 +180,7 @@ impl<'s> Control<'s> {
             self.memory.tracker = Tracker::new(stored, self.shared.clock.now(), patience);
             self.is_primed = true;
         }
+        self.memory.faults = SecretFaults::read(self.shared).await?;
         self.desired.read_all(&self.memory).await?;
         self.is_complete = true;
         Ok(())
@@ -281,6 +290,7 @@ impl<'s> Control<'s> {
         }
         self.heard = false;
         self.silent_ticks = 0;
+        self.look_at_vault().await;
         self.memory
             .tracker
             .refresh(self.desired.as_slice().iter(), self.shared.clock.now());
@@ -293,6 +303,20 @@ impl<'s> Control<'s> {
         let numbers = self.numbers_written.elapsed() >= self.shared.settings.heartbeat_write_interval.get();
         if numbers || self.memory.tracker.has_news() {
             self.write(numbers).await;
+        }
+    }
+
+    /// Whether secrets in Vault can be had is seen at once; the rest of their faults comes with notices.
+    async fn look_at_vault(&mut self) {
+        if self.memory.faults.vault_was_away == self.shared.keeper.vault_is_away() {
+            return;
+        }
+        match SecretFaults::read(self.shared).await {
+            Ok(faults) => {
+                self.memory.faults = faults;
+                self.desired.note_secret_faults(&self.memory);
+            }
+            Err(error) => tracing::warn!(error = %error, "what secrets cannot be had is not known yet"),
         }
     }
 

@@ -7,7 +7,7 @@ use halcyon_domain::{assignment::ConfigChange, datasource::DatasourceEventKind};
 use halcyon_store::Tenant;
 use uuid::Uuid;
 
-use super::Control;
+use super::{Control, secret_faults::SecretFaults};
 use crate::{Error, history::Rows};
 
 /// From which delivery on a notice is handled alone...
@@ -61,9 +61,12 @@ impl Control<'_> {
         let mut changed = BTreeSet::new();
         for (_, change) in notices {
             changed.insert(change.datasource);
-            if kind(change) == Some(DatasourceEventKind::SecretChanged) {
+            if is_about_secrets(change) {
                 *self.memory.secrets.entry(change.datasource).or_default() += 1;
             }
+        }
+        if notices.iter().any(|(_, change)| is_about_secrets(change)) {
+            self.memory.faults = SecretFaults::read(self.shared).await?;
         }
         for datasource in changed {
             self.desired.read_one(datasource, &self.memory).await?;
@@ -106,6 +109,14 @@ impl Control<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether secrets are others than before: who uses them opens them anew.
+fn is_about_secrets(change: &ConfigChange) -> bool {
+    matches!(
+        kind(change),
+        Some(DatasourceEventKind::SecretChanged | DatasourceEventKind::SecretExpired)
+    )
 }
 
 fn kind(change: &ConfigChange) -> Option<DatasourceEventKind> {

@@ -198,6 +198,35 @@ async fn a_written_secret_makes_gateways_fetch_again() {
 }
 
 #[tokio::test]
+async fn a_rotated_secret_makes_the_worker_of_a_source_open_it_again() {
+    let system = System::start().await;
+    let _registry = system.registry().await;
+    let gateway = system.connect(Service::Gateway).await;
+    let worker = Worker::start(&system).await;
+    let source = system.database.publish("generator", json!({})).await;
+    system
+        .notify(&gateway, &source, DatasourceEventKind::Published)
+        .await;
+    let revision = || async {
+        let assigned = worker.bus.assignments().get(&source.id.to_string()).await;
+        assigned.unwrap().map(|entry| entry.value.secrets_revision)
+    };
+    wait::eventually(DEADLINE, || async { revision().await == Some(0) })
+        .await
+        .unwrap();
+    for (kind, expected) in [
+        (DatasourceEventKind::SecretChanged, 1),
+        (DatasourceEventKind::SecretExpired, 2),
+    ] {
+        system.notify(&gateway, &source, kind).await;
+        wait::eventually(DEADLINE, || async { revision().await == Some(expected) })
+            .await
+            .unwrap();
+    }
+    worker.lease.release().await;
+}
+
+#[tokio::test]
 async fn another_registry_takes_over_and_work_goes_on() {
     let system = System::start().await;
     let first = system.registry().await;

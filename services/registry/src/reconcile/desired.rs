@@ -32,6 +32,17 @@ pub struct DesiredDatasource {
     pub secrets_revision: u64,
     /// Whether so many of its accepted events wait that it may take no more for now.
     pub backlog_full: bool,
+    /// What is the matter with a secret that its published version names.
+    pub secret_fault: Option<SecretFault>,
+}
+
+/// What is the matter with a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretFault {
+    /// It has expired.
+    Expired(String),
+    /// It is kept where it cannot be had now.
+    Unavailable(String),
 }
 
 impl DesiredDatasource {

@@ -3,11 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use halcyon_connectors::find;
-use halcyon_domain::{assignment::AssignedVersion, datasource::Datasource, id::DatasourceId};
+use halcyon_domain::{
+    assignment::AssignedVersion, config::secret_refs, datasource::Datasource, id::DatasourceId,
+};
 use halcyon_store::{AllTenants, Read, Store, Tenant};
 use serde_json::Value;
 
-use super::DesiredDatasource;
+use super::{DesiredDatasource, desired::SecretFault};
 use crate::Error;
 
 /// Leave to look at all tenants' datasources.
@@ -71,6 +73,13 @@ impl DesiredSet {
         changed
     }
 
+    /// Notes what is the matter with secrets now.
+    pub(crate) fn note_secret_faults(&mut self, known: &impl Known) {
+        for desired in &mut self.datasources {
+            *desired = desired.clone().with_secret_fault(known);
+        }
+    }
+
     /// Reads one datasource anew.
     ///
     /// # Errors
@@ -122,7 +131,9 @@ impl DesiredSet {
             last_good,
             secrets_revision: known.secrets_revision(datasource.id),
             backlog_full: known.backlog_full(datasource.id),
-        })
+            secret_fault: None,
+        }
+        .with_secret_fault(known))
     }
 
     async fn version(
@@ -162,4 +173,19 @@ pub(crate) trait Known {
     fn secrets_revision(&self, datasource: DatasourceId) -> u64;
     /// Whether it may take no more events for now.
     fn backlog_full(&self, datasource: DatasourceId) -> bool;
+    /// What is the matter with one of these secrets of a datasource.
+    fn secret_fault(&self, datasource: DatasourceId, names: &[String]) -> Option<SecretFault>;
+}
+
+impl DesiredDatasource {
+    fn with_secret_fault(mut self, known: &impl Known) -> Self {
+        let connection = self
+            .wanted
+            .as_ref()
+            .and_then(|version| version.config.get("connection"));
+        let refs = connection.map(secret_refs).unwrap_or_default();
+        let names: Vec<String> = refs.into_iter().map(|found| found.name).collect();
+        self.secret_fault = known.secret_fault(self.datasource, &names);
+        self
+    }
 }

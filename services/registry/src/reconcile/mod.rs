@@ -10,5 +10,5 @@ mod partitions;
 #[cfg(test)]
 mod plan_tests;
 
-pub use desired::DesiredDatasource;
+pub use desired::{DesiredDatasource, SecretFault};
 pub use plan::{Action, CurrentAssignments, Plan, plan};

@@ -50,6 +50,7 @@ fn datasource(number: u128, pull: bool) -> DesiredDatasource {
         last_good: None,
         secrets_revision: 0,
         backlog_full: false,
+        secret_fault: None,
     }
 }
 

@@ -121,6 +121,18 @@ impl Keeper {
         })
     }
 
+    pub(crate) const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) const fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    pub(crate) const fn has_vault(&self) -> bool {
+        self.vault.is_some()
+    }
+
     /// Writes a new version of a secret, with its audit entry and the notice of the change.
     pub(super) async fn put(&self, new: &NewSecret<'_>) -> Result<SecretInfo, Error> {
         self.check_datasource(new.organization, new.datasource).await?;

@@ -16,6 +16,10 @@ mod values;
 #[cfg(test)]
 mod keeper_tests;
 #[cfg(test)]
+mod moving_tests;
+#[cfg(test)]
+mod rewrap_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

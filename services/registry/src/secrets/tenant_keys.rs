@@ -1,4 +1,4 @@
-//! Tenants' data keys: made when first needed, unwrapped when needed, and kept in memory for a little while.
+//! Tenants' data keys: made when first needed, and unwrapped when needed.
 
 use std::{
     collections::HashMap,
@@ -22,7 +22,7 @@ pub(super) fn tenant_key_lock(tenant: Tenant) -> String {
     format!("halcyon.tenant-key.{}", tenant.0)
 }
 
-/// Unwrapped keys. Where Vault unwraps them, it is not asked at each opening.
+/// Keys that Vault has unwrapped, so that it is not asked at each opening.
 #[derive(Default)]
 pub(super) struct KeyCache(Mutex<HashMap<Uuid, (Arc<DataKey>, Instant)>>);
 
@@ -68,7 +68,6 @@ impl Keeper {
     pub(super) async fn new_key(&self, tenant: Tenant, version: u32) -> Result<TenantKey, Error> {
         let (id, key) = (Uuid::now_v7(), DataKey::generate()?);
         let Wrapped { bytes, wrapped_by } = self.keys.wrap(&tenant.0.0, &id, &key).await?;
-        self.cache.put(id, key);
         Ok(TenantKey {
             id,
             organization: tenant.0,
@@ -101,6 +100,10 @@ impl Keeper {
             wrapped_by: kept.wrapped_by.clone(),
         };
         let key = self.keys.unwrap(&kept.organization.0, &kept.id, &wrapped).await?;
-        Ok(self.cache.put(kept.id, key))
+        Ok(if wrapped.is_by_transit() {
+            self.cache.put(kept.id, key)
+        } else {
+            Arc::new(key)
+        })
     }
 }

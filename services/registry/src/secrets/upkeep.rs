@@ -152,7 +152,7 @@ impl Keeper {
     }
 
     /// Destroys what is in Vault without a row.
-    pub(super) async fn tidy_up(&self) -> Result<(), Error> {
+    pub(crate) async fn tidy_up(&self) -> Result<(), Error> {
         loop {
             let now = self.clock.now();
             let due = self

@@ -7,7 +7,7 @@ use halcyon_domain::{
 };
 
 use super::{Happening, Report};
-use crate::reconcile::DesiredDatasource;
+use crate::reconcile::{DesiredDatasource, SecretFault};
 
 /// A datasource's state after the workers' reports, and what is new in it for the history. `reports` are of
 /// workers whose lease stands; none means that nobody holds the datasource.
@@ -100,6 +100,19 @@ fn judge(desired: &DesiredDatasource, before: &DatasourceState, reports: &[Repor
     };
     let task = &worst.task;
     let message = task.message.clone();
+    // A worker that processes what was pushed needs no secret itself; what comes in cannot be checked without.
+    match &desired.secret_fault {
+        Some(SecretFault::Expired(name)) => {
+            let message = format!("secret `{name}` has expired: write or rotate it");
+            return (RuntimeStatus::Error, Reason::SecretExpired, Some(message));
+        }
+        // What runs goes on with the secrets that it has.
+        Some(SecretFault::Unavailable(name)) if before.status != RuntimeStatus::Running => {
+            let message = format!("secret `{name}` cannot be had: the store of secrets does not answer");
+            return (RuntimeStatus::Error, Reason::SecretsUnavailable, Some(message));
+        }
+        _ => {}
+    }
     match task.status {
         // It has not heard of the start yet.
         RuntimeStatus::Stopped => unchanged(),
@@ -234,6 +247,7 @@ mod tests {
             last_good: None,
             secrets_revision: 0,
             backlog_full: false,
+            secret_fault: None,
         }
     }
 
@@ -278,6 +292,34 @@ mod tests {
         assert_eq!((state.version, state.last_good_version), (Some(1), Some(1)));
         assert_eq!(kinds(&happenings), [StateChanged, StateChanged, VersionRunning]);
         assert_eq!(happenings[0].message, "INIT to STARTING (as_desired)");
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_had_stops_what_starts_and_an_expired_one_stops_all() {
+        let mut desired = desired(3, 1);
+        let running = [report(&desired, RuntimeStatus::Running, Some(1))];
+        let (was_running, _) = observe(&desired, &DatasourceState::default(), &running);
+        desired.secret_fault = Some(SecretFault::Unavailable("signing".to_owned()));
+        let (starts, _) = observe(&desired, &DatasourceState::default(), &running);
+        assert_eq!(
+            (starts.status, starts.reason),
+            (RuntimeStatus::Error, Reason::SecretsUnavailable)
+        );
+        let (goes_on, _) = observe(&desired, &was_running, &running);
+        assert_eq!(goes_on.status, RuntimeStatus::Running);
+        desired.secret_fault = None;
+        let (recovered, _) = observe(&desired, &starts, &running);
+        assert_eq!(
+            (recovered.status, recovered.reason),
+            (RuntimeStatus::Running, Reason::AsDesired)
+        );
+        desired.secret_fault = Some(SecretFault::Expired("signing".to_owned()));
+        let (expired, _) = observe(&desired, &was_running, &running);
+        assert_eq!(
+            (expired.status, expired.reason),
+            (RuntimeStatus::Error, Reason::SecretExpired)
+        );
+        assert!(expired.message.unwrap().contains("`signing`"));
     }
 
     #[test]

@@ -261,6 +261,7 @@ mod tests {
             last_good: None,
             secrets_revision: 0,
             backlog_full: false,
+            secret_fault: None,
         }
     }
 

@@ -24,6 +24,9 @@ use backoff::{Backoff, HEALTHY};
 use run::{End, Run};
 use secrets::Opener;
 
+/// The longest pause before secrets are asked for again.
+const SECRETS_PAUSE: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// What the supervisor holds of a source; it is asked to stop, after the batch that is under way, when this is
 /// dropped.
 pub(crate) struct PullTask {
@@ -136,7 +139,11 @@ impl Keeper {
                     message,
                     retry_after,
                 } => {
-                    let pause = backoff.next().max(retry_after.unwrap_or_default());
+                    let mut pause = backoff.next().max(retry_after.unwrap_or_default());
+                    if reason == Reason::SecretsUnavailable {
+                        // Asking costs the feed's vendor nothing, and whoever waits sees it run soon after.
+                        pause = pause.min(SECRETS_PAUSE);
+                    }
                     self.fail(reason, message, Some(pause));
                     if self.wait(Some(pause)).await {
                         backoff.reset();
@@ -155,6 +162,7 @@ impl Keeper {
             feed: self.feed.clone(),
             changes: self.changes.clone(),
             stop: self.stop.clone(),
+            secrets_revision: 0,
         };
         let mut task = AbortOnDrop(tokio::spawn(run.go()));
         (&mut task.0).await.unwrap_or_else(|error| End::Failed {

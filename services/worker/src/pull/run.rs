@@ -45,6 +45,8 @@ pub(super) struct Run {
     pub(super) feed: Arc<Feed>,
     pub(super) changes: watch::Receiver<Arc<Entry<Assignment>>>,
     pub(super) stop: CancellationToken,
+    /// The secrets' revision when the source was made.
+    pub(super) secrets_revision: u64,
 }
 
 impl Run {
@@ -59,6 +61,7 @@ impl Run {
             return Ok(End::Changed);
         };
         let epoch = self.changes.borrow().value.epoch;
+        self.secrets_revision = self.changes.borrow().value.secrets_revision;
         let claim = self
             .board
             .bus
@@ -121,11 +124,7 @@ impl Run {
             .opener
             .open(self.feed.organization, self.feed.id, &config.connection)
             .await;
-        let secrets = opened.map_err(|error| End::Failed {
-            reason: Reason::SecretsUnavailable,
-            message: format!("the secrets cannot be had: {error}"),
-            retry_after: None,
-        })?;
+        let secrets = opened.map_err(no_secrets)?;
         let context = SourceContext {
             connection: config.connection.clone(),
             secrets,
@@ -159,7 +158,8 @@ impl Run {
                 && next.config.schedule == running.config.schedule
                 && next.config.runtime.batch == running.config.runtime.batch
         };
-        next.filter(|next| !restart && same_source(next))
+        let same_secrets = entry.value.secrets_revision == self.secrets_revision;
+        next.filter(|next| !restart && same_secrets && same_source(next))
     }
 
     /// The checkpoint could not be claimed or written: fenced, or the bus is away.
@@ -173,6 +173,22 @@ impl Run {
             message: format!("the checkpoint cannot be kept: {error}"),
             retry_after: None,
         }
+    }
+}
+
+/// The registry says which secret has expired; all else may pass by itself.
+fn no_secrets(error: BusError) -> End {
+    match error {
+        BusError::Remote(remote) if remote.code == "secret_expired" => End::Failed {
+            reason: Reason::SecretExpired,
+            message: remote.message,
+            retry_after: None,
+        },
+        error => End::Failed {
+            reason: Reason::SecretsUnavailable,
+            message: format!("the secrets cannot be had: {error}"),
+            retry_after: None,
+        },
     }
 }
 

@@ -20,4 +20,3 @@ mod transit;
 pub use kv::Place;
 pub use session::Vault;
 pub use settings::VaultSettings;
-pub(crate) use transit::is_transit;

@@ -13,9 +13,12 @@ use crate::{Error, SecretSlice, Wrapped};
 /// What the identifiers of transit keys begin with; those of the key file are hexadecimal.
 const TRANSIT: &str = "transit:";
 
-/// Whether a transit engine has wrapped it.
-pub(crate) fn is_transit(wrapped: &Wrapped) -> bool {
-    wrapped.wrapped_by.starts_with(TRANSIT)
+impl Wrapped {
+    /// Whether a transit engine has wrapped it.
+    #[must_use]
+    pub fn is_by_transit(&self) -> bool {
+        self.wrapped_by.starts_with(TRANSIT)
+    }
 }
 
 impl Vault {
