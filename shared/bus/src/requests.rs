@@ -6,7 +6,7 @@ use halcyon_domain::{
     audit::Actor,
     clock::Timestamp,
     duration::HumanDuration,
-    id::{DatasourceId, InstanceId, OrganizationId, UserId},
+    id::{ActorId, DatasourceId, InstanceId, OrganizationId},
     test_run::{TestJob, TestReport},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -175,7 +175,7 @@ pub struct SecretVersionInfo {
     pub created_at: Timestamp,
     /// By whom.
     #[serde(default)]
-    pub created_by: Option<UserId>,
+    pub created_by: Option<ActorId>,
     /// From when on it is no longer used.
     #[serde(default)]
     pub expires_at: Option<Timestamp>,

@@ -225,7 +225,7 @@ pub struct SecretVersionView {
     /// When it was written.
     pub created_at: Timestamp,
     /// By whom.
-    pub created_by: Option<UserId>,
+    pub created_by: Option<ActorId>,
     /// Its age in seconds.
     pub age_seconds: i64,
     /// From when on it is no longer used.

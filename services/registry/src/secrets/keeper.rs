@@ -12,10 +12,11 @@ use std::{
 use chrono::TimeDelta;
 use halcyon_bus::requests::{OnBehalf, SecretInfo, SecretVersionInfo};
 use halcyon_domain::{
+    audit::ActorKind,
     clock::{Clock, Timestamp},
     datasource::{Datasource, DatasourceEventKind},
     error::InputError,
-    id::{DatasourceId, OrganizationId, SecretId, UserId},
+    id::{ActorId, DatasourceId, OrganizationId, SecretId},
 };
 use halcyon_secrets::{KeyFile, Keys, SecretString, Wrapping, vault::Vault};
 use halcyon_store::{SecretChore, SecretMeta, SecretState, Store, StoredSecret, Tenant, WriteTx};
@@ -178,7 +179,7 @@ impl Keeper {
             version,
             state: SecretState::Active,
             created_at: now,
-            created_by: new.by.actor.id.map(UserId),
+            created_by: author(new.by),
             rotated_at: None,
             expires_at: new.expires_at,
             valid_until: None,
@@ -388,6 +389,13 @@ impl Keeper {
         let found = read.datasources().find(Tenant(organization), datasource).await?;
         found.map(|_| ()).ok_or(Error::NotFound("datasource"))
     }
+}
+
+fn author(by: &OnBehalf) -> Option<ActorId> {
+    by.actor
+        .id
+        .filter(|_| matches!(by.actor.kind, ActorKind::User | ActorKind::ServiceAccount))
+        .map(ActorId)
 }
 
 fn check_room(
