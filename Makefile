@@ -1,10 +1,10 @@
 # HALCYON Datasource Studio. `make run` and `make test` are all that is needed on a fresh Debian machine.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint reference bench load
+.PHONY: help run build test lint reference fuzz-api bench load
 
 help: ## Say what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 run: build ## Install what is missing, build, start the system; ARGS="--listen 127.0.0.1:9000" are its flags
 	exec target/release/halcyon up $(ARGS)
@@ -26,6 +26,10 @@ lint: ## Check format, lints and the AsyncAPI document
 reference: ## Write docs/reference/ anew
 	scripts/setup test
 	UPDATE_REFERENCE=1 cargo nextest run --workspace --locked -E 'test(reference_is_up_to_date)'
+
+fuzz-api: ## Send generated requests to every operation for two minutes; SECONDS=600 for longer
+	scripts/setup fuzz
+	scripts/fuzz-api $(SECONDS)
 
 bench: ## Measure the mapping beside hand-written code
 	cargo bench --locked -p halcyon-mapping

@@ -107,6 +107,10 @@ impl ProbeAudience {
     }
 }
 
+const fn minute() -> HumanDuration {
+    HumanDuration::from_secs(60)
+}
+
 /// So many requests in so much time. Each gateway counts for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -114,5 +118,6 @@ pub struct Quota {
     /// Requests that may come at once; 0: no limit.
     pub requests: u32,
     /// The time in which as many become free again.
+    #[serde(default = "minute")]
     pub window: HumanDuration,
 }
