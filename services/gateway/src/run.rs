@@ -110,7 +110,7 @@ impl Process {
             test_timeout: settings.test_timeout.get(),
             request_timeout: settings.request_timeout.get(),
             production: ctx.mode.is_production(),
-            secure_cookies: settings.secure_cookies || settings.by_tls(),
+            secure_cookies: settings.secure_cookies || settings.by_tls() || ctx.mode.is_production(),
         };
         Ok(App::new(
             ctx.store.clone(),

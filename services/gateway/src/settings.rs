@@ -22,8 +22,8 @@ pub struct Settings {
     pub tls: Option<TlsSettings>,
     /// Whether a proxy in front of the gateway does TLS, and is the only way to it.
     pub tls_terminated_in_front: bool,
-    /// Whether browsers are to send the session cookie over HTTPS only; with TLS of either kind they are in
-    /// any case.
+    /// Whether browsers are to send the session cookie over HTTPS only; with TLS of either kind, and in
+    /// production, they are in any case.
     pub secure_cookies: bool,
     /// Access tokens.
     pub tokens: TokenSettings,
