@@ -8,6 +8,7 @@
 
 use std::path::Path;
 
+mod approvals;
 mod architecture;
 mod canary;
 mod cli;

@@ -12,8 +12,8 @@ use crate::{
     edge::{Edge, idempotency::Idempotency},
     openapi,
     rest::{
-        audit, catalog, datasources, dead_letters, lifecycle, observe, ontology, secrets, session, tests,
-        versions,
+        approvals, audit, bulk, catalog, comments, datasources, dead_letters, lifecycle, observe, ontology,
+        samples, secrets, session, tests, versions,
     },
     server::{Description, Measured, NoQuery, Probes, Problems, ToDocs},
 };
@@ -29,6 +29,7 @@ pub(crate) fn api() -> Router {
         .push(datasources())
         .push(Router::with_path("datasources/validate").post(datasources::validate))
         .push(datasource())
+        .push(Router::with_path("approvals").get(approvals::inbox))
         .push(Router::with_path("alerts").get(ontology::alerts))
         .push(Router::with_path("alerts/{id}").get(ontology::alert))
         .push(Router::with_path("entities").get(ontology::entities))
@@ -43,6 +44,7 @@ fn datasources() -> Router {
     Router::with_path("datasources")
         .get(datasources::list)
         .post(datasources::create)
+        .push(Router::with_path("bulk").post(bulk::run))
 }
 
 /// What there is of one datasource.
@@ -62,6 +64,45 @@ fn datasource() -> Router {
                 .put(versions::edit),
         )
         .push(Router::with_path("versions/{from}/diff/{to}").get(versions::diff))
+        .push(Router::with_path("versions/{number}/archive").post(versions::archive))
+        .push(Router::with_path("versions/{number}/impact").post(samples::impact))
+        .push(
+            Router::with_path("versions/{number}/comments")
+                .get(comments::list)
+                .post(comments::create),
+        )
+        .push(
+            Router::with_path("versions/{number}/comments/{comment}")
+                .get(comments::get)
+                .put(comments::edit)
+                .delete(comments::delete),
+        )
+        .push(Router::with_path("versions/{number}/comments/{comment}/resolve").post(comments::resolve))
+        .push(Router::with_path("versions/{number}/comments/{comment}/reopen").post(comments::reopen))
+        .push(
+            Router::with_path("approvals")
+                .get(approvals::list)
+                .post(approvals::request),
+        )
+        .push(Router::with_path("approvals/{approval}").get(approvals::get))
+        .push(Router::with_path("approvals/{approval}/approve").post(approvals::approve))
+        .push(Router::with_path("approvals/{approval}/reject").post(approvals::reject))
+        .push(Router::with_path("approvals/{approval}/withdraw").post(approvals::withdraw))
+        .push(
+            Router::with_path("approvals/{approval}/comments")
+                .get(approvals::comments)
+                .post(approvals::comment),
+        )
+        .push(
+            Router::with_path("samples")
+                .get(samples::list)
+                .post(samples::save),
+        )
+        .push(
+            Router::with_path("samples/{sample}")
+                .get(samples::get)
+                .delete(samples::delete),
+        )
         .push(Router::with_path("publish").post(lifecycle::publish))
         .push(Router::with_path("rollback").post(lifecycle::roll_back))
         .push(Router::with_path("clone").post(datasources::clone))
@@ -123,7 +164,7 @@ pub(crate) fn service(app: Arc<App>, ingest: Option<Router>, health: Health, edg
                     .hoop(Idempotency::Rest)
                     .push(api)
                     .push(datasources())
-        .push(Router::with_path("datasources/validate").post(datasources::validate))
+                    .push(Router::with_path("datasources/validate").post(datasources::validate))
                     .push(datasource()),
             ),
     );

@@ -48,7 +48,7 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, InputError> {
 /// Turns an error of `serde_path_to_error` into one that carries a JSON pointer.
 #[must_use]
 pub fn from_path_error<E: fmt::Display>(error: &serde_path_to_error::Error<E>) -> InputError {
-    let detail = without_value(error.inner().to_string());
+    let detail = without_place(without_value(error.inner().to_string()));
     let code = if detail.starts_with("unknown field") {
         "unknown_field"
     } else if detail.starts_with("missing field") {
@@ -75,6 +75,14 @@ fn without_value(message: String) -> String {
         }
         _ => message,
     }
+}
+
+/// The same without the line and column that a reader of text adds: the pointer says where it is.
+fn without_place(mut message: String) -> String {
+    if let Some(place) = message.rfind(" at line ") {
+        message.truncate(place);
+    }
+    message
 }
 
 fn pointer_of(path: &Path) -> String {

@@ -38,7 +38,9 @@ actions! {
     DELETE = "datasource.delete": DatasourceDelete;
     CREATE_VERSION = "version.create": DatasourceUpdate;
     EDIT_VERSION = "version.update": DatasourceUpdate;
+    ARCHIVE_VERSION = "version.archive": DatasourceUpdate;
     PUBLISH = "datasource.publish": DatasourcePublish;
+    BREAK_GLASS = "datasource.break_glass": ApprovalDecide;
     ROLL_BACK = "datasource.rollback": DatasourceRollback;
     START = "datasource.start": DatasourceOperate;
     STOP = "datasource.stop": DatasourceOperate;
@@ -47,6 +49,19 @@ actions! {
     ENABLE = "datasource.enable": DatasourceOperate;
     DISABLE = "datasource.disable": DatasourceOperate;
     TEST = "datasource.test": DatasourceTest;
+    IMPACT = "version.impact": DatasourceTest;
+    REQUEST_APPROVAL = "approval.request": DatasourceUpdate;
+    WITHDRAW_APPROVAL = "approval.withdraw": DatasourceUpdate;
+    APPROVE = "approval.approve": ApprovalDecide;
+    REJECT = "approval.reject": ApprovalDecide;
+    COMMENT = "comment.create": CommentWrite;
+    EDIT_COMMENT = "comment.update": CommentWrite;
+    DELETE_COMMENT = "comment.delete": CommentWrite;
+    RESOLVE_COMMENT = "comment.resolve": CommentWrite;
+    REOPEN_COMMENT = "comment.reopen": CommentWrite;
+    READ_SAMPLES = "sample.read": SampleRead;
+    CREATE_SAMPLE = "sample.create": SampleWrite;
+    DELETE_SAMPLE = "sample.delete": SampleWrite;
     READ_SECRETS = "secret.read": SecretRead;
     WRITE_SECRET = "secret.write": SecretWrite;
     ROTATE_SECRET = "secret.rotate": SecretWrite;
@@ -75,6 +90,14 @@ pub(crate) struct Change<'a> {
     pub(crate) message: String,
 }
 
+/// Why something is refused to somebody whose role would do.
+pub(crate) struct Refusal {
+    /// A stable word for programs.
+    pub(crate) code: &'static str,
+    /// A sentence for people.
+    pub(crate) detail: String,
+}
+
 /// The tenant of a caller, as the store wants it.
 pub(crate) fn tenant(context: &RequestContext) -> Tenant {
     Tenant(context.organization())
@@ -89,7 +112,7 @@ pub(crate) fn target_of(datasource: &Datasource) -> Target {
     }
 }
 
-fn resource_of(datasource: &Datasource) -> Resource {
+pub(crate) fn resource_of(datasource: &Datasource) -> Resource {
     Resource {
         kind: "datasource".to_owned(),
         id: Some(datasource.id.to_string()),
@@ -225,6 +248,54 @@ impl App {
         };
         self.append_notice(tx, &notice).await?;
         self.append_audit(tx, &entry, Some(datasource.id)).await
+    }
+
+    /// Refuses something for another reason than the caller's role: kept in the trail like any refusal. To be
+    /// called outside a transaction.
+    pub(crate) async fn refuse(
+        &self,
+        context: &RequestContext,
+        action: Action,
+        resource: Resource,
+        refusal: Refusal,
+    ) -> Error {
+        let Refusal { code, detail } = refusal;
+        let entry = self.entry(
+            Asker::of(context),
+            action.name,
+            resource,
+            AuditOutcome::Refused,
+            format!("refused: {detail}"),
+        );
+        match self.services.publish_audit(&entry).await {
+            Ok(()) => Error::NotAllowed { code, detail },
+            Err(error) => error,
+        }
+    }
+
+    /// Tells a datasource's history of something that came of a change besides the change itself.
+    pub(crate) async fn tell(
+        &self,
+        tx: &WriteTx,
+        context: &RequestContext,
+        datasource: &Datasource,
+        kind: DatasourceEventKind,
+        version: u32,
+        message: String,
+    ) -> Result<()> {
+        let notice = ConfigChange {
+            datasource: datasource.id,
+            organization: datasource.organization,
+            generation: datasource.generation,
+            cause: Some(ChangeCause {
+                kind,
+                at: self.clock.now(),
+                actor: Some(context.principal.name.clone()),
+                version: Some(version),
+                message,
+            }),
+        };
+        self.append_notice(tx, &notice).await
     }
 
     /// Adds an audit entry to the outbox.

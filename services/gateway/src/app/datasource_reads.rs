@@ -49,7 +49,7 @@ impl App {
     }
 
     /// What the caller may see of the organisation's datasources; nothing given means all.
-    async fn visible(&self, context: &RequestContext) -> Result<Option<Visibility>> {
+    pub(crate) async fn visible(&self, context: &RequestContext) -> Result<Option<Visibility>> {
         if context
             .principal
             .may(Permission::DatasourceRead, &context.tenant())

@@ -128,6 +128,7 @@ impl App {
                 datasource.created_at,
             );
             tx.versions().insert(tenant(context), version.record()).await?;
+            self.written(&tx, context, version.record()).await?;
         }
         let mut made = metadata(&datasource);
         if let (Some(config), Some(made)) = (config, made.as_object_mut()) {
@@ -262,6 +263,8 @@ impl App {
         let mut datasource = self.locked(&tx, context, id, if_match).await?;
         datasource.updated_by = Some(context.principal.subject.actor());
         tx.datasources().delete(&datasource, self.clock.now()).await?;
+        tx.samples().delete_all(tenant(context), id).await?;
+        self.close_approvals(&tx, context, id).await?;
         // What the store wrote: it raises the generation so that workers let go.
         datasource.status = DatasourceStatus::Archived;
         datasource.generation += 1;
@@ -291,7 +294,7 @@ impl App {
         Ok(datasource)
     }
 
-    pub(super) async fn project(
+    pub(crate) async fn project(
         &self,
         context: &RequestContext,
         id: Option<ProjectId>,
@@ -307,7 +310,7 @@ impl App {
         found.map(|project| Some(project.id)).ok_or_else(unknown)
     }
 
-    pub(super) async fn authorize_create(
+    pub(crate) async fn authorize_create(
         &self,
         context: &RequestContext,
         action: Action,

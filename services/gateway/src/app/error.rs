@@ -19,6 +19,14 @@ pub enum Error {
         /// What is needed.
         permission: &'static str,
     },
+    /// Known, and not allowed for another reason than the caller's role.
+    #[error("{detail}")]
+    NotAllowed {
+        /// A stable word for programs.
+        code: &'static str,
+        /// A sentence for people.
+        detail: String,
+    },
     /// Does not exist, or is not for the caller to know.
     #[error("there is no such {0}")]
     NotFound(&'static str),
@@ -107,6 +115,10 @@ impl From<halcyon_store::Error> for Error {
                     detail,
                 }
             }
+            Store::Conflict(Unique::SampleName) => Self::Conflict {
+                code: "name_taken",
+                detail: "the datasource has a sample of this name".to_owned(),
+            },
             Store::Conflict(unique) => Self::Conflict {
                 code: "conflict",
                 detail: format!("the {unique} is taken"),
@@ -146,6 +158,11 @@ impl From<Error> for Problem {
         match error {
             Error::Unauthenticated(detail) => Self::unauthenticated(detail),
             Error::Forbidden { .. } => Self::forbidden(error.to_string()),
+            Error::NotAllowed { code, detail } => {
+                let mut problem = Self::forbidden(detail);
+                problem.code = code;
+                problem
+            }
             Error::NotFound(what) => Self::not_found(what),
             Error::Invalid(errors) => Self::invalid(errors),
             Error::Query(error) => Self::bad_request(error.to_string()).with_errors(vec![error]),
@@ -173,6 +190,13 @@ mod tests {
             (
                 Error::Forbidden {
                     permission: "audit.read",
+                },
+                403,
+            ),
+            (
+                Error::NotAllowed {
+                    code: "own_work",
+                    detail: "x".into(),
                 },
                 403,
             ),

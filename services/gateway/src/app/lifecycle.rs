@@ -32,7 +32,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    const fn action(self) -> Action {
+    pub(crate) const fn action(self) -> Action {
         match self {
             Self::Start => Action::START,
             Self::Stop => Action::STOP,
@@ -65,7 +65,7 @@ impl Operation {
     }
 
     /// Changes what is desired. Returns whether a worker has anything to do about it.
-    fn apply(self, datasource: &mut Datasource) -> std::result::Result<bool, InvalidTransition> {
+    pub(crate) fn apply(self, datasource: &mut Datasource) -> std::result::Result<bool, InvalidTransition> {
         let (status, desired) = (datasource.status, datasource.desired_state);
         match self {
             Self::Start => {

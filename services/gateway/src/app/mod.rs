@@ -2,23 +2,32 @@
 //! transaction. REST (and later GraphQL) only shape requests and answers around them.
 
 mod access;
+mod approval_rules;
+mod approvals;
 mod audit;
+mod bulk;
+mod bulk_input;
 mod bus_services;
 mod catalog;
 mod checkpoints;
+mod comments;
 mod datasource_input;
 mod datasource_reads;
 mod datasources;
 mod dead_letters;
 mod diff;
 mod error;
+mod impact;
 mod lifecycle;
 mod observe;
 mod ontology;
 mod principal;
 mod publish;
+mod release_check;
 pub(crate) mod repeats;
 mod request;
+mod review_views;
+mod samples;
 mod secrets;
 mod service_accounts;
 mod services;
@@ -36,23 +45,30 @@ use halcyon_store::Store;
 
 use crate::auth::{LoginThrottle, Passwords, Tokens};
 
+pub use approvals::{DecideApproval, ListApprovals, ListInbox, RequestApproval, WithdrawApproval};
 pub use audit::ListAudit;
+pub use bulk::{BulkItem, BulkOutcome, BulkReport};
+pub use bulk_input::{BulkAction, BulkChange, BulkFilter, RunBulk};
 pub use bus_services::BusServices;
 pub use checkpoints::WriteCheckpoint;
+pub use comments::{CommentPath, EditComment, ListComments, WriteComment};
 pub use datasource_input::{CloneDatasource, CreateDatasource, ListDatasources, UpdateDatasource};
 pub use dead_letters::{ListDeadLetters, ReplayDeadLetters};
 pub use error::{Error, Result};
+pub use impact::{Impact, ImpactApproval, PreviewImpact, SampleImpact};
 pub use lifecycle::Operation;
 pub use observe::{ListEvents, ListLogs};
 pub use ontology::{AlertView, EntityView, ListAlerts, ListEntities, ListRelationships, RelationshipView};
-pub use publish::{PublishVersion, RollBack};
+pub use publish::{BreakGlass, PublishVersion, RollBack};
 pub use request::{IfMatch, RequestContext, etag};
+pub use review_views::{ApprovalView, CommentView, SampleView, SampleWithPayload};
+pub use samples::{ListSamples, SaveSample};
 pub use secrets::{RotateSecret, WriteSecret};
 pub use services::{LogStream, SecretWrite, Services, StoredDeadLetter};
 pub use session::Login;
 pub use test_runs::RunTest;
 pub use validate::ValidateDatasource;
-pub use versions::{CreateVersion, EditVersion, ListVersions};
+pub use versions::{ArchiveVersion, CreateVersion, EditVersion, ListVersions};
 
 /// The use cases and what they need.
 pub struct App {

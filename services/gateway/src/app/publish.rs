@@ -1,14 +1,11 @@
 //! Publishing and rolling back: the version is checked in full, then put in effect in one transaction.
 
-use halcyon_connectors::find as find_connector;
 use halcyon_domain::{
-    config::{VersionConfig, secret_refs},
+    approval::ConfigHash,
     datasource::{Datasource, DatasourceEventKind},
-    error::InputError,
     id::{DatasourceId, VersionId},
     lifecycle::DesiredState,
-    test_run::{TestInput, TestJob, TestReport},
-    version::{Draft, Published, Version, VersionState},
+    version::{Draft, Published, Version, VersionRecord},
 };
 use halcyon_store::WriteTx;
 use schemars::JsonSchema;
@@ -17,10 +14,10 @@ use serde_json::{Map, Value};
 
 use super::{
     App, Error, IfMatch, RequestContext, Result,
-    access::{Action, Change, tenant},
-    datasource_input::check_comment,
+    access::{Action, Change, resource_of, target_of, tenant},
+    approval_rules::Clearance,
+    datasource_input::{check_comment, check_text},
     diff::compare,
-    validation,
     versions::told,
     views::VersionView,
 };
@@ -33,6 +30,17 @@ pub struct PublishVersion {
     pub version: Option<u32>,
     /// Why.
     pub comment: Option<String>,
+    /// Publishes without the approval that is needed. For emergencies: it stands in the history and in the audit
+    /// trail as what it is.
+    pub break_glass: Option<BreakGlass>,
+}
+
+/// Why a version is published without the approval that is needed.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BreakGlass {
+    /// Why it cannot wait: 10 to 2,000 characters.
+    pub reason: String,
 }
 
 /// What to roll back to.
@@ -68,34 +76,112 @@ impl App {
     ) -> Result<VersionView> {
         let datasource = self.datasource(context, id, Action::PUBLISH).await?;
         check_comment(input.comment.as_deref())?;
-        datasource.status.publish()?;
-        let checked = match input.version {
-            Some(number) => self.version(context, id, number).await?,
-            None => self.newest_draft(context, id).await?,
-        };
-        let checked = checked.into_draft("be published")?;
-        self.check_release(context, &datasource, &checked.record().config)
+        if let Some(glass) = &input.break_glass {
+            check_reason(&glass.reason)?;
+            let (target, resource) = (target_of(&datasource), resource_of(&datasource));
+            self.authorize(context, Action::BREAK_GLASS, &target, resource)
+                .await?;
+        }
+        let break_glass = input.break_glass.is_some();
+        let checked = self
+            .checked_draft(context, &datasource, input.version, break_glass)
             .await?;
 
         let tx = self.store.begin().await?;
         let datasource = self.locked(&tx, context, id, if_match).await?;
-        let number = checked.record().number;
-        let found = tx.versions().find(tenant(context), id, number).await?;
+        let found = tx.versions().find(tenant(context), id, checked.number).await?;
         let record = found.ok_or(Error::NotFound("version"))?;
         // What was checked is what is published: an edit in between makes it another one.
-        IfMatch::Revision(checked.record().revision).check(record.revision)?;
+        IfMatch::Revision(checked.revision).check(record.revision)?;
+        let (organizations, approvals) = (tx.organizations(), tx.approvals());
+        let clearance = self
+            .clearance(&organizations, &approvals, &datasource, &record, break_glass)
+            .await?;
+        let release = self
+            .cleared(&tx, context, &datasource, &record, clearance, input)
+            .await?;
         let draft = record.into_draft("be published")?;
-        let message = input
+        self.release(tx, context, datasource, draft, release, false).await
+    }
+
+    /// A draft of which all holds that must hold before it is published.
+    pub(crate) async fn checked_draft(
+        &self,
+        context: &RequestContext,
+        datasource: &Datasource,
+        number: Option<u32>,
+        break_glass: bool,
+    ) -> Result<VersionRecord> {
+        datasource.status.publish()?;
+        let record = match number {
+            Some(number) => self.version(context, datasource.id, number).await?,
+            None => self.newest_draft(context, datasource.id).await?,
+        };
+        let draft = record.into_draft("be published")?.into_record();
+        let read = self.store.read();
+        let (organizations, approvals) = (read.organizations(), read.approvals());
+        self.clearance(&organizations, &approvals, datasource, &draft, break_glass)
+            .await?;
+        self.check_release(datasource, &draft.config).await?;
+        Ok(draft)
+    }
+
+    /// Uses the approval up, or breaks the glass, and says how the version comes into effect.
+    async fn cleared(
+        &self,
+        tx: &WriteTx,
+        context: &RequestContext,
+        datasource: &Datasource,
+        draft: &VersionRecord,
+        clearance: Clearance,
+        input: PublishVersion,
+    ) -> Result<Release> {
+        let number = draft.number;
+        let mut message = input
             .comment
             .clone()
             .unwrap_or_else(|| format!("version {number} published"));
-        let release = Release {
-            action: Action::PUBLISH,
+        let mut action = Action::PUBLISH;
+        match clearance {
+            Clearance::NotNeeded => {}
+            Clearance::Approved(approval) => {
+                let used = approval.use_up(self.clock.now());
+                tx.approvals().update(tenant(context), used.record()).await?;
+                if let Some(by) = &used.record().decided_by {
+                    message = format!("{message}; approved by {}", by.name);
+                }
+            }
+            Clearance::BreakGlass => {
+                let reason = input.break_glass.map(|glass| glass.reason).unwrap_or_default();
+                tracing::warn!(
+                    datasource.id = %datasource.id,
+                    version = number,
+                    actor = %context.principal.name,
+                    "a version is published without the approval that is needed"
+                );
+                let warning = format!("WARNING: version {number} published without approval: {reason}");
+                let hash = ConfigHash::of(&draft.config);
+                message = format!("{message}; BREAK GLASS, without approval of {hash}: {reason}");
+                action = Action::BREAK_GLASS;
+                self.tell(
+                    tx,
+                    context,
+                    datasource,
+                    DatasourceEventKind::BreakGlass,
+                    number,
+                    warning,
+                )
+                .await?;
+            }
+        }
+        let why = format!("version {number} was published");
+        self.reset_approval(tx, context, datasource, draft, &why).await?;
+        Ok(Release {
+            action,
             kind: DatasourceEventKind::Published,
             comment: input.comment,
             message,
-        };
-        self.release(tx, context, datasource, draft, release, false).await
+        })
     }
 
     /// Puts an earlier version's configuration back in effect, as a new version.
@@ -113,7 +199,8 @@ impl App {
         check_comment(input.comment.as_deref())?;
         datasource.status.publish()?;
         let source = self.version(context, id, input.version).await?;
-        if source.state == VersionState::Draft {
+        // Not every archived version was in effect: a draft may have been archived as it was, unapproved.
+        if !source.was_published() {
             let detail = format!(
                 "version {} was never published; publish it instead",
                 input.version
@@ -123,7 +210,7 @@ impl App {
                 detail,
             });
         }
-        self.check_release(context, &datasource, &source.config).await?;
+        self.check_release(&datasource, &source.config).await?;
 
         let tx = self.store.begin().await?;
         let datasource = self.locked(&tx, context, id, if_match).await?;
@@ -152,11 +239,7 @@ impl App {
         self.release(tx, context, datasource, draft, release, true).await
     }
 
-    async fn newest_draft(
-        &self,
-        context: &RequestContext,
-        id: DatasourceId,
-    ) -> Result<halcyon_domain::version::VersionRecord> {
+    async fn newest_draft(&self, context: &RequestContext, id: DatasourceId) -> Result<VersionRecord> {
         let found = self
             .store
             .read()
@@ -218,108 +301,17 @@ impl App {
         self.commit(tx).await?;
         Ok(record.into())
     }
-
-    /// Checks all that must hold of a configuration that comes into effect.
-    async fn check_release(
-        &self,
-        context: &RequestContext,
-        datasource: &Datasource,
-        config: &Value,
-    ) -> Result<()> {
-        let connector = find_connector(&datasource.connector).ok_or(Error::NotFound("connector"))?;
-        refuse(validation::publishable(connector, config))?;
-        if !secret_refs(config).is_empty() {
-            let known = self
-                .services
-                .list_secrets(datasource.organization, datasource.id)
-                .await?;
-            let names: Vec<String> = known.into_iter().map(|secret| secret.name).collect();
-            refuse(validation::missing_secrets(config, &names))?;
-        }
-        self.run_stored_tests(context, datasource, config).await
-    }
-
-    async fn run_stored_tests(
-        &self,
-        context: &RequestContext,
-        datasource: &Datasource,
-        config: &Value,
-    ) -> Result<()> {
-        if VersionConfig::parse(config)?.tests.is_empty() {
-            return Ok(());
-        }
-        let job = TestJob {
-            organization: context.organization(),
-            datasource: datasource.id,
-            connector: datasource.connector.clone(),
-            config: config.clone(),
-            compare_with: None,
-            input: TestInput::None,
-            run_stored_tests: true,
-            ticket: None,
-        };
-        let report = self.services.run_test(&job, self.options.test_timeout).await?;
-        refuse(red_tests(&report))
-    }
 }
 
-fn refuse(errors: Vec<InputError>) -> Result<()> {
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Invalid(errors))
+fn check_reason(reason: &str) -> Result<()> {
+    const POINTER: &str = "/break_glass/reason";
+    check_text(Some(reason), POINTER, 2_000)?;
+    if reason.trim().chars().count() < 10 {
+        return Err(Error::field(
+            POINTER,
+            "too_short",
+            "say in 10 characters or more why it cannot wait",
+        ));
     }
-}
-
-/// What a report says against a publish: an error in the configuration, and which stored test failed where.
-fn red_tests(report: &TestReport) -> Vec<InputError> {
-    let mut errors: Vec<InputError> = report
-        .errors
-        .iter()
-        .cloned()
-        .map(|error| error.under("/config"))
-        .collect();
-    for (index, test) in report.tests.iter().enumerate().filter(|(_, test)| !test.passed) {
-        let prefix = format!("/config/tests/{index}/expect");
-        if test.failures.is_empty() {
-            let detail = format!("stored test `{}` failed", test.name);
-            errors.push(InputError::new(prefix.clone(), "test_failed", detail));
-        }
-        errors.extend(test.failures.iter().map(|failure| {
-            let detail = format!("stored test `{}`: {}", test.name, failure.detail);
-            InputError::new(format!("{prefix}{}", failure.pointer), "test_failed", detail)
-        }));
-    }
-    errors
-}
-
-#[cfg(test)]
-mod tests {
-    use halcyon_domain::test_run::StoredTestResult;
-
-    use super::*;
-
-    #[test]
-    fn a_red_test_is_named_with_where_it_differs() {
-        let failures = vec![InputError::new("/alerts/0/severity", "mismatch", "high, not low")];
-        let tests = vec![
-            StoredTestResult {
-                name: "fine".into(),
-                passed: true,
-                failures: Vec::new(),
-            },
-            StoredTestResult {
-                name: "severity".into(),
-                passed: false,
-                failures,
-            },
-        ];
-        let errors = red_tests(&TestReport {
-            tests,
-            ..TestReport::default()
-        });
-        assert_eq!(errors.len(), 1);
-        assert_eq!(errors[0].pointer, "/config/tests/1/expect/alerts/0/severity");
-        assert!(errors[0].detail.contains("severity") && errors[0].detail.contains("high, not low"));
-    }
+    Ok(())
 }

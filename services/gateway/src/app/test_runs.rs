@@ -3,7 +3,7 @@
 use halcyon_domain::{
     config::secret_refs,
     datasource::{Datasource, DatasourceEventKind},
-    id::DatasourceId,
+    id::{DatasourceId, SampleId},
     test_run::{TestInput, TestJob, TestReport},
 };
 use schemars::JsonSchema;
@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use super::{
     App, Error, RequestContext, Result,
-    access::{Action, Change},
+    access::{Action, Change, resource_of, target_of, tenant},
+    samples::test_input as as_test_input,
 };
 
 /// What to try.
@@ -28,6 +29,8 @@ pub struct RunTest {
     pub payload: Option<Value>,
     /// The payload's media type, if it is not JSON.
     pub content_type: Option<String>,
+    /// A saved sample to map, instead of a payload.
+    pub sample: Option<SampleId>,
     /// So many records to fetch from the live source, instead of a payload.
     pub fetch_sample: Option<u32>,
     /// The number of a version to compare the outcome with.
@@ -58,7 +61,10 @@ impl App {
             (None, Some(number)) => Some(number),
             (None, None) => Some(newest(&datasource)?),
         };
-        let test_input = test_input(&input)?;
+        let mut test_input = test_input(&input)?;
+        if let Some(sample) = input.sample {
+            test_input = self.sample_input(context, &datasource, sample).await?;
+        }
         let config = match (input.config, number) {
             (Some(config), _) => config,
             (None, Some(number)) => self.config_of(context, id, number, "/version").await?,
@@ -81,6 +87,26 @@ impl App {
         let report = self.services.run_test(&job, self.options.test_timeout).await?;
         self.record_test(context, &datasource, number, report.ok).await?;
         Ok(report)
+    }
+
+    /// A saved sample, to be mapped.
+    async fn sample_input(
+        &self,
+        context: &RequestContext,
+        datasource: &Datasource,
+        sample: SampleId,
+    ) -> Result<TestInput> {
+        let (target, resource) = (target_of(datasource), resource_of(datasource));
+        self.authorize(context, Action::READ_SAMPLES, &target, resource)
+            .await?;
+        let read = self.store.read();
+        let found = read
+            .samples()
+            .find(tenant(context), datasource.id, sample)
+            .await?;
+        let unknown = || Error::field("/sample", "unknown_value", "there is no such sample");
+        let (sample, payload) = found.ok_or_else(unknown)?;
+        Ok(as_test_input(&sample, payload))
     }
 
     async fn config_of(
@@ -164,6 +190,10 @@ fn newest(datasource: &Datasource) -> Result<u32> {
 }
 
 fn test_input(input: &RunTest) -> Result<TestInput> {
+    if input.sample.is_some() && (input.payload.is_some() || input.fetch_sample.is_some()) {
+        let detail = "give `payload`, `sample` or `fetch_sample`";
+        return Err(Error::field("/sample", "ambiguous", detail));
+    }
     match (&input.payload, input.fetch_sample) {
         (Some(_), Some(_)) => Err(Error::field(
             "/fetch_sample",

@@ -49,6 +49,14 @@ pub struct EditVersion {
     pub comment: Option<String>,
 }
 
+/// Why a draft is archived.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ArchiveVersion {
+    /// Why.
+    pub comment: Option<String>,
+}
+
 impl App {
     /// A datasource's versions.
     ///
@@ -158,6 +166,8 @@ impl App {
         let config = input.config.unwrap_or_else(|| before.clone());
         let record = draft.edit(config, input.comment, self.clock.now()).into_record();
         tx.versions().update(tenant(context), &record).await?;
+        self.rewritten(&tx, context, &datasource, &before, &record)
+            .await?;
         let (diff, summary) = compare(&before, &record.config);
         let change = Change {
             action: Action::EDIT_VERSION,
@@ -166,6 +176,51 @@ impl App {
             version: Some(number),
             diff: Some(diff),
             message: format!("draft {number}: {}", told(&summary)),
+        };
+        self.record(&tx, context, change).await?;
+        self.commit(tx).await?;
+        Ok(record.into())
+    }
+
+    /// Archives a draft: it will not be published. What is asked for it is over.
+    ///
+    /// # Errors
+    /// It is no draft, or the revision is another one.
+    pub async fn archive_version(
+        &self,
+        context: &RequestContext,
+        id: DatasourceId,
+        number: u32,
+        input: ArchiveVersion,
+        if_match: IfMatch,
+    ) -> Result<VersionView> {
+        self.datasource(context, id, Action::ARCHIVE_VERSION).await?;
+        check_comment(input.comment.as_deref())?;
+        let tx = self.store.begin().await?;
+        let mut datasource = self.locked(&tx, context, id, IfMatch::Any).await?;
+        let found = tx.versions().find(tenant(context), id, number).await?;
+        let record = found.ok_or(Error::NotFound("version"))?;
+        if_match.check(record.revision)?;
+        let draft = record.into_draft("be archived")?;
+        let record = draft.discard(self.clock.now()).into_record();
+        tx.versions().update(tenant(context), &record).await?;
+        let why = format!("draft {number} was archived");
+        self.reset_approval(&tx, context, &datasource, &record, &why)
+            .await?;
+        let newest = tx.versions().newest_draft(tenant(context), id).await?;
+        datasource.draft_version = newest
+            .map(|draft| draft.number)
+            .filter(|number| datasource.current_version.is_none_or(|current| *number > current));
+        let change = Change {
+            action: Action::ARCHIVE_VERSION,
+            kind: DatasourceEventKind::VersionArchived,
+            datasource: &self.touched(&tx, context, datasource).await?,
+            version: Some(number),
+            diff: None,
+            message: match input.comment {
+                Some(comment) => format!("draft {number} archived: {comment}"),
+                None => format!("draft {number} archived"),
+            },
         };
         self.record(&tx, context, change).await?;
         self.commit(tx).await?;
@@ -206,9 +261,12 @@ impl App {
     ) -> Result<u32> {
         if let Some(number) = datasource.draft_version {
             let found = tx.versions().find(tenant(context), datasource.id, number).await?;
-            let draft = found.ok_or(Error::NotFound("version"))?.into_draft("be edited")?;
+            let record = found.ok_or(Error::NotFound("version"))?;
+            let before = record.config.clone();
+            let draft = record.into_draft("be edited")?;
             let record = draft.edit(config, comment, self.clock.now()).into_record();
             tx.versions().update(tenant(context), &record).await?;
+            self.rewritten(tx, context, datasource, &before, &record).await?;
             return Ok(number);
         }
         Ok(self
@@ -238,6 +296,7 @@ impl App {
             now,
         );
         tx.versions().insert(tenant(context), draft.record()).await?;
+        self.written(tx, context, draft.record()).await?;
         datasource.draft_version = Some(number);
         Ok(draft.into_record())
     }

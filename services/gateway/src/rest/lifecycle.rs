@@ -15,7 +15,8 @@ use crate::app::{
 /// Publishes a draft: the newest one, unless `version` says which.
 ///
 /// The configuration is checked and compiled, its secrets must exist, and its stored tests must pass; else the
-/// answer is 422 and the version before stays in effect.
+/// answer is 422 and the version before stays in effect. Where the organisation or the project requires an approval
+/// and there is none of exactly this configuration, the answer is 409 `approval_required`.
 #[endpoint(operation_id = "publishVersion", tags("lifecycle"), responses(StateConflict))]
 pub(crate) async fn publish(
     caller: Caller,
@@ -31,7 +32,8 @@ pub(crate) async fn publish(
     Ok(Found::at(view, revision))
 }
 
-/// Puts an earlier version's configuration back in effect, as a new version.
+/// Puts an earlier version's configuration back in effect, as a new version. It was in effect before, so it takes no
+/// approval.
 #[endpoint(operation_id = "rollBack", tags("lifecycle"), responses(StateConflict))]
 pub(crate) async fn roll_back(
     caller: Caller,

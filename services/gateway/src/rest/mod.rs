@@ -3,13 +3,17 @@
 mod answer;
 mod extract;
 
+pub(crate) mod approvals;
 pub(crate) mod audit;
+pub(crate) mod bulk;
 pub(crate) mod catalog;
+pub(crate) mod comments;
 pub(crate) mod datasources;
 pub(crate) mod dead_letters;
 pub(crate) mod lifecycle;
 pub(crate) mod observe;
 pub(crate) mod ontology;
+pub(crate) mod samples;
 pub(crate) mod secrets;
 pub(crate) mod session;
 pub(crate) mod tests;

@@ -8,7 +8,7 @@ use super::{
     extract::{Body, Caller, Path, Precondition, Query, QueryCaller},
 };
 use crate::app::{
-    CreateVersion, EditVersion, ListVersions,
+    ArchiveVersion, CreateVersion, EditVersion, ListVersions,
     views::{List, VersionDiff, VersionView},
 };
 
@@ -82,4 +82,21 @@ pub(crate) async fn diff(
             .diff_versions(&caller.context, id.0, from.0, to.0)
             .await?,
     ))
+}
+
+/// Archives a draft: it will not be published.
+#[endpoint(operation_id = "archiveVersion", tags("versions"), responses(StateConflict))]
+pub(crate) async fn archive(
+    caller: Caller,
+    id: Path<DatasourceId>,
+    number: Path<u32>,
+    if_match: Precondition,
+    body: Body<ArchiveVersion>,
+) -> Outcome<Found<VersionView>> {
+    let view = caller
+        .app
+        .archive_version(&caller.context, id.0, number.0, body.0, if_match.0)
+        .await?;
+    let revision = view.revision;
+    Ok(Found::at(view, revision))
 }

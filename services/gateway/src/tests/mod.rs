@@ -1,6 +1,8 @@
 //! The API over an SQLite store, with stand-ins for the other services.
 
 mod access;
+mod approvals;
+mod bulk;
 mod data_ops;
 mod datasources;
 mod edge;
@@ -9,6 +11,7 @@ mod error_codes;
 mod idempotency;
 mod process;
 mod publish;
+mod reviews;
 mod session;
 mod support;
 mod tls;

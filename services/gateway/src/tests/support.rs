@@ -355,6 +355,51 @@ impl Gateway {
         self.tokens.issue(id, self.organization).unwrap().token
     }
 
+    /// Sets whether the organisation requires approvals.
+    pub(super) async fn require_approval(&self, policy: &str) {
+        let tx = self.store.begin().await.unwrap();
+        let found = tx.organizations().find(self.organization.into()).await.unwrap();
+        let mut organization = found.unwrap();
+        organization.approval_policy = policy.parse().unwrap();
+        tx.organizations()
+            .update(&organization, SystemClock.now())
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Sets whether the project requires approvals, or says nothing of it.
+    pub(super) async fn require_approval_in_project(&self, policy: Option<&str>) {
+        let tx = self.store.begin().await.unwrap();
+        let found = tx
+            .organizations()
+            .project(self.organization.into(), self.project)
+            .await
+            .unwrap();
+        let mut project = found.unwrap();
+        project.approval_policy = policy.map(|policy| policy.parse().unwrap());
+        tx.organizations()
+            .update_project(&project, SystemClock.now())
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Sends a body as it is written.
+    pub(super) async fn send(
+        &self,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: &'static str,
+    ) -> Answer {
+        let url = format!("http://localhost{path}");
+        let mut request = RequestBuilder::new(url, Method::POST);
+        for (name, value) in headers {
+            request = request.add_header(*name, *value, true);
+        }
+        self.answer(request.body(body)).await
+    }
+
     /// Asks with headers.
     pub(super) async fn ask(
         &self,
@@ -371,6 +416,10 @@ impl Gateway {
         if let Some(body) = body {
             request = request.json(body);
         }
+        self.answer(request).await
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Answer {
         let mut response = request.send(&self.service).await;
         let headers = response.headers().iter();
         let headers = headers

@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use halcyon_domain::error::{InputError, escape, from_value};
+use halcyon_domain::error::{InputError, escape, from_path_error, from_value};
 use salvo::{
     Depot, Extractible, Request, Writer,
     extract::Metadata,
@@ -32,24 +32,58 @@ impl<'ex, T: DeserializeOwned + Send> Extractible<'ex> for Body<T> {
         req: &'ex mut Request,
         _: &'ex mut Depot,
     ) -> Result<Self, impl Writer + Send + Debug + 'static> {
-        let is_json = match req.content_type() {
-            Some(mime) => mime.subtype() == "json" || mime.suffix().is_some_and(|suffix| suffix == "json"),
-            None => !req.headers().contains_key(CONTENT_TYPE),
-        };
-        if !is_json {
-            return Err(Problem::unsupported_media_type(
-                "the body is to be `application/json`",
-            ));
-        }
-        let bytes = tokio::time::timeout(PATIENCE, req.payload_with_max_size(MAX_BODY))
-            .await
-            .map_err(|_| Problem::too_slow())?
-            .map_err(|error| match error {
-                ParseError::PayloadTooLarge => Problem::too_large(MAX_BODY),
-                _ => Problem::bad_request("the body could not be read to its end"),
-            })?;
-        read_body(bytes).map(Self)
+        read_body(json_bytes(req).await?).map(Self)
     }
+}
+
+/// A JSON body of which parts are kept as they are written: numbers that no machine number holds, white space.
+pub(crate) struct ExactBody<T>(pub(crate) T);
+
+impl<'ex, T: DeserializeOwned + Send> Extractible<'ex> for ExactBody<T> {
+    no_metadata!();
+
+    async fn extract(
+        req: &'ex mut Request,
+        _: &'ex mut Depot,
+    ) -> Result<Self, impl Writer + Send + Debug + 'static> {
+        read_exact(json_bytes(req).await?).map(Self)
+    }
+}
+
+impl<T: JsonSchema> EndpointArgRegister for ExactBody<T> {
+    fn register(components: &mut Components, operation: &mut Operation, arg: &str) {
+        <Body<T> as EndpointArgRegister>::register(components, operation, arg);
+    }
+}
+
+/// The bytes of a body that says it is JSON.
+async fn json_bytes(req: &mut Request) -> Result<&[u8], Problem> {
+    let is_json = match req.content_type() {
+        Some(mime) => mime.subtype() == "json" || mime.suffix().is_some_and(|suffix| suffix == "json"),
+        None => !req.headers().contains_key(CONTENT_TYPE),
+    };
+    if !is_json {
+        return Err(Problem::unsupported_media_type(
+            "the body is to be `application/json`",
+        ));
+    }
+    let bytes: &[u8] = tokio::time::timeout(PATIENCE, req.payload_with_max_size(MAX_BODY))
+        .await
+        .map_err(|_| Problem::too_slow())?
+        .map_err(|error| match error {
+            ParseError::PayloadTooLarge => Problem::too_large(MAX_BODY),
+            _ => Problem::bad_request("the body could not be read to its end"),
+        })?;
+    Ok(bytes)
+}
+
+/// Reads a body whose parts are kept as they are written.
+fn read_exact<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // What must hold of every body is looked at first; what is read of it here has lost nothing.
+    read_body::<Value>(bytes)?;
+    let mut reader = serde_json::Deserializer::from_slice(if bytes.is_empty() { b"{}" } else { bytes });
+    serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| Problem::invalid(vec![from_path_error(&error)]))
 }
 
 /// Reads a body; an empty one is an object without fields.
@@ -145,6 +179,25 @@ mod tests {
             assert_eq!(problem.status.as_u16(), 422);
             assert!(!problem.detail.contains("hunter2"), "{}", problem.detail);
         }
+    }
+
+    #[test]
+    fn an_exact_body_keeps_what_is_written_and_refuses_what_others_do() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Kept {
+            payload: Box<serde_json::value::RawValue>,
+        }
+        let kept = read_exact::<Kept>(br#"{"payload": [1.10, 123456789012345678901]}"#).unwrap();
+        assert_eq!(kept.payload.get(), "[1.10, 123456789012345678901]");
+        let problem = read_exact::<Kept>(br#"{"payload": 1, "more": 2}"#).unwrap_err();
+        assert_eq!(
+            (problem.status.as_u16(), problem.errors[0].code.as_str()),
+            (422, "unknown_field")
+        );
+        assert!(!problem.detail.contains("line"), "{}", problem.detail);
+        assert_eq!(read_exact::<Kept>(b"").unwrap_err().errors[0].pointer, "/payload");
+        assert_eq!(read_exact::<Kept>(b"[1]").unwrap_err().status.as_u16(), 422);
     }
 
     #[test]

@@ -32,7 +32,7 @@ mod body;
 mod precondition;
 mod query;
 
-pub(crate) use body::{Body, MAX_BODY, Nothing, PATIENCE};
+pub(crate) use body::{Body, ExactBody, MAX_BODY, Nothing, PATIENCE};
 pub(crate) use precondition::Precondition;
 pub(crate) use query::{Query, none as no_query};
 
@@ -128,6 +128,9 @@ impl<T: JsonSchema> EndpointArgRegister for Path<T> {
             "to" => "The number of the version to arrive at.",
             "name" => "The secret's name.",
             "connector" => "The connector's type, such as `http_webhook`.",
+            "approval" => "The approval's identifier.",
+            "comment" => "The comment's identifier.",
+            "sample" => "The sample's identifier.",
             _ => "A part of the path.",
         };
         let settings = SchemaSettings::draft2020_12().with(|settings| {
