@@ -11,6 +11,7 @@ mod m0003_secrets;
 mod m0004_journal;
 mod m0005_ontology;
 mod m0006_access;
+mod m0007_sessions;
 mod m0008_reviews;
 mod m0009_secret_store;
 mod m0011_requests;
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_journal::Migration),
             Box::new(m0005_ontology::Migration),
             Box::new(m0006_access::Migration),
+            Box::new(m0007_sessions::Migration),
             Box::new(m0008_reviews::Migration),
             Box::new(m0009_secret_store::Migration),
             Box::new(m0011_requests::Migration),

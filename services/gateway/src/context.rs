@@ -3,8 +3,13 @@
 use std::net::IpAddr;
 
 use halcyon_infra::telemetry;
-use salvo::{Depot, FlowCtrl, Handler, Request, Response, async_trait, http::HeaderValue};
+use salvo::{
+    Depot, FlowCtrl, Handler, Request, Response, async_trait,
+    http::{HeaderValue, header::USER_AGENT},
+};
 use tracing::Instrument;
+
+use crate::proxies::Proxies;
 
 /// What is known of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +20,8 @@ pub struct RequestInfo {
     pub trace_id: String,
     /// The address it came from.
     pub remote_ip: Option<IpAddr>,
+    /// The program it came from, as that program says.
+    pub user_agent: Option<String>,
 }
 
 impl RequestInfo {
@@ -23,7 +30,7 @@ impl RequestInfo {
     pub fn of(req: &Request, depot: &Depot) -> Self {
         depot
             .get_typed::<Self>()
-            .map_or_else(|_| Self::read(req), Clone::clone)
+            .map_or_else(|_| Self::read(req, &Proxies::default()), Clone::clone)
     }
 
     /// The parent of the request's span: the caller's span, or one of the new trace that stands for it.
@@ -42,7 +49,7 @@ impl RequestInfo {
         }
     }
 
-    fn read(req: &Request) -> Self {
+    fn read(req: &Request, proxies: &Proxies) -> Self {
         let trace_id = req
             .headers()
             .get("traceparent")
@@ -51,7 +58,8 @@ impl RequestInfo {
         Self {
             request_id: request_id_of(req).unwrap_or_else(|| uuid::Uuid::now_v7().to_string()),
             trace_id,
-            remote_ip: req.remote_addr().ip(),
+            remote_ip: proxies.client(req.remote_addr().ip(), req.headers()),
+            user_agent: user_agent(req),
         }
     }
 }
@@ -67,6 +75,14 @@ fn request_id_of(req: &Request) -> Option<String> {
     };
     let fits = !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.bytes().all(plain);
     fits.then(|| id.to_owned())
+}
+
+/// The longest part of a `User-Agent` that is kept, in characters.
+const MAX_USER_AGENT: usize = 200;
+
+fn user_agent(req: &Request) -> Option<String> {
+    let value = req.headers().get(USER_AGENT)?.to_str().ok()?;
+    Some(value.chars().take(MAX_USER_AGENT).collect())
 }
 
 /// The trace identifier of a `traceparent` header (W3C Trace Context, section 3.2).
@@ -87,13 +103,13 @@ fn trace_id_of(traceparent: &str) -> Option<String> {
 }
 
 /// Finds out what there is to know of each request, and gives its log lines a span.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Context;
+#[derive(Clone, Debug)]
+pub(crate) struct Context(pub(crate) Proxies);
 
 #[async_trait]
 impl Handler for Context {
     async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
-        let info = RequestInfo::read(req);
+        let info = RequestInfo::read(req, &self.0);
         if let Ok(value) = HeaderValue::from_str(&info.request_id) {
             res.headers_mut().insert("x-request-id", value);
         }

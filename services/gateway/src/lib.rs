@@ -8,6 +8,7 @@
 //! | [`auth`] | passwords, access tokens, the brake on guessing |
 //! | [`ingest`] | takes events in, durably |
 //! | [`problem`] | every error that leaves the gateway |
+//! | `proxies` | which address a request came from |
 //! | `relay` | publishes the outbox |
 //! | `run`, `server`, [`settings`] | the process |
 
@@ -21,6 +22,7 @@ pub mod settings;
 mod docs;
 mod edge;
 mod openapi;
+mod proxies;
 mod relay;
 mod rest;
 mod routes;
@@ -33,5 +35,6 @@ mod tests;
 pub use auth::hash_password;
 pub use edge::check_exposure;
 pub use openapi::openapi_json;
+pub use proxies::ForwardedHeader;
 pub use run::{Context, run};
 pub use settings::Settings;

@@ -13,17 +13,23 @@ use crate::{
     openapi,
     rest::{
         approvals, audit, bulk, catalog, comments, datasources, dead_letters, lifecycle, observe, ontology,
-        samples, secrets, session, tests, versions,
+        samples, secrets, session, tests, token_keys, versions,
     },
-    server::{Description, Measured, NoQuery, Probes, Problems, ToDocs},
+    server::{Description, Jwks, Measured, NoQuery, Probes, Problems, ToDocs},
 };
 
 /// The REST API.
 pub(crate) fn api() -> Router {
     Router::with_path("api/v1")
         .push(Router::with_path("auth/login").post(session::login))
+        .push(Router::with_path("auth/refresh").post(session::refresh))
         .push(Router::with_path("auth/logout").post(session::logout))
+        .push(Router::with_path("auth/switch-organization").post(session::switch_organization))
         .push(Router::with_path("me").get(session::me))
+        .push(Router::with_path("me/sessions").get(session::list))
+        .push(Router::with_path("me/sessions/{id}").delete(session::end))
+        .push(Router::with_path("users/{id}/sessions").delete(session::end_all))
+        .push(Router::with_path("token-keys/rotate").post(token_keys::rotate))
         .push(Router::with_path("connectors").get(catalog::list))
         .push(Router::with_path("connectors/{connector}").get(catalog::get))
         .push(datasources())
@@ -149,7 +155,8 @@ pub(crate) fn service(app: Arc<App>, ingest: Option<Router>, health: Health, edg
         .push(Router::with_path("api/openapi.json").get(description))
         .push(Router::with_path("api/asyncapi.json").get(events))
         .push(Router::with_path("api/docs").get(Docs))
-        .push(Router::with_path("api/docs/{file}").get(Docs));
+        .push(Router::with_path("api/docs/{file}").get(Docs))
+        .push(Router::with_path(".well-known/jwks.json").get(Jwks(app.tokens.clone())));
     for path in ["livez", "readyz", "healthz", "metrics"] {
         plain = plain.push(Router::with_path(path).get(probes.clone()));
     }
@@ -172,7 +179,7 @@ pub(crate) fn service(app: Arc<App>, ingest: Option<Router>, health: Health, edg
         root = root.push(ingest);
     }
     Service::new(root)
-        .hoop(Context)
+        .hoop(Context(edge.proxies))
         .hoop(edge.protected)
         .hoop(edge.cors)
         .hoop(CatchPanic::new())

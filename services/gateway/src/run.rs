@@ -8,12 +8,12 @@ use halcyon_domain::{clock::Clock, id::InstanceId};
 use halcyon_infra::{Check, Health, Metrics, Mode, Shutdown};
 use halcyon_store::Store;
 use salvo::Router;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::{
     Settings,
     app::{App, BusServices, Options},
-    auth::{LoginThrottle, Passwords, Tokens, keep_token_keys},
+    auth::{LoginThrottle, Passwords, Sight, Tokens, keep_token_keys},
     edge::{Edge, check_exposure, tls::Certificates},
     ingest::{self, IngestContext, IngestState},
     relay::Relay,
@@ -22,6 +22,10 @@ use crate::{
 
 /// How often readiness is looked at.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// How often is looked whether rights have changed, without a hint and with many.
+const ACCESS_LOOK: Duration = Duration::from_millis(800);
+const ACCESS_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a gateway works with.
 pub struct Context {
@@ -46,6 +50,7 @@ pub struct Context {
 /// # Errors
 /// The address is taken, or the server ends by itself.
 pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow::Result<()> {
+    settings.tokens.check().map_err(anyhow::Error::msg)?;
     check_exposure(&settings, ctx.mode)?;
     let edge = Edge::new(&settings, ctx.mode, ctx.clock.clone(), ctx.metrics.clone())?;
     let tls = settings.tls.clone().map(Certificates::open).transpose();
@@ -70,7 +75,14 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
     // Before anybody asks the registry for something sealed; without a registry it goes on in the background.
     let registering = registered(&ctx.bus, process.instance, &process.key);
     let registration = tokio::time::timeout(LOOK, registering).await.ok();
-    process.spawn_background(&ctx, settings.relay_lease.get(), registration, &background);
+    let app = Arc::new(process.app(&ctx, &settings)?);
+    process.spawn_background(
+        &ctx,
+        settings.relay_lease.get(),
+        registration,
+        app.watch_keys(),
+        &background,
+    );
     let ingest = IngestState::start(IngestContext {
         bus: ctx.bus.clone(),
         clock: ctx.clock.clone(),
@@ -79,9 +91,9 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         key: process.key.clone(),
         check: ctx.health.check("gateway.ingest"),
     });
-    let app = process.app(&ctx, &settings)?;
+    background.spawn(watch_access(app.clone(), ctx.bus.clone(), background.clone()));
     let ingest = Router::with_path("ingest").push(ingest::router(&ingest));
-    let service = routes::service(Arc::new(app), Some(ingest), ctx.health, edge);
+    let service = routes::service(app, Some(ingest), ctx.health, edge);
     let address = listening.address;
     tracing::info!(gateway.address = %address, gateway.instance = %process.instance, "the gateway listens");
     if let Some(listening) = ctx.listening {
@@ -111,6 +123,7 @@ impl Process {
             request_timeout: settings.request_timeout.get(),
             production: ctx.mode.is_production(),
             secure_cookies: settings.secure_cookies || settings.by_tls() || ctx.mode.is_production(),
+            sessions: settings.sessions.clone(),
         };
         Ok(App::new(
             ctx.store.clone(),
@@ -129,6 +142,7 @@ impl Process {
         ctx: &Context,
         lease: Duration,
         registration: Option<InstanceRegistration>,
+        sight: watch::Receiver<Sight>,
         background: &Shutdown,
     ) {
         let (bus, instance, key) = (ctx.bus.clone(), self.instance, self.key.clone());
@@ -144,7 +158,7 @@ impl Process {
             };
             // The registration lasts as long as the task.
             if let Some(_registration) = registering {
-                keep_token_keys(&bus, instance, &key, &tokens, &stop, &ready).await;
+                keep_token_keys(&bus, instance, &key, &tokens, sight, &stop, &ready).await;
             }
         });
         let relay = Relay {
@@ -181,6 +195,29 @@ async fn registered(bus: &Bus, instance: InstanceId, key: &InstanceKey) -> Insta
             }
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// Looks whether rights have changed: every second, and when another gateway hints that it wrote something, though
+/// not more often than is worth it.
+async fn watch_access(app: Arc<App>, bus: Bus, shutdown: Shutdown) {
+    let mut pokes = None;
+    while !shutdown.is_triggered() {
+        app.look_at_access().await;
+        if pokes.is_none() {
+            pokes = bus.outbox_pokes().await.ok();
+        }
+        let hint = async {
+            match &mut pokes {
+                Some(pokes) => pokes.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let wait = async {
+            let _ = tokio::time::timeout(ACCESS_LOOK, hint).await;
+            tokio::time::sleep(ACCESS_PAUSE).await;
+        };
+        shutdown.unless_triggered(wait).await;
     }
 }
 

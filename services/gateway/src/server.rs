@@ -15,7 +15,9 @@ use salvo::{
 };
 use serde_json::Value;
 
-use crate::{Settings, context::RequestInfo, edge::tls::Configs, problem::Problem, rest::no_query};
+use crate::{
+    Settings, auth::Tokens, context::RequestInfo, edge::tls::Configs, problem::Problem, rest::no_query,
+};
 
 /// A server that listens, and does not answer yet.
 pub(crate) struct Listening {
@@ -129,6 +131,27 @@ impl Handler for Description {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         res.replace_body(self.0.as_bytes().to_vec().into());
+    }
+}
+
+/// Answers the public keys that access tokens are signed with.
+pub(crate) struct Jwks(pub(crate) Arc<Tokens>);
+
+#[async_trait]
+impl Handler for Jwks {
+    async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, _: &mut FlowCtrl) {
+        let body = match serde_json::to_vec(&self.0.published()) {
+            Ok(body) if self.0.is_ready() => body,
+            Ok(_) => {
+                return Problem::unavailable("the signing keys are not there yet").render(req, depot, res);
+            }
+            Err(error) => return Problem::internal(&error).render(req, depot, res),
+        };
+        res.status_code(StatusCode::OK);
+        let headers = res.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=15"));
+        res.replace_body(body.into());
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use halcyon_domain::duration::HumanDuration;
+use halcyon_domain::{duration::HumanDuration, network::Network};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    auth::{ThrottleSettings, TokenSettings},
+    auth::{SessionSettings, ThrottleSettings, TokenSettings},
     edge::settings::{CorsSettings, LimitSettings, ProbeAudience, TlsSettings},
+    proxies::ForwardedHeader,
 };
 
 /// The gateway's settings.
@@ -25,8 +26,14 @@ pub struct Settings {
     /// Whether browsers are to send the session cookie over HTTPS only; with TLS of either kind, and in
     /// production, they are in any case.
     pub secure_cookies: bool,
+    /// The proxies in front, as addresses and networks: what they say of where a request came from counts.
+    pub trusted_proxies: Vec<Network>,
+    /// The header in which they say so.
+    pub forwarded_header: ForwardedHeader,
     /// Access tokens.
     pub tokens: TokenSettings,
+    /// How long somebody stays signed in.
+    pub sessions: SessionSettings,
     /// How fast passwords may be tried.
     pub login: ThrottleSettings,
     /// Who is told details by `/readyz` and `/healthz`, and answered by `/metrics`.
@@ -52,7 +59,10 @@ impl Default for Settings {
             tls: None,
             tls_terminated_in_front: false,
             secure_cookies: false,
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
             tokens: TokenSettings::default(),
+            sessions: SessionSettings::default(),
             login: ThrottleSettings::default(),
             probes: ProbeAudience::default(),
             cors: CorsSettings::default(),

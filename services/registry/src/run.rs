@@ -79,12 +79,14 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         keeper,
     });
 
-    let serving = Secrets::new(shared.clone(), key).serve().await?;
+    let secrets = Secrets::new(shared.clone(), key);
+    let serving = secrets.serve().await?;
     Checkpoints(shared.clone()).serve(&serving).await?;
     tracing::info!(registry.instance = %instance, "the registry is up");
     tokio::select! {
         () = leader::stand(&shared, &shutdown) => {}
         () = checks.watch(&shared) => {}
+        () = secrets.keep_token_keys() => {}
         () = shared.bus.keep_streams(shared.bus.replicas()) => {}
     }
     serving.stop().await;

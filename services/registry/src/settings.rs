@@ -26,6 +26,10 @@ pub struct Settings {
     pub heartbeat_write_interval: HumanDuration,
     /// How long a ticket for the secrets of a test run is good.
     pub ticket_ttl: HumanDuration,
+    /// How often a new key signs access tokens.
+    pub rotate_token_keys_every: HumanDuration,
+    /// How long gateways know a new key before it signs.
+    pub announce_token_key: HumanDuration,
     /// How often the ingest stream is looked after.
     pub trim_interval: HumanDuration,
     /// What of the ingest stream is deleted, once it is acked.
@@ -75,6 +79,8 @@ impl Default for Settings {
             reconcile_interval: HumanDuration::from_secs(30),
             heartbeat_write_interval: HumanDuration::from_secs(2),
             ticket_ttl: HumanDuration::from_secs(60),
+            rotate_token_keys_every: HumanDuration::from_secs(30 * 24 * 3600),
+            announce_token_key: HumanDuration::from_secs(30),
             trim_interval: HumanDuration::from_secs(60),
             trim: TrimPolicy::default(),
             secrets: SecretsSettings::default(),

@@ -62,6 +62,8 @@ endpoints! {
     SecretsOpen: "registry", "secrets_open", OpenSecrets => OpenedSecrets;
     /// The keys that access tokens are signed with, sealed for the asking gateway.
     TokenKeys: "registry", "token_keys", GetTokenKeys => SealedTokenKeys;
+    /// Makes a new key that access tokens are signed with; those before it verify for as long as is needed.
+    TokenKeysRotate: "registry", "token_keys_rotate", RotateTokenKeys => RotatedTokenKeys;
     /// A pull datasource's place in its source.
     CheckpointRead: "registry", "checkpoint_read", ReadCheckpoint => Option<CheckpointInfo>;
     /// Moves a stopped pull datasource's place in its source, or clears it.
@@ -311,8 +313,33 @@ pub struct SealedTokenKey {
     pub id: String,
     /// The public key (Ed25519, 32 bytes) in base64url without padding: the `x` of its JWK.
     pub public_key: String,
-    /// The private key (PKCS #8 DER), sealed.
-    pub private_key: Sealed,
+    /// The private key (PKCS #8 DER), sealed; none of a key that only verifies any more.
+    #[serde(default)]
+    pub private_key: Option<Sealed>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Since when, or from when on, it signs. Everybody knows a key before anybody signs with it.
+    pub signs_from: Timestamp,
+}
+
+/// An administrator of the installation asks for a new key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotateTokenKeys {
+    /// The organisation that the administrator acts in: where the audit entry goes.
+    pub organization: OrganizationId,
+    /// Whether the keys before it are of no use from now on, and so all tokens that they signed: for when one of them
+    /// has leaked.
+    #[serde(default)]
+    pub drop_old: bool,
+    /// Who asks for it.
+    pub by: OnBehalf,
+}
+
+/// The new key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotatedTokenKeys {
+    /// Its identifier (`kid`).
+    pub id: String,
+    /// From when on it signs.
+    pub signs_from: Timestamp,
 }

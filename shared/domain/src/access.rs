@@ -109,6 +109,8 @@ permissions! {
     RoleBindingRead = "role_binding.read": Admin,
     /// Give and take roles, up to one's own.
     RoleBindingWrite = "role_binding.write": Admin,
+    /// Replace the key that access tokens are signed with; takes the role at the global scope.
+    TokenKeyRotate = "token_key.rotate": Admin,
 }
 
 impl Role {

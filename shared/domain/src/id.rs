@@ -57,6 +57,8 @@ ids! {
     ActorId
     /// A role given to a user or service account at a scope.
     RoleBindingId
+    /// A login, until it ends.
+    SessionId
     /// A configured feed.
     DatasourceId
     /// A version of a datasource's configuration.

@@ -94,6 +94,7 @@ impl Store {
             email: admin.email.clone(),
             name: admin.name.clone(),
             disabled: false,
+            external: None,
             created_at,
             updated_at,
             revision,

@@ -47,6 +47,8 @@ pub struct SigningKey {
     pub wrapped_by: String,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Since when it signs; since it was made if absent.
+    pub signs_from: Option<Timestamp>,
     /// Since when nothing new is signed with it.
     pub retired_at: Option<Timestamp>,
 }
@@ -71,6 +73,7 @@ pub(crate) fn signing_key(row: signing_keys::Model) -> SigningKey {
         wrapped: row.wrapped,
         wrapped_by: row.wrapped_by,
         created_at: row.created_at,
+        signs_from: row.signs_from,
         retired_at: row.retired_at,
     }
 }
@@ -141,6 +144,7 @@ impl Keys<'_, WriteTx> {
             wrapped: Set(key.wrapped.clone()),
             wrapped_by: Set(key.wrapped_by.clone()),
             created_at: Set(key.created_at),
+            signs_from: Set(key.signs_from),
             retired_at: Set(key.retired_at),
         };
         signing_keys::Entity::insert(row)
@@ -159,6 +163,15 @@ impl Keys<'_, WriteTx> {
             .filter(signing_keys::Column::Id.eq(id))
             .exec(&self.0.db())
             .await?;
+        Ok(())
+    }
+
+    /// Destroys a signing key.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn destroy_signing(&self, id: &str) -> Result<()> {
+        signing_keys::Entity::delete_by_id(id).exec(&self.0.db()).await?;
         Ok(())
     }
 }

@@ -4,8 +4,8 @@ use crate::{
     approvals::Approvals, audit::AuditTrail, comments::Comments, connection::Read, connection::WriteTx,
     datasource_events::DatasourceEvents, datasources::Datasources, idempotency::IdempotencyKeys, keys::Keys,
     ontology::Ontology, organizations::Organizations, outbox::Outbox, role_bindings::RoleBindings,
-    samples::Samples, secrets::Secrets, service_accounts::ServiceAccounts, states::States, users::Users,
-    versions::Versions,
+    samples::Samples, secrets::Secrets, service_accounts::ServiceAccounts, sessions::Sessions,
+    states::States, users::Users, versions::Versions,
 };
 
 macro_rules! repositories {
@@ -44,6 +44,8 @@ repositories! {
     states: States,
     /// The history of datasources.
     datasource_events: DatasourceEvents,
+    /// Sessions, their refresh tokens, and the counters of changed rights.
+    sessions: Sessions,
     /// Encrypted secrets.
     secrets: Secrets,
     /// Wrapped keys.

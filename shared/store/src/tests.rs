@@ -9,6 +9,7 @@ mod ontology;
 mod outcomes;
 mod reviews;
 mod schema;
+mod sessions;
 mod versions;
 
 use std::{future::Future, sync::Arc};

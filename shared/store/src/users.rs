@@ -26,18 +26,29 @@ pub struct User {
     pub id: UserId,
     /// The organisation they belong to.
     pub organization: OrganizationId,
-    /// Their e-mail address, in lower case; unique.
+    /// Their e-mail address, in lower case; unique among local users.
     pub email: String,
     /// What people call them.
     pub name: String,
     /// Whether they may not sign in.
     pub disabled: bool,
+    /// Whose word it is that they are who they are; nothing for local users, who have passwords.
+    pub external: Option<ExternalIdentity>,
     /// When they were added.
     pub created_at: Timestamp,
     /// When they were last changed.
     pub updated_at: Timestamp,
     /// Grows with every change.
     pub revision: i64,
+}
+
+/// Who somebody is to another issuer of tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalIdentity {
+    /// The issuer.
+    pub issuer: String,
+    /// What it calls them.
+    pub subject: String,
 }
 
 /// A user with what proves who they are.
@@ -65,6 +76,10 @@ impl From<users::Model> for User {
             email: row.email,
             name: row.name,
             disabled: row.disabled,
+            external: row
+                .issuer
+                .zip(row.subject)
+                .map(|(issuer, subject)| ExternalIdentity { issuer, subject }),
             created_at: row.created_at,
             updated_at: row.updated_at,
             revision: row.revision,
@@ -146,16 +161,29 @@ impl<C: Connection> Users<'_, C> {
         Ok(rows.into_iter().map(User::from).collect())
     }
 
-    /// The user with an e-mail address, whatever the case of its letters: at login, the organisation is not
-    /// known yet.
+    /// The local user with an e-mail address, whatever the case of its letters: at login, the organisation is not
+    /// known yet. What another issuer says of its users' addresses does not count.
     ///
     /// # Errors
     /// The database fails.
     pub async fn by_email(&self, _: AllTenants, email: &str) -> Result<Option<Credentials>> {
         let select = users::Entity::find()
             .filter(users::Column::Email.eq(lower(email)))
+            .filter(users::Column::Issuer.is_null())
             .filter(users::Column::DeletedAt.is_null());
         Ok(select.one(&self.0.db()).await?.map(Credentials::from))
+    }
+
+    /// The user whom another issuer calls so; a token of it names no user of ours. One that was deleted is found,
+    /// too: disabled.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn by_identity(&self, _: AllTenants, identity: &ExternalIdentity) -> Result<Option<User>> {
+        let select = users::Entity::find()
+            .filter(users::Column::Issuer.eq(identity.issuer.as_str()))
+            .filter(users::Column::Subject.eq(identity.subject.as_str()));
+        Ok(select.one(&self.0.db()).await?.map(User::from))
     }
 
     /// The users; sorted by `email`, `name`, `created_at` or `updated_at`.
@@ -197,6 +225,8 @@ impl Users<'_, WriteTx> {
             name: Set(user.name.clone()),
             password_hash: Set(password_hash.map(str::to_owned)),
             disabled: Set(user.disabled),
+            issuer: Set(user.external.as_ref().map(|known| known.issuer.clone())),
+            subject: Set(user.external.as_ref().map(|known| known.subject.clone())),
             created_at: Set(user.created_at),
             updated_at: Set(user.updated_at),
             revision: Set(user.revision),

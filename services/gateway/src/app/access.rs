@@ -72,6 +72,8 @@ actions! {
     READ_ONTOLOGY = "ontology.read": OntologyRead;
     READ_CATALOG = "connector.read": ConnectorRead;
     READ_AUDIT = "audit.read": AuditRead;
+    ROTATE_TOKEN_KEYS = "token_key.rotate": TokenKeyRotate;
+    END_SESSIONS = "user.end_sessions": UserWrite;
 }
 
 /// What was done, for the trail and for the datasource's history.
@@ -175,6 +177,11 @@ impl App {
         if context.principal.may(action.permission, target) {
             return Ok(());
         }
+        Err(self.refuse(context, action, resource).await)
+    }
+
+    /// Writes a refusal into the trail, and gives the answer.
+    pub(crate) async fn refuse(&self, context: &RequestContext, action: Action, resource: Resource) -> Error {
         let permission = action.permission.as_str();
         let summary = format!("refused: `{permission}` is needed");
         let entry = self.entry(
@@ -184,8 +191,10 @@ impl App {
             AuditOutcome::Refused,
             summary,
         );
-        self.services.publish_audit(&entry).await?;
-        Err(Error::Forbidden { permission })
+        match self.services.publish_audit(&entry).await {
+            Ok(()) => Error::Forbidden { permission },
+            Err(error) => error,
+        }
     }
 
     /// Checks that the caller may do something to the organisation as a whole.

@@ -8,8 +8,8 @@ use halcyon_bus::{
     Bus, Error as BusError, FramePublishers, InstanceKey, RemoteError,
     requests::{
         CheckpointInfo, CheckpointRead, CheckpointWrite, DeleteSecret, Empty, IssueTicket, ListSecrets,
-        OnBehalf, PublicKey, PutSecret, ReadCheckpoint, RunTest, SecretDelete, SecretInfo, SecretList,
-        SecretPut, TicketIssue, WriteCheckpoint,
+        OnBehalf, PublicKey, PutSecret, ReadCheckpoint, RotateTokenKeys, RunTest, SecretDelete, SecretInfo,
+        SecretList, SecretPut, TicketIssue, TokenKeysRotate, WriteCheckpoint,
     },
 };
 use halcyon_domain::{
@@ -24,7 +24,7 @@ use serde_json::Value;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    Error, Result,
+    Error, Result, RotatedTokenKey,
     services::{LogStream, SecretWrite, Services, StoredDeadLetter},
 };
 
@@ -190,6 +190,28 @@ impl Services for BusServices {
         };
         let listed = patiently(|| self.bus.call::<SecretList>(&request, REGISTRY_TIMEOUT)).await;
         listed.map_err(|error| registry_error(error, "datasource"))
+    }
+
+    async fn rotate_token_keys(
+        &self,
+        organization: OrganizationId,
+        drop_old: bool,
+        by: OnBehalf,
+    ) -> Result<RotatedTokenKey> {
+        let request = RotateTokenKeys {
+            organization,
+            drop_old,
+            by,
+        };
+        let made = self
+            .bus
+            .call::<TokenKeysRotate>(&request, REGISTRY_TIMEOUT)
+            .await
+            .map_err(|error| registry_error(error, "key"))?;
+        Ok(RotatedTokenKey {
+            id: made.id,
+            signs_from: made.signs_from,
+        })
     }
 
     async fn issue_ticket(

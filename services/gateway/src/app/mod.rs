@@ -5,6 +5,7 @@ mod access;
 mod approval_rules;
 mod approvals;
 mod audit;
+mod authenticate;
 mod bulk;
 mod bulk_input;
 mod bus_services;
@@ -23,6 +24,7 @@ mod observe;
 mod ontology;
 mod principal;
 mod publish;
+mod refresh;
 mod release_check;
 pub(crate) mod repeats;
 mod request;
@@ -32,7 +34,10 @@ mod secrets;
 mod service_accounts;
 mod services;
 mod session;
+mod sessions;
+mod standing;
 mod test_runs;
+mod token_keys;
 mod validate;
 mod validation;
 mod versions;
@@ -43,7 +48,7 @@ use std::{sync::Arc, time::Duration};
 use halcyon_domain::clock::Clock;
 use halcyon_store::Store;
 
-use crate::auth::{LoginThrottle, Passwords, Tokens};
+use crate::auth::{AccessWatch, LoginThrottle, Passwords, SessionSettings, Tokens};
 
 pub use approvals::{DecideApproval, ListApprovals, ListInbox, RequestApproval, WithdrawApproval};
 pub use audit::ListAudit;
@@ -60,13 +65,16 @@ pub use lifecycle::Operation;
 pub use observe::{ListEvents, ListLogs};
 pub use ontology::{AlertView, EntityView, ListAlerts, ListEntities, ListRelationships, RelationshipView};
 pub use publish::{BreakGlass, PublishVersion, RollBack};
+pub use refresh::{Refresh, SignedIn, SwitchOrganization};
 pub use request::{IfMatch, RequestContext, etag};
 pub use review_views::{ApprovalView, CommentView, SampleView, SampleWithPayload};
 pub use samples::{ListSamples, SaveSample};
 pub use secrets::{RotateSecret, WriteSecret};
 pub use services::{LogStream, SecretWrite, Services, StoredDeadLetter};
 pub use session::Login;
+pub use standing::{StandingAccess, Watched};
 pub use test_runs::RunTest;
+pub use token_keys::{RotateTokenKeys, RotatedTokenKey};
 pub use validate::ValidateDatasource;
 pub use versions::{ArchiveVersion, CreateVersion, EditVersion, ListVersions};
 
@@ -78,6 +86,7 @@ pub struct App {
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) passwords: Passwords,
     pub(crate) throttle: LoginThrottle,
+    pub(crate) access_watch: AccessWatch,
     pub(crate) options: Options,
 }
 
@@ -92,6 +101,8 @@ pub struct Options {
     pub production: bool,
     /// Whether session cookies are for HTTPS only.
     pub secure_cookies: bool,
+    /// How long somebody stays signed in.
+    pub sessions: SessionSettings,
 }
 
 impl App {
@@ -113,6 +124,7 @@ impl App {
             tokens,
             passwords,
             throttle,
+            access_watch: AccessWatch::new(),
             options,
         }
     }

@@ -5,9 +5,11 @@ use std::collections::HashMap;
 
 use halcyon_domain::{
     access::{Grant, Principal, Scope, Subject},
-    id::{DatasourceId, OrganizationId, ProjectId, UserId},
+    id::{DatasourceId, OrganizationId, ProjectId},
 };
-use halcyon_store::{AllTenants, DatasourceFilter, MAX_LIMIT, PageRequest, RoleBinding, Tenant, Visibility};
+use halcyon_store::{
+    AllTenants, DatasourceFilter, MAX_LIMIT, PageRequest, RoleBinding, Tenant, User, Visibility,
+};
 use uuid::Uuid;
 
 use super::{
@@ -23,18 +25,16 @@ pub(crate) fn counts_in(binding: &RoleBinding, organization: OrganizationId) -> 
 
 impl App {
     /// A user as they act in an organisation: their own, or one that a role of theirs counts in. None if they
-    /// are gone or disabled, or have no business there.
-    pub(crate) async fn principal_of(
+    /// are disabled, or have no business there.
+    pub(super) async fn principal_as(
         &self,
-        user: UserId,
+        user: User,
         organization: OrganizationId,
     ) -> Result<Option<Principal>> {
-        let read = self.store.read();
-        let reason = AllTenants::because("a user may act outside the organisation they belong to");
-        let found = read.users().find_any(reason, user).await?;
-        let Some(user) = found.filter(|user| !user.disabled) else {
+        if user.disabled {
             return Ok(None);
-        };
+        }
+        let read = self.store.read();
         let grants = self.grants(Subject::User(user.id), organization).await?;
         if user.organization != organization && grants.is_empty() {
             return Ok(None);

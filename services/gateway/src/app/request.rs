@@ -8,13 +8,18 @@ use halcyon_domain::{
 };
 
 use super::{Error, Result};
-use crate::context::RequestInfo;
+use crate::{
+    auth::{Authenticated, Credential},
+    context::RequestInfo,
+};
 
 /// Who asks, with which request.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
     /// Who.
     pub principal: Principal,
+    /// What shows that it is them.
+    pub credential: Credential,
     /// With which request.
     pub info: RequestInfo,
 }
@@ -22,8 +27,12 @@ pub struct RequestContext {
 impl RequestContext {
     /// A caller and their request.
     #[must_use]
-    pub const fn new(principal: Principal, info: RequestInfo) -> Self {
-        Self { principal, info }
+    pub fn new(caller: Authenticated, info: RequestInfo) -> Self {
+        Self {
+            principal: caller.principal,
+            credential: caller.credential,
+            info,
+        }
     }
 
     /// The tenant.

@@ -5,7 +5,7 @@ use halcyon_domain::access::{Principal, Subject};
 use halcyon_store::{AllTenants, Tenant, TokenCredentials};
 
 use super::{App, Result};
-use crate::auth::ShownToken;
+use crate::auth::{Authenticated, Credential, ShownToken};
 
 /// How exactly it is kept when a token was last used: each request would be a write otherwise.
 const USED: TimeDelta = TimeDelta::minutes(1);
@@ -13,7 +13,11 @@ const USED: TimeDelta = TimeDelta::minutes(1);
 impl App {
     /// Who holds a service account's token, and what they are granted now. None if the token is not known, was
     /// revoked or has expired, or if its account or organisation is disabled or gone.
-    pub(crate) async fn authenticate_service_account(&self, shown: &ShownToken) -> Result<Option<Principal>> {
+    pub(crate) async fn authenticate_service_account(
+        &self,
+        text: &str,
+        shown: &ShownToken,
+    ) -> Result<Option<Authenticated>> {
         let read = self.store.read();
         let reason = AllTenants::because("a token says of which organisation it is");
         let found = read.service_accounts().credentials(reason, shown.id).await?;
@@ -40,12 +44,14 @@ impl App {
             }
         }
         let subject = Subject::ServiceAccount(account.id);
-        Ok(Some(Principal {
+        let principal = Principal {
             subject,
             name: account.name,
             organization: account.organization,
             grants: self.grants(subject, account.organization).await?,
-        }))
+        };
+        let credential = Credential::new(text, None, token.expires_at);
+        Ok(Some(Authenticated::new(principal, credential)))
     }
 
     async fn note_use(

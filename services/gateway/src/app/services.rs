@@ -16,7 +16,7 @@ use halcyon_domain::{
 
 use serde_json::Value;
 
-use super::Result;
+use super::{Result, RotatedTokenKey};
 
 /// A secret's new value, on its way to the registry.
 pub struct SecretWrite<'a> {
@@ -74,6 +74,14 @@ pub trait Services: Send + Sync {
         organization: OrganizationId,
         datasource: DatasourceId,
     ) -> Result<Vec<SecretInfo>>;
+
+    /// Makes a new key that access tokens are signed with.
+    async fn rotate_token_keys(
+        &self,
+        organization: OrganizationId,
+        drop_old: bool,
+        by: OnBehalf,
+    ) -> Result<RotatedTokenKey>;
 
     /// A ticket with which the test-runner may have the named secrets, once.
     async fn issue_ticket(

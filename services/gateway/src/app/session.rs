@@ -2,24 +2,14 @@
 
 use std::time::Duration;
 
-use halcyon_domain::{
-    access::Principal,
-    audit::{Actor, ActorKind, AuditOutcome, Resource},
-};
-use halcyon_store::{AllTenants, User};
+use halcyon_domain::audit::{Actor, ActorKind, AuditOutcome, Resource};
+use halcyon_store::{AllTenants, User, WriteTx};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{
-    App, Error, Result,
-    access::Asker,
-    views::{Session, UserView},
-};
-use crate::{
-    auth::{ShownToken, TokenError},
-    context::RequestInfo,
-};
+use super::{App, Error, Result, access::Asker, refresh::SignedIn};
+use crate::context::RequestInfo;
 
 /// Who signs in.
 #[derive(Clone, Deserialize, JsonSchema)]
@@ -29,6 +19,9 @@ pub struct Login {
     pub email: String,
     /// The password.
     pub password: String,
+    /// Whether the answer is to hold the refresh token, for programs; browsers get it as a cookie.
+    #[serde(default)]
+    pub return_refresh_token: bool,
 }
 
 impl std::fmt::Debug for Login {
@@ -52,7 +45,7 @@ impl App {
     ///
     /// # Errors
     /// The e-mail or password is wrong, there were too many attempts, or there are no signing keys yet.
-    pub async fn login(&self, input: Login, info: &RequestInfo) -> Result<Session> {
+    pub async fn login(&self, input: Login, info: &RequestInfo) -> Result<SignedIn> {
         if input.email.len() > MAX_EMAIL {
             return Err(Error::field("/email", "too_long", "at most 254 bytes"));
         }
@@ -64,7 +57,7 @@ impl App {
         outcome
     }
 
-    async fn sign_in(&self, input: Login, info: &RequestInfo) -> Result<Session> {
+    async fn sign_in(&self, input: Login, info: &RequestInfo) -> Result<SignedIn> {
         let taken = self.throttle.take(&input.email, info.remote_ip);
         taken.map_err(|retry_after| Error::TooMany { retry_after })?;
         let read = self.store.read();
@@ -85,30 +78,24 @@ impl App {
             return Err(WRONG);
         };
         if !right {
-            self.record_login(&user, info, AuditOutcome::Refused, "a login was refused")
+            let tx = self.store.begin().await?;
+            self.record_login(&tx, &user, info, AuditOutcome::Refused, "a login was refused")
                 .await?;
+            self.commit(tx).await?;
             return Err(WRONG);
         }
-        let issued = self
-            .tokens
-            .issue(user.id, user.organization)
-            .map_err(|error| match error {
-                TokenError::NoKeys => NO_KEYS,
-                other => Error::internal(other),
-            })?;
-        self.record_login(&user, info, AuditOutcome::Succeeded, "signed in")
+        let tx = self.store.begin().await?;
+        let signed_in = self.begin_session(&tx, &user, info).await?;
+        self.record_login(&tx, &user, info, AuditOutcome::Succeeded, "signed in")
             .await?;
+        self.commit(tx).await?;
         self.throttle.give_back(&input.email, info.remote_ip);
-        Ok(Session {
-            access_token: issued.token,
-            token_type: "Bearer",
-            expires_at: issued.expires_at,
-            user: UserView::from(user),
-        })
+        Ok(signed_in)
     }
 
     async fn record_login(
         &self,
+        tx: &WriteTx,
         user: &User,
         info: &RequestInfo,
         outcome: AuditOutcome,
@@ -135,33 +122,6 @@ impl App {
             info,
         };
         let entry = self.entry(asker, "session.login", resource, outcome, summary.to_owned());
-        let tx = self.store.begin().await?;
-        self.append_audit(&tx, &entry, None).await?;
-        self.commit(tx).await
-    }
-
-    /// Who holds a token, and what they are granted now: a role that was taken back counts no more at once.
-    ///
-    /// # Errors
-    /// The token does not hold, or its user is gone or disabled.
-    pub async fn authenticate(&self, token: &str) -> Result<Principal> {
-        let refused = Error::Unauthenticated("the access token does not hold; sign in again");
-        if let Some(shown) = ShownToken::read(token) {
-            return self.authenticate_service_account(&shown).await?.ok_or(refused);
-        }
-        let claims = match self.tokens.verify(token) {
-            Ok(claims) => claims,
-            Err(TokenError::NoKeys) => return Err(NO_KEYS),
-            Err(error) => {
-                tracing::debug!(error = %error, "an access token was refused");
-                return Err(refused);
-            }
-        };
-        self.principal_of(claims.sub, claims.org).await?.ok_or(refused)
+        self.append_audit(tx, &entry, None).await
     }
 }
-
-/// Before the registry handed the keys over, nobody can be signed in.
-const NO_KEYS: Error = Error::Unavailable {
-    detail: "the signing keys are not there yet",
-};

@@ -8,7 +8,7 @@ use halcyon_domain::{
     datasource::{Datasource, DatasourceMetrics, DatasourceState},
     error::InputError,
     event::Verdict,
-    id::{ActorId, DatasourceId, OrganizationId, ProjectId, UserId, VersionId},
+    id::{ActorId, DatasourceId, OrganizationId, ProjectId, SessionId, UserId, VersionId},
     lifecycle::{DatasourceStatus, DesiredState},
     version::{VersionRecord, VersionState},
 };
@@ -352,8 +352,37 @@ pub struct Session {
     pub token_type: &'static str,
     /// Until when it is good.
     pub expires_at: Timestamp,
+    /// The session it belongs to.
+    pub session: SessionId,
+    /// The organisation that the user acts in.
+    pub organization: OrganizationId,
+    /// What gets the next access token, once; only if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
     /// Who signed in.
     pub user: UserView,
+}
+
+/// A login that has not ended.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "SessionInfo")]
+pub struct SessionInfo {
+    /// Its identifier.
+    pub id: SessionId,
+    /// Whether it is the one that asks.
+    pub current: bool,
+    /// The organisation that its user acts in.
+    pub organization: OrganizationId,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it last got an access token.
+    pub last_seen_at: Timestamp,
+    /// When it ends at the latest.
+    pub expires_at: Timestamp,
+    /// The program that it was last used with, as that program says.
+    pub user_agent: Option<String>,
+    /// The address that it was last used from.
+    pub remote_ip: Option<String>,
 }
 
 /// What became of a record when it was processed anew.

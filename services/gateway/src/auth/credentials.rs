@@ -14,6 +14,10 @@ use crate::problem::Problem;
 
 /// The cookie that a login sets.
 pub const SESSION_COOKIE: &str = "halcyon_session";
+/// The cookie that gets the next access token. A browser sends it to [`REFRESH_PATH`] only.
+pub const REFRESH_COOKIE: &str = "halcyon_refresh";
+/// Where the refresh cookie goes.
+const REFRESH_PATH: &str = "/api/v1/auth";
 
 /// The access token of a request.
 ///
@@ -28,8 +32,18 @@ pub(crate) fn token_of(req: &Request) -> Result<String, Problem> {
             .map(str::to_owned)
             .ok_or_else(|| Problem::unauthenticated("the `Authorization` header is no bearer token"));
     }
-    let cookie = text(req, COOKIE.as_str()).and_then(|cookies| session_of(&cookies));
-    let token = cookie.ok_or_else(|| Problem::unauthenticated("sign in, or send a bearer token"))?;
+    cookie_token(req, SESSION_COOKIE)?
+        .ok_or_else(|| Problem::unauthenticated("sign in, or send a bearer token"))
+}
+
+/// The token in one of our cookies, if it was sent.
+///
+/// # Errors
+/// It was sent along by another site with a request that changes something.
+pub(crate) fn cookie_token(req: &Request, name: &str) -> Result<Option<String>, Problem> {
+    let Some(token) = text(req, COOKIE.as_str()).and_then(|cookies| find(&cookies, name)) else {
+        return Ok(None);
+    };
     let safe = matches!(*req.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if safe
         || same_origin(
@@ -38,7 +52,7 @@ pub(crate) fn token_of(req: &Request) -> Result<String, Problem> {
             text(req, HOST.as_str()),
         )
     {
-        Ok(token)
+        Ok(Some(token))
     } else {
         Err(Problem::forbidden(
             "a session cookie does not count for requests from other sites",
@@ -56,11 +70,11 @@ fn bearer(value: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-fn session_of(cookies: &str) -> Option<String> {
+fn find(cookies: &str, wanted: &str) -> Option<String> {
     cookies
         .split(';')
         .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, _)| *name == SESSION_COOKIE)
+        .find(|(name, _)| *name == wanted)
         .map(|(_, value)| value.to_owned())
         .filter(|value| !value.is_empty())
 }
@@ -78,16 +92,28 @@ fn same_origin(site: Option<String>, origin: Option<String>, host: Option<String
         .is_some_and(|(_, authority)| authority == host)
 }
 
-/// The `Set-Cookie` value of a new session.
+/// The `Set-Cookie` value of an access token.
 pub(crate) fn session_cookie(token: &str, lifetime: Duration, secure: bool) -> String {
-    let secure = if secure { "; Secure" } else { "" };
-    let seconds = lifetime.as_secs();
-    format!("{SESSION_COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}")
+    cookie(SESSION_COOKIE, token, "/", lifetime, secure)
 }
 
-/// The `Set-Cookie` value that ends a session.
-pub(crate) fn clear_session() -> String {
-    format!("{SESSION_COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")
+/// The `Set-Cookie` value of a refresh token.
+pub(crate) fn refresh_cookie(token: &str, lifetime: Duration, secure: bool) -> String {
+    cookie(REFRESH_COOKIE, token, REFRESH_PATH, lifetime, secure)
+}
+
+/// The `Set-Cookie` values that take both back.
+pub(crate) fn clear_cookies(secure: bool) -> [String; 2] {
+    [
+        session_cookie("", Duration::ZERO, secure),
+        refresh_cookie("", Duration::ZERO, secure),
+    ]
+}
+
+fn cookie(name: &str, value: &str, path: &str, lifetime: Duration, secure: bool) -> String {
+    let secure = if secure { "; Secure" } else { "" };
+    let seconds = lifetime.as_secs();
+    format!("{name}={value}; Path={path}; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}")
 }
 
 #[cfg(test)]
@@ -104,10 +130,10 @@ mod tests {
     #[test]
     fn the_session_is_found_among_other_cookies() {
         assert_eq!(
-            session_of("a=b; halcyon_session=t.o.k; c=d").as_deref(),
+            find("a=b; halcyon_session=t.o.k; c=d", SESSION_COOKIE).as_deref(),
             Some("t.o.k")
         );
-        assert_eq!(session_of("halcyon_session=; xhalcyon_session=1"), None);
+        assert_eq!(find("halcyon_session=; xhalcyon_session=1", SESSION_COOKIE), None);
     }
 
     #[test]

@@ -10,21 +10,26 @@ use halcyon_bus::{
 use halcyon_domain::id::InstanceId;
 use halcyon_infra::{Check, Shutdown};
 
-use super::{TokenKey, Tokens};
+use tokio::sync::watch;
+
+use super::{Sight, TokenKey, Tokens};
 
 /// How long the registry may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause after a failure, and the least time between two questions.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The least time between two refreshes that unknown keys ask for.
-const REFRESH_PAUSE: Duration = Duration::from_secs(10);
+const REFRESH_PAUSE: Duration = Duration::from_secs(1);
+/// How often the keys are asked for although nothing seems to have changed.
+const REFRESH: Duration = Duration::from_secs(300);
 
-/// Asks until the keys are there, and again when a token names a key that is not known.
+/// Asks until the keys are there, and again when they have changed or a token names a key that is not known.
 pub(crate) async fn keep_token_keys(
     bus: &Bus,
     instance: InstanceId,
     key: &InstanceKey,
     tokens: &Tokens,
+    mut sight: watch::Receiver<Sight>,
     shutdown: &Shutdown,
     ready: &Check,
 ) {
@@ -38,9 +43,13 @@ pub(crate) async fn keep_token_keys(
                 Ok(()) => {
                     warned = false;
                     ready.ready();
-                    tracing::info!("the signing keys of access tokens are in use");
+                    tracing::debug!("the signing keys of access tokens are in use");
                     tokio::time::sleep(REFRESH_PAUSE).await;
-                    tokens.unknown_key().await;
+                    tokio::select! {
+                        () = tokens.unknown_key() => {}
+                        () = changed(&mut sight) => {}
+                        () = tokio::time::sleep(REFRESH) => {}
+                    }
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut warned, true) {
@@ -52,6 +61,16 @@ pub(crate) async fn keep_token_keys(
         }
     };
     let _: Option<()> = shutdown.unless_triggered(keep).await;
+}
+
+/// Waits until the counter of the keys has risen.
+async fn changed(sight: &mut watch::Receiver<Sight>) {
+    let counter = |sight: &Sight| sight.epochs.map(|epochs| epochs.token_keys);
+    let before = counter(&sight.borrow_and_update());
+    if sight.wait_for(|now| counter(now) != before).await.is_err() {
+        // The process goes down.
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn fetch(bus: &Bus, instance: InstanceId, key: &InstanceKey) -> anyhow::Result<Vec<TokenKey>> {
@@ -67,7 +86,12 @@ async fn fetch(bus: &Bus, instance: InstanceId, key: &InstanceKey) -> anyhow::Re
             Ok(TokenKey {
                 kid: sealed.id.clone(),
                 public: sealed.public_key.clone(),
-                private_der: key.open(&reply.from, &sealed.private_key)?,
+                private_der: sealed
+                    .private_key
+                    .as_ref()
+                    .map(|private| key.open(&reply.from, private))
+                    .transpose()?,
+                signs_from: sealed.signs_from,
             })
         })
         .collect()

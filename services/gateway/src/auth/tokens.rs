@@ -11,7 +11,8 @@ use chrono::{DateTime, TimeDelta};
 use halcyon_domain::{
     clock::{Clock, Timestamp},
     duration::HumanDuration,
-    id::{OrganizationId, UserId},
+    id::{OrganizationId, SessionId, UserId},
+    session::MAX_ACCESS_TOKEN_LIFETIME,
 };
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use schemars::JsonSchema;
@@ -25,7 +26,7 @@ pub struct TokenSettings {
     pub issuer: String,
     /// The `aud` claim.
     pub audience: String,
-    /// How long a token is good.
+    /// How long a token is good: a day at most.
     pub lifetime: HumanDuration,
 }
 
@@ -34,8 +35,23 @@ impl Default for TokenSettings {
         Self {
             issuer: "halcyon".to_owned(),
             audience: "halcyon-api".to_owned(),
-            lifetime: HumanDuration::from_secs(12 * 3600),
+            lifetime: HumanDuration::from_secs(15 * 60),
         }
+    }
+}
+
+impl TokenSettings {
+    /// Whether the settings make sense.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.lifetime.get().as_secs() == 0 || self.lifetime > MAX_ACCESS_TOKEN_LIFETIME {
+            return Err(format!(
+                "`gateway.tokens.lifetime` is 1 second to {MAX_ACCESS_TOKEN_LIFETIME}"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -51,10 +67,32 @@ pub(crate) struct Claims {
     pub(crate) sub: UserId,
     /// The organisation they act in.
     pub(crate) org: OrganizationId,
+    /// The session that it was issued to.
+    pub(crate) sid: SessionId,
     iat: i64,
     nbf: i64,
     exp: i64,
     jti: String,
+}
+
+impl Claims {
+    /// When the token runs out.
+    pub(crate) fn expires_at(&self) -> Timestamp {
+        DateTime::from_timestamp(self.exp, 0).unwrap_or_default()
+    }
+}
+
+/// Whom a token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The user.
+    pub user: UserId,
+    /// The organisation they act in.
+    pub organization: OrganizationId,
+    /// The session.
+    pub session: SessionId,
+    /// When the session ends at the latest, and so the token.
+    pub until: Timestamp,
 }
 
 /// Why a token is refused. The caller is told only that it is.
@@ -81,14 +119,57 @@ pub struct TokenKey {
     pub kid: String,
     /// The public key: the `x` of its JWK (base64url without padding).
     pub public: String,
-    /// The private key as a PKCS #8 document (DER).
-    pub private_der: Vec<u8>,
+    /// The private key as a PKCS #8 document (DER); none of a key that only verifies any more.
+    pub private_der: Option<Vec<u8>>,
+    /// From when on it signs.
+    pub signs_from: Timestamp,
 }
 
 struct Keys {
-    kid: String,
-    sign: EncodingKey,
+    signers: Vec<Signer>,
     verify: HashMap<String, DecodingKey>,
+    /// The public keys, as everybody may have them.
+    published: JwkSet,
+}
+
+struct Signer {
+    kid: String,
+    from: Timestamp,
+    key: EncodingKey,
+}
+
+impl Keys {
+    /// The newest key that signs by now; the first to come if none does.
+    fn signer(&self, now: Timestamp) -> Option<&Signer> {
+        let begun = self.signers.iter().filter(|signer| signer.from <= now);
+        begun
+            .max_by_key(|signer| signer.from)
+            .or_else(|| self.signers.iter().min_by_key(|signer| signer.from))
+    }
+}
+
+/// The public keys that access tokens are signed with (RFC 7517).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct JwkSet {
+    /// The keys.
+    pub keys: Vec<Jwk>,
+}
+
+/// A public key (RFC 8037).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Jwk {
+    /// The type of key: `OKP`.
+    pub kty: &'static str,
+    /// The curve: `Ed25519`.
+    pub crv: &'static str,
+    /// The algorithm: `EdDSA`.
+    pub alg: &'static str,
+    /// What it is for: `sig`.
+    pub r#use: &'static str,
+    /// Its identifier.
+    pub kid: String,
+    /// The key (base64url without padding).
+    pub x: String,
 }
 
 /// Issues and checks access tokens.
@@ -126,34 +207,66 @@ impl Tokens {
         self.settings.lifetime.get()
     }
 
-    /// Takes the keys into use: the first signs, all verify.
+    /// Takes the keys into use: the newest whose time has come signs, all verify.
     ///
     /// # Errors
-    /// There is none, or one cannot be used.
+    /// There is none that signs, or one cannot be used.
     pub fn set_keys(&self, keys: &[TokenKey]) -> Result<(), TokenError> {
-        let first = keys.first().ok_or(TokenError::NoKeys)?;
-        let sign = EncodingKey::from_ed_der(&first.private_der);
-        let mut verify = HashMap::new();
+        let mut taken = Keys {
+            signers: Vec::new(),
+            verify: HashMap::new(),
+            published: JwkSet::default(),
+        };
         for key in keys {
             let public = DecodingKey::from_ed_components(&key.public).map_err(refused)?;
-            verify.insert(key.kid.clone(), public);
+            taken.verify.insert(key.kid.clone(), public);
+            taken.published.keys.push(Jwk {
+                kty: "OKP",
+                crv: "Ed25519",
+                alg: "EdDSA",
+                r#use: "sig",
+                kid: key.kid.clone(),
+                x: key.public.clone(),
+            });
+            if let Some(private) = &key.private_der {
+                taken.signers.push(Signer {
+                    kid: key.kid.clone(),
+                    from: key.signs_from,
+                    key: EncodingKey::from_ed_der(private),
+                });
+            }
         }
-        let keys = Keys {
-            kid: first.kid.clone(),
-            sign,
-            verify,
-        };
+        if taken.signers.is_empty() {
+            return Err(TokenError::NoKeys);
+        }
         // A private key that does not fit shows when it signs: here rather than at the first login.
-        self.sign_and_verify(&keys)?;
-        self.keys.store(Some(Arc::new(keys)));
+        for signer in &taken.signers {
+            self.sign_and_verify(&taken, signer)?;
+        }
+        self.keys.store(Some(Arc::new(taken)));
         Ok(())
     }
 
-    fn sign_and_verify(&self, keys: &Keys) -> Result<(), TokenError> {
-        let claims = self.claims(UserId(uuid::Uuid::nil()), OrganizationId(uuid::Uuid::nil()));
-        let token = sign(keys, &claims)?;
-        let key = keys.verify.get(&keys.kid).ok_or(TokenError::NoKeys)?;
+    fn sign_and_verify(&self, keys: &Keys, signer: &Signer) -> Result<(), TokenError> {
+        let nobody = uuid::Uuid::nil();
+        let claims = self.claims(&Holder {
+            user: UserId(nobody),
+            organization: OrganizationId(nobody),
+            session: SessionId(nobody),
+            until: Timestamp::MAX_UTC,
+        });
+        let token = sign(signer, &claims)?;
+        let key = keys.verify.get(&signer.kid).ok_or(TokenError::NoKeys)?;
         self.decode(&token, key).map(|_| ())
+    }
+
+    /// The public keys; none before there are any.
+    #[must_use]
+    pub fn published(&self) -> JwkSet {
+        let keys = self.keys.load();
+        keys.as_ref()
+            .map(|keys| keys.published.clone())
+            .unwrap_or_default()
     }
 
     /// Whether there are keys.
@@ -167,17 +280,18 @@ impl Tokens {
         self.unknown_key.notified().await;
     }
 
-    fn claims(&self, user: UserId, organization: OrganizationId) -> Claims {
+    fn claims(&self, holder: &Holder) -> Claims {
         let now = self.clock.now().timestamp();
         let lifetime = i64::try_from(self.settings.lifetime.get().as_secs()).unwrap_or(i64::MAX);
         Claims {
             iss: self.settings.issuer.clone(),
             aud: self.settings.audience.clone(),
-            sub: user,
-            org: organization,
+            sub: holder.user,
+            org: holder.organization,
+            sid: holder.session,
             iat: now,
             nbf: now,
-            exp: now.saturating_add(lifetime),
+            exp: now.saturating_add(lifetime).min(holder.until.timestamp()),
             jti: uuid::Uuid::new_v4().to_string(),
         }
     }
@@ -186,13 +300,13 @@ impl Tokens {
     ///
     /// # Errors
     /// There are no keys yet.
-    pub fn issue(&self, user: UserId, organization: OrganizationId) -> Result<IssuedToken, TokenError> {
+    pub fn issue(&self, holder: &Holder) -> Result<IssuedToken, TokenError> {
         let keys = self.keys.load_full().ok_or(TokenError::NoKeys)?;
-        let claims = self.claims(user, organization);
-        let expires_at = DateTime::from_timestamp(claims.exp, 0).unwrap_or_default();
+        let signer = keys.signer(self.clock.now()).ok_or(TokenError::NoKeys)?;
+        let claims = self.claims(holder);
         Ok(IssuedToken {
-            token: sign(&keys, &claims)?,
-            expires_at,
+            token: sign(signer, &claims)?,
+            expires_at: claims.expires_at(),
         })
     }
 
@@ -212,7 +326,7 @@ impl Tokens {
             return Err(TokenError::UnknownKey(kid));
         };
         let claims = self.decode(token, key)?;
-        if claims.sub.0.is_nil() || claims.org.0.is_nil() {
+        if claims.sub.0.is_nil() || claims.org.0.is_nil() || claims.sid.0.is_nil() {
             return Err(refused("nobody is named"));
         }
         Ok(claims)
@@ -223,9 +337,9 @@ impl Tokens {
         validation.set_issuer(&[&self.settings.issuer]);
         validation.set_audience(&[&self.settings.audience]);
         validation.set_required_spec_claims(&["iss", "aud", "sub", "exp", "nbf"]);
-        validation.leeway = LEEWAY.num_seconds().unsigned_abs();
-        validation.validate_exp = true;
-        validation.validate_nbf = true;
+        // The times are checked right below, by our clock and not the library's.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
         validation.validate_aud = true;
         let claims = decode::<Claims>(token, key, &validation).map_err(refused)?.claims;
         self.check_times(&claims)?;
@@ -250,10 +364,10 @@ impl Tokens {
     }
 }
 
-fn sign(keys: &Keys, claims: &Claims) -> Result<String, TokenError> {
+fn sign(signer: &Signer, claims: &Claims) -> Result<String, TokenError> {
     let mut header = Header::new(Algorithm::EdDSA);
-    header.kid = Some(keys.kid.clone());
-    encode(&header, claims, &keys.sign).map_err(refused)
+    header.kid = Some(signer.kid.clone());
+    encode(&header, claims, &signer.key).map_err(refused)
 }
 
 #[cfg(test)]

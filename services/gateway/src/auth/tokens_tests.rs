@@ -21,7 +21,8 @@ pub(crate) fn key(kid: &str, seed: u8) -> TokenKey {
     TokenKey {
         kid: kid.to_owned(),
         public: parameters.x,
-        private_der,
+        private_der: Some(private_der),
+        signs_from: Timestamp::default(),
     }
 }
 
@@ -32,16 +33,31 @@ fn tokens() -> (Tokens, ManualClock) {
     (tokens, clock)
 }
 
+fn holder() -> Holder {
+    Holder {
+        user: UserId::generate(),
+        organization: OrganizationId::generate(),
+        session: SessionId::generate(),
+        until: Timestamp::MAX_UTC,
+    }
+}
+
 fn good(clock: &ManualClock) -> Value {
     let now = clock.now().timestamp();
     json!({
         "iss": "halcyon", "aud": "halcyon-api", "sub": UserId::generate(), "org": OrganizationId::generate(),
+        "sid": SessionId::generate(),
         "iat": now, "nbf": now, "exp": now + 60, "jti": "x",
     })
 }
 
 fn signed(header: &Header, claims: &Value, with: &TokenKey) -> String {
-    encode(header, claims, &EncodingKey::from_ed_der(&with.private_der)).unwrap()
+    encode(
+        header,
+        claims,
+        &EncodingKey::from_ed_der(with.private_der.as_ref().unwrap()),
+    )
+    .unwrap()
 }
 
 fn header() -> Header {
@@ -53,10 +69,14 @@ fn header() -> Header {
 #[test]
 fn an_issued_token_holds() {
     let (tokens, _clock) = tokens();
-    let (user, organization) = (UserId::generate(), OrganizationId::generate());
-    let issued = tokens.issue(user, organization).unwrap();
+    let holder = holder();
+    let issued = tokens.issue(&holder).unwrap();
     let claims = tokens.verify(&issued.token).unwrap();
-    assert_eq!((claims.sub, claims.org), (user, organization));
+    assert_eq!(
+        (claims.sub, claims.org, claims.sid),
+        (holder.user, holder.organization, holder.session)
+    );
+    assert_eq!(claims.expires_at(), issued.expires_at);
 }
 
 #[test]
@@ -64,7 +84,7 @@ fn every_claim_is_needed_and_checked() {
     let (tokens, clock) = tokens();
     let key = key("one", 1);
     assert!(tokens.verify(&signed(&header(), &good(&clock), &key)).is_ok());
-    for claim in ["iss", "aud", "sub", "org", "iat", "nbf", "exp"] {
+    for claim in ["iss", "aud", "sub", "org", "sid", "iat", "nbf", "exp"] {
         let mut claims = good(&clock);
         claims.as_object_mut().unwrap().remove(claim);
         assert!(
@@ -81,13 +101,14 @@ fn every_claim_is_needed_and_checked() {
         ("sub", json!("root")),
         ("sub", json!("00000000-0000-0000-0000-000000000000")),
         ("org", json!("00000000-0000-0000-0000-000000000000")),
+        ("sid", json!("00000000-0000-0000-0000-000000000000")),
         ("exp", json!(now - 6)),
         ("exp", json!(now - 30)),
-        ("exp", json!(now + 13 * 3600)),
+        ("exp", json!(now + 16 * 60)),
         ("exp", json!("never")),
         ("nbf", json!(now + 30)),
         ("iat", json!(now + 30)),
-        ("iat", json!(now - 13 * 3600)),
+        ("iat", json!(now - 16 * 60)),
     ];
     for (claim, value) in wrong {
         let mut claims = good(&clock);
@@ -155,31 +176,47 @@ fn a_changed_token_is_refused() {
 #[test]
 fn a_token_ends_by_our_clock() {
     let (tokens, clock) = tokens();
-    let token = tokens
-        .issue(UserId::generate(), OrganizationId::generate())
-        .unwrap()
-        .token;
-    clock.advance(TimeDelta::hours(12) + TimeDelta::seconds(4));
+    let token = tokens.issue(&holder()).unwrap().token;
+    clock.advance(TimeDelta::minutes(15) + TimeDelta::seconds(4));
     assert!(tokens.verify(&token).is_ok(), "within the leeway");
     clock.advance(TimeDelta::seconds(2));
     assert!(tokens.verify(&token).is_err());
 }
 
 #[test]
-fn an_old_key_verifies_while_it_is_listed() {
-    let (tokens, _clock) = tokens();
-    let token = tokens
-        .issue(UserId::generate(), OrganizationId::generate())
-        .unwrap()
-        .token;
-    tokens.set_keys(&[key("two", 2), key("one", 1)]).unwrap();
+fn a_token_ends_with_its_session() {
+    let (tokens, clock) = tokens();
+    let until = clock.now() + TimeDelta::minutes(5);
+    let issued = tokens.issue(&Holder { until, ..holder() }).unwrap();
+    assert_eq!(issued.expires_at.timestamp(), until.timestamp());
+}
+
+#[test]
+fn a_new_key_signs_from_its_time_on_and_an_old_one_verifies_while_it_is_listed() {
+    let (tokens, clock) = tokens();
+    let token = tokens.issue(&holder()).unwrap().token;
+    let from = clock.now() + TimeDelta::seconds(30);
+    let two = || TokenKey {
+        signs_from: from,
+        ..key("two", 2)
+    };
+    let kid = || {
+        let token = tokens.issue(&holder()).unwrap().token;
+        decode_header(&token).unwrap().kid.unwrap()
+    };
+    tokens.set_keys(&[two(), key("one", 1)]).unwrap();
+    assert_eq!(kid(), "one", "the new key is announced");
+    assert_eq!(tokens.published().keys.len(), 2);
+    clock.advance(TimeDelta::seconds(30));
+    assert_eq!(kid(), "two", "its time has come, with nothing heard meanwhile");
     assert!(tokens.verify(&token).is_ok());
-    let newer = tokens
-        .issue(UserId::generate(), OrganizationId::generate())
-        .unwrap()
-        .token;
-    assert_eq!(decode_header(&newer).unwrap().kid.as_deref(), Some("two"));
-    tokens.set_keys(&[key("two", 2)]).unwrap();
+    let retired = TokenKey {
+        private_der: None,
+        ..key("one", 1)
+    };
+    tokens.set_keys(&[two(), retired]).unwrap();
+    assert!(tokens.verify(&token).is_ok());
+    tokens.set_keys(&[two()]).unwrap();
     assert!(tokens.verify(&token).is_err());
 }
 
@@ -187,10 +224,7 @@ fn an_old_key_verifies_while_it_is_listed() {
 fn nothing_works_without_keys_or_with_mismatched_ones() {
     let tokens = Tokens::new(TokenSettings::default(), Arc::new(SystemClock));
     assert!(!tokens.is_ready());
-    assert!(matches!(
-        tokens.issue(UserId::generate(), OrganizationId::generate()),
-        Err(TokenError::NoKeys)
-    ));
+    assert!(matches!(tokens.issue(&holder()), Err(TokenError::NoKeys)));
     assert!(matches!(tokens.verify("a.b.c"), Err(TokenError::NoKeys)));
     let mut mixed = key("one", 1);
     mixed.public = key("one", 2).public;

@@ -39,6 +39,6 @@ pub(crate) async fn caller(req: &Request, depot: &mut Depot) -> Result<RequestCo
 async fn authenticated(req: &Request, depot: &Depot) -> Result<RequestContext, Problem> {
     let app = app(depot)?;
     let token = auth::token_of(req)?;
-    let principal = app.authenticate(&token).await?;
-    Ok(RequestContext::new(principal, RequestInfo::of(req, depot)))
+    let caller = app.authenticate(&token).await?;
+    Ok(RequestContext::new(caller, RequestInfo::of(req, depot)))
 }

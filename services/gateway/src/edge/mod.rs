@@ -31,13 +31,14 @@ use halcyon_domain::clock::Clock;
 use halcyon_infra::{Metrics, Mode};
 
 use self::{cors::Cors, deadline::Deadline, headers::Protected, rate::RateLimit};
-use crate::Settings;
+use crate::{Settings, proxies::Proxies};
 
 /// What surrounds the requests of a gateway.
 pub(crate) struct Edge {
     pub(crate) cors: Cors,
     pub(crate) deadline: Deadline,
     pub(crate) protected: Protected,
+    pub(crate) proxies: Proxies,
     pub(crate) rate: RateLimit,
     pub(crate) metrics: Metrics,
     /// Whether only who asks from this host is told how the gateway is.
@@ -67,6 +68,7 @@ impl Edge {
             protected: Protected {
                 tls: settings.by_tls(),
             },
+            proxies: Proxies::new(settings.trusted_proxies.clone(), settings.forwarded_header),
             rate: RateLimit::new(&settings.limits, clock, metrics.clone()),
             metrics,
             local_probes: settings.probes.is_local(mode),

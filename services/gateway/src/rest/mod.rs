@@ -17,6 +17,7 @@ pub(crate) mod samples;
 pub(crate) mod secrets;
 pub(crate) mod session;
 pub(crate) mod tests;
+pub(crate) mod token_keys;
 pub(crate) mod versions;
 
 pub(crate) use extract::{MAX_BODY, PATIENCE, no_query};

@@ -4,6 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use futures::StreamExt;
 use halcyon_domain::{
+    access::Permission,
     assignment::LogLine,
     datasource::{DatasourceEvent, DatasourceMetrics},
     id::DatasourceId,
@@ -19,7 +20,7 @@ use super::{
     answer::{Found, Outcome},
     extract::{Caller, Path, Query, QueryCaller},
 };
-use crate::app::{ListEvents, ListLogs, views::List};
+use crate::app::{ListEvents, ListLogs, Watched, views::List};
 
 /// Lists a datasource's history, the newest rows first.
 #[endpoint(operation_id = "listEvents", tags("observation"))]
@@ -41,7 +42,8 @@ pub(crate) async fn metrics(caller: Caller, id: Path<DatasourceId>) -> Outcome<F
 
 /// Shows the newest lines of a datasource's log.
 ///
-/// With `Accept: text/event-stream` the lines follow as they are written, one event each.
+/// With `Accept: text/event-stream` the lines follow as they are written, one event each, until the access token runs
+/// out or the caller may see them no more.
 #[endpoint(operation_id = "listLogs", tags("observation"))]
 pub(crate) async fn logs(
     caller: QueryCaller,
@@ -60,6 +62,8 @@ pub(crate) async fn logs(
         return Ok(LogAnswer::Tail(Found::new(list)));
     }
     let lines = caller.app.follow_logs(&caller.context, id.0, &query.0).await?;
+    let right = Watched::Datasource(Permission::DatasourceRead, id.0);
+    let lines = caller.app.watch_access(&caller.context, right).guard(lines);
     let filter = query.0;
     let follow = lines.filter_map(move |line| {
         let event = filter.matches(&line).then(|| event(&line)).flatten();

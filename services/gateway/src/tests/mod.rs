@@ -13,5 +13,7 @@ mod process;
 mod publish;
 mod reviews;
 mod session;
+mod sessions;
+mod standing;
 mod support;
 mod tls;

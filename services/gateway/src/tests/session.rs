@@ -1,17 +1,25 @@
 //! Signing in and who is signed in.
 
+use halcyon_domain::{
+    clock::Timestamp,
+    id::{SessionId, UserId},
+};
 use serde_json::json;
 
 use super::support::{ADMIN, Gateway};
+use crate::auth::Holder;
 
 #[tokio::test]
 async fn a_login_gives_a_token_and_a_cookie() {
     let gateway = Gateway::start().await;
     let body = json!({"email": "Admin@Example.org", "password": ADMIN.1});
     let answer = gateway.ask("POST", "/api/v1/auth/login", &[], Some(&body)).await;
-    let cookie = answer.header("set-cookie").to_owned();
+    let cookie = answer.cookies[0].clone();
     assert!(
-        cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"),
+        cookie.starts_with("halcyon_session=")
+            && cookie.contains("Path=/;")
+            && cookie.contains("HttpOnly")
+            && cookie.contains("SameSite=Strict"),
         "{cookie}"
     );
     let session = answer.expect(200);
@@ -89,20 +97,26 @@ async fn no_token_a_broken_one_and_a_forgotten_user_are_401() {
         .ask("GET", "/api/v1/me", &[("authorization", "Basic YTpi")], None)
         .await
         .expect(401);
-    let stranger = gateway
-        .tokens
-        .issue(halcyon_domain::id::UserId::generate(), gateway.organization)
-        .unwrap();
+    let until = Timestamp::MAX_UTC;
+    let forged = |user, organization, session| {
+        let holder = Holder {
+            user,
+            organization,
+            session,
+            until,
+        };
+        gateway.tokens.issue(&holder).unwrap().token
+    };
+    let (user, organization) = (gateway.admin, gateway.organization);
+    let session = gateway.only_session().await;
     gateway
-        .call(&stranger.token, "GET", "/me", None)
+        .call(&forged(user, organization, session), "GET", "/me", None)
         .await
-        .expect(401);
-    let elsewhere = gateway
-        .tokens
-        .issue(gateway.admin, halcyon_domain::id::OrganizationId::generate())
-        .unwrap();
-    gateway
-        .call(&elsewhere.token, "GET", "/me", None)
-        .await
-        .expect(401);
+        .expect(200);
+    for wrong in [
+        forged(UserId::generate(), organization, session),
+        forged(user, organization, SessionId::generate()),
+    ] {
+        gateway.call(&wrong, "GET", "/me", None).await.expect(401);
+    }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use futures::StreamExt;
 use halcyon_bus::requests::{CheckpointInfo, OnBehalf, SecretInfo, SecretVersionInfo};
 use halcyon_domain::{
@@ -15,11 +16,11 @@ use halcyon_domain::{
     audit::{AuditEntry, AuditOutcome},
     clock::{Clock, SystemClock, Timestamp},
     event::IngestEvent,
-    id::{DatasourceId, OrganizationId, ProjectId, RoleBindingId, UserId},
+    id::{DatasourceId, OrganizationId, ProjectId, RoleBindingId, SessionId, UserId},
     test_run::{TestJob, TestReport},
 };
 use halcyon_infra::{Health, Metrics, Mode};
-use halcyon_store::{AllTenants, FirstAdmin, RoleBinding, Store, StoreSettings, Topic, User};
+use halcyon_store::{AllTenants, FirstAdmin, RoleBinding, Session, Store, StoreSettings, Topic, User};
 use salvo::{
     Service,
     http::Method,
@@ -30,8 +31,10 @@ use tokio::sync::Notify;
 
 use crate::{
     Settings,
-    app::{App, Error, LogStream, Options, Result, SecretWrite, Services, StoredDeadLetter},
-    auth::{LoginThrottle, Passwords, ThrottleSettings, TokenSettings, Tokens, test_key},
+    app::{App, Error, LogStream, Options, Result, RotatedTokenKey, SecretWrite, Services, StoredDeadLetter},
+    auth::{
+        Holder, LoginThrottle, Passwords, SessionSettings, ThrottleSettings, TokenSettings, Tokens, test_key,
+    },
     edge::Edge,
     hash_password, routes,
 };
@@ -128,6 +131,14 @@ impl Services for Stand {
             .collect())
     }
 
+    async fn rotate_token_keys(&self, _: OrganizationId, _: bool, _: OnBehalf) -> Result<RotatedTokenKey> {
+        self.up()?;
+        Ok(RotatedTokenKey {
+            id: "two".to_owned(),
+            signs_from: SystemClock.now(),
+        })
+    }
+
     async fn issue_ticket(
         &self,
         _: OrganizationId,
@@ -198,6 +209,8 @@ pub(super) const ADMIN: (&str, &str) = ("admin@example.org", "correct horse batt
 /// A gateway to ask.
 pub(super) struct Gateway {
     pub(super) service: Service,
+    pub(super) app: Arc<App>,
+    signed_in: Holder,
     pub(super) stand: Arc<Stand>,
     pub(super) store: Store,
     pub(super) tokens: Arc<Tokens>,
@@ -212,6 +225,7 @@ pub(super) struct Gateway {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: BTreeMap<String, String>,
+    pub(super) cookies: Vec<String>,
     pub(super) body: Value,
 }
 
@@ -229,14 +243,14 @@ impl Answer {
     }
 }
 
-/// The paths of a gateway over `store`.
+/// The use cases and paths of a gateway over `store`.
 fn service(
     store: &Store,
     stand: &Arc<Stand>,
     clock: Arc<dyn Clock>,
     tokens: &Arc<Tokens>,
     settings: &Settings,
-) -> Service {
+) -> (Arc<App>, Service) {
     let app = App::new(
         store.clone(),
         stand.clone(),
@@ -255,10 +269,39 @@ fn service(
             request_timeout: Duration::from_secs(10),
             production: false,
             secure_cookies: false,
+            sessions: SessionSettings::default(),
         },
     );
     let edge = Edge::new(settings, Mode::Development, clock, Metrics::new().unwrap()).unwrap();
-    routes::service(Arc::new(app), None, Health::new(), edge)
+    let app = Arc::new(app);
+    let service = routes::service(app.clone(), None, Health::new(), edge);
+    (app, service)
+}
+
+/// A new session that lasts.
+async fn session_of(store: &Store, user: UserId, organization: OrganizationId) -> Holder {
+    let now = SystemClock.now();
+    let session = Session {
+        id: SessionId::generate(),
+        organization,
+        user,
+        created_at: now,
+        last_seen_at: now,
+        expires_at: now + TimeDelta::days(365),
+        user_agent: None,
+        remote_ip: None,
+        ended_at: None,
+        end_reason: None,
+    };
+    let tx = store.begin().await.unwrap();
+    tx.sessions().insert(&session).await.unwrap();
+    tx.commit().await.unwrap();
+    Holder {
+        user,
+        organization,
+        session: session.id,
+        until: session.expires_at,
+    }
 }
 
 impl Gateway {
@@ -292,9 +335,12 @@ impl Gateway {
         let tokens = Arc::new(Tokens::new(TokenSettings::default(), clock.clone()));
         tokens.set_keys(&[test_key("one", 1)]).unwrap();
         let stand = Arc::new(Stand::default());
-        let service = service(&store, &stand, clock, &tokens, settings);
+        let (app, service) = service(&store, &stand, clock, &tokens, settings);
+        let signed_in = session_of(&store, made.admin, made.organization).await;
         Self {
             service,
+            app,
+            signed_in,
             stand,
             store,
             tokens,
@@ -309,8 +355,10 @@ impl Gateway {
     pub(super) fn beside(&self) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let stand = Arc::new(Stand::default());
+        let (app, service) = service(&self.store, &stand, clock, &self.tokens, &Settings::default());
         Self {
-            service: service(&self.store, &stand, clock, &self.tokens, &Settings::default()),
+            service,
+            app,
             stand,
             store: self.store.clone(),
             tokens: self.tokens.clone(),
@@ -321,7 +369,7 @@ impl Gateway {
 
     /// A token of the admin.
     pub(super) fn admin(&self) -> String {
-        self.tokens.issue(self.admin, self.organization).unwrap().token
+        self.tokens.issue(&self.signed_in).unwrap().token
     }
 
     /// A token of a new user with one role.
@@ -334,6 +382,7 @@ impl Gateway {
             email: format!("{id}@example.org"),
             name: role.to_string(),
             disabled: false,
+            external: None,
             created_at: at,
             updated_at: at,
             revision: 1,
@@ -352,7 +401,26 @@ impl Gateway {
         tx.users().insert(&user, None).await.unwrap();
         tx.role_bindings().insert(&binding).await.unwrap();
         tx.commit().await.unwrap();
-        self.tokens.issue(id, self.organization).unwrap().token
+        self.token(id, self.organization).await
+    }
+
+    /// A token of a new session of a user.
+    pub(super) async fn token(&self, user: UserId, organization: OrganizationId) -> String {
+        let holder = session_of(&self.store, user, organization).await;
+        self.tokens.issue(&holder).unwrap().token
+    }
+
+    /// The only session that the admin has.
+    pub(super) async fn only_session(&self) -> SessionId {
+        let reason = AllTenants::because("a test");
+        let read = self.store.read();
+        let found = read
+            .sessions()
+            .standing(reason, self.admin, SystemClock.now())
+            .await
+            .unwrap();
+        assert_eq!(found.len(), 1);
+        found[0].id
     }
 
     /// Sets whether the organisation requires approvals.
@@ -421,6 +489,8 @@ impl Gateway {
 
     async fn answer(&self, request: RequestBuilder) -> Answer {
         let mut response = request.send(&self.service).await;
+        let set = response.headers().get_all("set-cookie").iter();
+        let cookies = set.map(|value| value.to_str().unwrap().to_owned()).collect();
         let headers = response.headers().iter();
         let headers = headers
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()))
@@ -431,6 +501,7 @@ impl Gateway {
         Answer {
             status,
             headers,
+            cookies,
             body,
         }
     }

@@ -352,7 +352,9 @@ async fn two_registries_make_one_token_key() {
     let (one, other) = (one.unwrap(), other.unwrap());
     assert_eq!((one.len(), &one[0].id), (1, &other[0].id));
     assert_eq!(
-        TokenKey::from_private(one[0].private.clone()).unwrap().public,
+        TokenKey::from_private(one[0].private.clone().unwrap())
+            .unwrap()
+            .public,
         other[0].public
     );
 }

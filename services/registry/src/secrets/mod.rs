@@ -21,12 +21,16 @@ mod moving_tests;
 mod rewrap_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod token_key_tests;
 
 use std::sync::Arc;
 
 use halcyon_bus::{
     InstanceKey, RemoteError,
-    requests::{PublicKey, SecretDelete, SecretList, SecretPut, SecretsOpen, TicketIssue, TokenKeys},
+    requests::{
+        PublicKey, SecretDelete, SecretList, SecretPut, SecretsOpen, TicketIssue, TokenKeys, TokenKeysRotate,
+    },
     rpc::Serving,
 };
 
@@ -81,6 +85,7 @@ impl Secrets {
             TicketIssue => issue_ticket,
             SecretsOpen => open,
             TokenKeys => token_keys,
+            TokenKeysRotate => rotate_token_keys,
         );
         Ok(serving)
     }

@@ -264,7 +264,7 @@ async fn token_keys_are_for_gateways_and_the_same_for_all_of_them() {
         keys.push(
             gateway
                 .key
-                .open(&answer.from, &answer.keys[0].private_key)
+                .open(&answer.from, answer.keys[0].private_key.as_ref().unwrap())
                 .unwrap(),
         );
     }

@@ -4,13 +4,13 @@ use bytes::Bytes;
 use halcyon_domain::{
     clock::Timestamp,
     error::{InputError, from_value},
+    network::Network,
 };
 use http::HeaderMap;
 use serde_json::Value;
 
 use super::{
     DEFAULT_MAX_BODY, MAX_BODY,
-    address::Network,
     auth::{self, Auth},
     body::{BodyError, BodyRules, RawEvent},
     config::{AuthKind, Connection, DedupeConfig, Handshake, RateLimit},

@@ -1,7 +1,6 @@
 //! `http_webhook`: events that a vendor posts to us. The gateway compiles a connection once
 //! ([`CompiledWebhook`]) and asks it for each request, on the raw bytes.
 
-mod address;
 mod auth;
 mod body;
 mod compiled;

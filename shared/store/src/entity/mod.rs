@@ -4,6 +4,7 @@
     reason = "sea-orm's derives want public items; the modules are private"
 )]
 
+pub(crate) mod access_epochs;
 pub(crate) mod alerts;
 pub(crate) mod approvals;
 pub(crate) mod audit_entries;
@@ -19,6 +20,7 @@ pub(crate) mod ledger;
 pub(crate) mod organizations;
 pub(crate) mod outbox;
 pub(crate) mod projects;
+pub(crate) mod refresh_tokens;
 pub(crate) mod relationships;
 pub(crate) mod role_bindings;
 pub(crate) mod sample_payloads;
@@ -26,6 +28,7 @@ pub(crate) mod secret_backend;
 pub(crate) mod secret_chores;
 pub(crate) mod service_account_tokens;
 pub(crate) mod service_accounts;
+pub(crate) mod sessions;
 pub(crate) mod signing_keys;
 pub(crate) mod tenant_keys;
 pub(crate) mod users;

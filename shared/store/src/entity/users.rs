@@ -12,6 +12,8 @@ pub struct Model {
     pub name: String,
     pub password_hash: Option<String>,
     pub disabled: bool,
+    pub issuer: Option<String>,
+    pub subject: Option<String>,
     pub created_at: DateTimeUtc,
     pub updated_at: DateTimeUtc,
     pub revision: i64,

@@ -68,6 +68,7 @@ fn user(tenant: Tenant, email: &str) -> User {
         email: email.into(),
         name: "A".into(),
         disabled: false,
+        external: None,
         created_at: at(0),
         updated_at: at(0),
         revision: 1,

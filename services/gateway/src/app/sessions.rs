@@ -1,0 +1,105 @@
+//! The sessions that a user has, and ending them.
+
+use halcyon_domain::{
+    audit::{AuditOutcome, Resource},
+    id::{SessionId, UserId},
+    session::EndReason,
+};
+use halcyon_store::Session;
+
+use super::{
+    App, Error, RequestContext, Result,
+    access::{Action, Asker, tenant},
+    authenticate::WHOSE,
+    views::{List, SessionInfo},
+};
+
+fn info(session: Session, current: Option<SessionId>) -> SessionInfo {
+    SessionInfo {
+        current: Some(session.id) == current,
+        id: session.id,
+        organization: session.organization,
+        created_at: session.created_at,
+        last_seen_at: session.last_seen_at,
+        expires_at: session.expires_at,
+        user_agent: session.user_agent,
+        remote_ip: session.remote_ip,
+    }
+}
+
+impl App {
+    /// The caller's sessions, the one that was used last first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn list_sessions(&self, context: &RequestContext) -> Result<List<SessionInfo>> {
+        let Some(user) = context.principal.subject.user() else {
+            return Ok(List::whole(Vec::new()));
+        };
+        let now = self.clock.now();
+        let sessions = self.store.read().sessions().standing(WHOSE, user, now).await?;
+        let current = context.credential.session;
+        Ok(List::whole(
+            sessions
+                .into_iter()
+                .map(|session| info(session, current))
+                .collect(),
+        ))
+    }
+
+    /// Ends one of the caller's sessions; its tokens hold no more.
+    ///
+    /// # Errors
+    /// The caller has no such session.
+    pub async fn end_session(&self, context: &RequestContext, id: SessionId) -> Result<()> {
+        let user = context.principal.subject.user();
+        let (user, now) = (user.ok_or(Error::NotFound("session"))?, self.clock.now());
+        let tx = self.store.begin().await?;
+        if !tx.sessions().end(user, id, EndReason::Revoked, now).await? {
+            return Err(Error::NotFound("session"));
+        }
+        let resource = Resource {
+            kind: "session".to_owned(),
+            id: Some(id.to_string()),
+            name: Some(context.principal.name.clone()),
+        };
+        let entry = self.entry(
+            Asker::of(context),
+            "session.end",
+            resource,
+            AuditOutcome::Succeeded,
+            "ended a session".to_owned(),
+        );
+        self.append_audit(&tx, &entry, None).await?;
+        self.commit(tx).await
+    }
+
+    /// Ends all sessions of a user of the organisation.
+    ///
+    /// # Errors
+    /// There is no such user, or the caller may not.
+    pub async fn end_user_sessions(&self, context: &RequestContext, id: UserId) -> Result<()> {
+        self.authorize_tenant(context, Action::END_SESSIONS).await?;
+        let found = self.store.read().users().find(tenant(context), id).await?;
+        let resource = Resource {
+            kind: "user".to_owned(),
+            id: Some(id.to_string()),
+            name: Some(found.ok_or(Error::NotFound("user"))?.email),
+        };
+        let tx = self.store.begin().await?;
+        let ended = tx
+            .sessions()
+            .end_all_of(id, EndReason::RevokedByAdmin, self.clock.now())
+            .await?;
+        let summary = format!("ended {ended} sessions");
+        let entry = self.entry(
+            Asker::of(context),
+            Action::END_SESSIONS.name,
+            resource,
+            AuditOutcome::Succeeded,
+            summary,
+        );
+        self.append_audit(&tx, &entry, None).await?;
+        self.commit(tx).await
+    }
+}
