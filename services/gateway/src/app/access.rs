@@ -177,11 +177,11 @@ impl App {
         if context.principal.may(action.permission, target) {
             return Ok(());
         }
-        Err(self.refuse(context, action, resource).await)
+        Err(self.forbid(context, action, resource).await)
     }
 
     /// Writes a refusal into the trail, and gives the answer.
-    pub(crate) async fn refuse(&self, context: &RequestContext, action: Action, resource: Resource) -> Error {
+    pub(crate) async fn forbid(&self, context: &RequestContext, action: Action, resource: Resource) -> Error {
         let permission = action.permission.as_str();
         let summary = format!("refused: `{permission}` is needed");
         let entry = self.entry(

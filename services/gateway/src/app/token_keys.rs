@@ -48,7 +48,7 @@ impl App {
                 id: None,
                 name: None,
             };
-            return Err(self.refuse(context, Action::ROTATE_TOKEN_KEYS, resource).await);
+            return Err(self.forbid(context, Action::ROTATE_TOKEN_KEYS, resource).await);
         }
         self.services
             .rotate_token_keys(context.organization(), input.drop_old, context.on_behalf())
