@@ -33,13 +33,25 @@ pub(crate) fn check(settings: &Settings) -> Result<()> {
 
 /// What is wrong, in words.
 pub(crate) fn findings(settings: &Settings) -> Vec<String> {
-    [
+    let weak = [
         ("database.url", &settings.database.url),
         ("bus.url", &settings.bus.url),
     ]
     .into_iter()
-    .filter_map(|(name, url)| Some(format!("`{name}` {}", weakness(url)?)))
-    .collect()
+    .filter_map(|(name, url)| Some(format!("`{name}` {}", weakness(url)?)));
+    let vault = settings.registry.secrets.vault.url.as_deref();
+    let in_clear = vault.filter(|url| in_clear(url)).map(|_| {
+        "`registry.secrets.vault.url` is not `https`: secrets would cross the network in clear".to_owned()
+    });
+    weak.chain(in_clear).collect()
+}
+
+/// Whether a server that others can reach is reached without encryption.
+fn in_clear(url: &str) -> bool {
+    let authority = url
+        .strip_prefix("http://")
+        .and_then(|rest| rest.split('/').next());
+    authority.is_some_and(|host| !is_here(host))
 }
 
 /// What is wrong with the password in the address of a server that others can reach.
@@ -107,6 +119,19 @@ mod tests {
             "sqlite:///var/lib/halcyon.db",
         ] {
             assert!(check(&settings(Mode::Production, fine)).is_ok(), "{fine}");
+        }
+    }
+
+    #[test]
+    fn vault_is_reached_over_tls_in_production() {
+        let mut settings = settings(Mode::Production, "sqlite:///var/lib/halcyon.db");
+        for (url, fine) in [
+            ("http://vault.example:8200", false),
+            ("https://vault.example:8200", true),
+            ("http://127.0.0.1:8200/", true),
+        ] {
+            settings.registry.secrets.vault.url = Some(url.to_owned());
+            assert_eq!(check(&settings).is_ok(), fine, "{url}");
         }
     }
 }

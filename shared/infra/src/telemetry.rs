@@ -46,7 +46,8 @@ impl Default for TelemetrySettings {
     fn default() -> Self {
         Self {
             format: LogFormat::Text,
-            filter: "info,async_nats=warn,sqlx=warn,sea_orm=warn,salvo_core=warn,opentelemetry_sdk=warn"
+            filter: "info,async_nats=warn,sqlx=warn,sea_orm=warn,salvo_core=warn,opentelemetry_sdk=warn,\
+                     rustify=off,vaultrs=off"
                 .to_owned(),
             otlp_endpoint: None,
         }
