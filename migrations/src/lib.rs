@@ -14,6 +14,7 @@ mod m0006_access;
 mod m0007_sessions;
 mod m0008_reviews;
 mod m0009_secret_store;
+mod m0010_audit;
 mod m0011_requests;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_sessions::Migration),
             Box::new(m0008_reviews::Migration),
             Box::new(m0009_secret_store::Migration),
+            Box::new(m0010_audit::Migration),
             Box::new(m0011_requests::Migration),
         ]
     }

@@ -23,9 +23,35 @@ pub struct Answer {
     pub status: StatusCode,
     /// The body, as text when it is no JSON.
     pub body: Value,
+    /// The request's identifier, as the audit trail and the log name it.
+    pub request_id: String,
 }
 
 impl Answer {
+    /// What stands for an answer that did not come.
+    fn none(error: &reqwest::Error) -> Self {
+        Self {
+            status: StatusCode::BAD_GATEWAY,
+            body: Value::String(format!("{error:?}")),
+            request_id: String::new(),
+        }
+    }
+
+    async fn read(response: reqwest::Response) -> Self {
+        let status = response.status();
+        let request_id = response.headers().get("x-request-id");
+        let request_id = request_id
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
+        let text = response.text().await.unwrap_or_default();
+        Self {
+            status,
+            body: serde_json::from_str(&text).unwrap_or(Value::String(text)),
+            request_id,
+        }
+    }
+
     /// The body, after checking the status.
     #[track_caller]
     pub fn expect(self, status: u16) -> Value {
@@ -74,10 +100,7 @@ impl Client {
             .send()
             .await
             .unwrap_or_else(|error| panic!("{path}: {error:?}"));
-        let status = response.status();
-        let text = response.text().await.unwrap_or_default();
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Answer { status, body }
+        Answer::read(response).await
     }
 
     /// GET below `/api/v1`; anything but 200 is a failure.
@@ -98,14 +121,8 @@ impl Client {
         let url = format!("{}/api/v1{path}", self.url);
         let request = self.http.post(url).bearer_auth(&self.token).json(&body);
         match request.header("idempotency-key", key).send().await {
-            Ok(response) => Answer {
-                status: response.status(),
-                body: response.json().await.unwrap_or_default(),
-            },
-            Err(error) => Answer {
-                status: StatusCode::BAD_GATEWAY,
-                body: Value::String(format!("{error:?}")),
-            },
+            Ok(response) => Answer::read(response).await,
+            Err(error) => Answer::none(&error),
         }
     }
 
@@ -180,16 +197,8 @@ impl Client {
             request = request.header(*name, value);
         }
         match request.send().await {
-            Ok(response) => {
-                let status = response.status();
-                let text = response.text().await.unwrap_or_default();
-                let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-                Answer { status, body }
-            }
-            Err(error) => Answer {
-                status: StatusCode::BAD_GATEWAY,
-                body: Value::String(format!("{error:?}")),
-            },
+            Ok(response) => Answer::read(response).await,
+            Err(error) => Answer::none(&error),
         }
     }
 

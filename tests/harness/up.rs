@@ -35,14 +35,23 @@ impl Ready {
             .split_once('@')
             .unwrap();
         let (user, password) = credentials.split_once(':').unwrap();
-        let options =
-            async_nats::ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned());
-        options
-            .custom_inbox_prefix("_INBOX_subscriber")
-            .connect(address)
-            .await
-            .unwrap()
+        connect(address, user, password).await
     }
+
+    /// Connects as the auditor, whose password is in the data folder.
+    pub async fn auditor(&self, data: &Path) -> async_nats::Client {
+        let password = std::fs::read_to_string(data.join("keys/auditor.password")).unwrap();
+        let (_, address) = self.nats_url.rsplit_once('@').unwrap();
+        connect(address, "auditor", password.trim()).await
+    }
+}
+
+async fn connect(address: &str, user: &str, password: &str) -> async_nats::Client {
+    async_nats::ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned())
+        .custom_inbox_prefix(format!("_INBOX_{user}"))
+        .connect(address)
+        .await
+        .unwrap()
 }
 
 /// A running `halcyon up`.
@@ -127,8 +136,13 @@ pub struct Studio {
 impl Studio {
     /// Starts a system and signs in.
     pub async fn start(halcyon: &Path) -> Self {
+        Self::start_with(halcyon, &[]).await
+    }
+
+    /// The same with settings in the environment.
+    pub async fn start_with(halcyon: &Path, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let up = Up::start(halcyon, &folder.path().join("data"));
+        let up = Up::start_with(halcyon, &folder.path().join("data"), environment);
         let password = up
             .ready
             .admin_password

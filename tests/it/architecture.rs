@@ -12,9 +12,18 @@ const EDGES: &[(&str, &[&str])] = &[
     ("mapping", &["domain"]),
     ("secrets", &["domain"]),
     ("store", &["domain", "migrations"]),
+    ("trail", &["domain", "store"]),
     (
         "gateway",
-        &["domain", "infra", "bus", "store", "connectors", "mapping"],
+        &[
+            "domain",
+            "infra",
+            "bus",
+            "store",
+            "trail",
+            "connectors",
+            "mapping",
+        ],
     ),
     (
         "registry",
@@ -25,7 +34,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "test-runner",
         &["domain", "infra", "bus", "connectors", "mapping"],
     ),
-    ("audit", &["domain", "infra", "bus", "store"]),
+    ("audit", &["domain", "infra", "bus", "store", "trail"]),
     ("ontology", &["domain", "infra", "bus", "store"]),
     ("tests", &[]),
     ("load", &["tests"]),

@@ -43,6 +43,12 @@ pub(crate) fn api() -> Router {
         .push(Router::with_path("relationships").get(ontology::relationships))
         .push(Router::with_path("relationships/{id}").get(ontology::relationship))
         .push(Router::with_path("audit").get(audit::list))
+        .push(Router::with_path("audit/verify").get(audit::verify))
+        .push(Router::with_path("audit/export").get(audit::export))
+        .push(Router::with_path("audit/stream").get(audit::follow))
+        .push(Router::with_path("audit/checkpoints").get(audit::checkpoints))
+        .push(Router::with_path("audit/keys").get(audit::keys))
+        .push(Router::with_path("audit/{id}").get(audit::get))
 }
 
 /// The datasources as a whole.
@@ -126,6 +132,7 @@ fn datasource() -> Router {
                 .delete(secrets::delete),
         )
         .push(Router::with_path("secrets/{name}/rotate").post(secrets::rotate))
+        .push(Router::with_path("audit").get(audit::of_datasource))
         .push(Router::with_path("events").get(observe::events))
         .push(Router::with_path("metrics").get(observe::metrics))
         .push(Router::with_path("logs").get(observe::logs))

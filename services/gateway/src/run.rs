@@ -124,6 +124,7 @@ impl Process {
             production: ctx.mode.is_production(),
             secure_cookies: settings.secure_cookies || settings.by_tls() || ctx.mode.is_production(),
             sessions: settings.sessions.clone(),
+            audit_public_keys: settings.audit_public_keys.clone(),
         };
         Ok(App::new(
             ctx.store.clone(),

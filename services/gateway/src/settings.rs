@@ -1,6 +1,9 @@
 //! The gateway's settings.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use halcyon_domain::{duration::HumanDuration, network::Network};
 use schemars::JsonSchema;
@@ -46,6 +49,9 @@ pub struct Settings {
     pub test_timeout: HumanDuration,
     /// How long a request to the API may take; longer than a test run may.
     pub request_timeout: HumanDuration,
+    /// The file with the public keys of the audit trail's checkpoints. Without it the keys are taken from the database,
+    /// which proves nothing against somebody who can write to it.
+    pub audit_public_keys: Option<PathBuf>,
     /// How long requests under way may take when the process is told to stop.
     pub drain_timeout: HumanDuration,
     /// How soon another process relays the outbox after this one died: at least two seconds.
@@ -69,6 +75,7 @@ impl Default for Settings {
             limits: LimitSettings::default(),
             test_timeout: HumanDuration::from_secs(30),
             request_timeout: HumanDuration::from_secs(60),
+            audit_public_keys: None,
             drain_timeout: HumanDuration::from_secs(15),
             relay_lease: HumanDuration::from_secs(10),
         }

@@ -47,8 +47,8 @@ enum Command {
     Worker,
     /// Run a test-runner.
     TestRunner,
-    /// Run the audit service.
-    Audit,
+    /// Run the audit service; or verify and export the audit trail.
+    Audit(commands::audit::AuditArgs),
     /// Run the ontology service.
     Ontology,
     /// Show the settings in effect, secrets masked.
@@ -144,7 +144,10 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Registry => Service::Registry,
         Command::Worker => Service::Worker,
         Command::TestRunner => Service::TestRunner,
-        Command::Audit => Service::Audit,
+        Command::Audit(audit) => match audit.what {
+            Some(what) => return commands::audit::run(&sources, &what).await,
+            None => Service::Audit,
+        },
         Command::Ontology => Service::Ontology,
     };
     process::run(service, Settings::load(&sources)?).await

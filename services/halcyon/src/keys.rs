@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use halcyon_bus::{Identity, Service};
+use halcyon_trail::SigningKeys;
 use rand::distr::{Alphanumeric, SampleString};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -20,8 +21,8 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Makes what is missing: the folder (0700), the key-encryption key, one nkey seed for each service and the
-    /// subscriber's password (0600). What is there stays.
+    /// Makes what is missing: the folder (0700), the key-encryption key, the key of the audit trail's checkpoints, one
+    /// nkey seed for each service and the passwords of those who may subscribe (0600). What is there stays.
     pub(crate) fn ensure(folder: PathBuf) -> Result<Self> {
         private_folder(&folder)?;
         let keys = Self { folder };
@@ -36,8 +37,13 @@ impl Keys {
                 write_private(&file, seed.expose_secret())?;
             }
         }
-        if !keys.subscriber_file().exists() {
-            write_private(&keys.subscriber_file(), &password())?;
+        if !keys.audit_key_file().exists() {
+            SigningKeys::create_file(&keys.audit_key_file(), &keys.audit_public_file())?;
+        }
+        for file in [keys.subscriber_file(), keys.auditor_file()] {
+            if !file.exists() {
+                write_private(&file, &password())?;
+            }
         }
         Ok(keys)
     }
@@ -50,6 +56,27 @@ impl Keys {
     /// The file of the key-encryption key.
     pub(crate) fn kek_file(&self) -> PathBuf {
         self.folder.join(KEK_FILE)
+    }
+
+    /// The file of the keys that sign the audit trail's checkpoints.
+    pub(crate) fn audit_key_file(&self) -> PathBuf {
+        self.folder.join("audit-checkpoints.key")
+    }
+
+    /// The file of the public keys to it.
+    pub(crate) fn audit_public_file(&self) -> PathBuf {
+        self.folder.join("audit-checkpoints.pub")
+    }
+
+    fn auditor_file(&self) -> PathBuf {
+        self.folder.join("auditor.password")
+    }
+
+    /// The password of the user that may subscribe to the audit trail.
+    pub(crate) fn auditor_password(&self) -> Result<SecretString> {
+        Ok(SecretString::from(
+            fs::read_to_string(self.auditor_file())?.trim(),
+        ))
     }
 
     fn subscriber_file(&self) -> PathBuf {

@@ -61,5 +61,6 @@ fn ended(error: &anyhow::Error) -> ExitCode {
 #[expect(clippy::print_stderr, reason = "the logs may not have been started")]
 fn fail(error: &anyhow::Error) -> ExitCode {
     eprintln!("halcyon: {error:#}");
-    ExitCode::FAILURE
+    let unproved = error.downcast_ref::<commands::audit::Unproved>();
+    unproved.map_or(ExitCode::FAILURE, |unproved| ExitCode::from(unproved.code))
 }

@@ -16,7 +16,7 @@ use crate::{
     Service,
     objects::PublicObject,
     requests::ENDPOINTS,
-    server::SUBSCRIBER,
+    server::{AUDITOR, SUBSCRIBER},
     subjects::{HEARTBEATS, SERVICES, Subject, objects_filter},
 };
 
@@ -163,6 +163,8 @@ fn subjects() -> Vec<Subject> {
         Subject::Audit(ORGANIZATION),
         Subject::Log(ORGANIZATION, DATASOURCE),
         Subject::Object(ORGANIZATION, DATASOURCE, kind),
+        Subject::RecordedAudit(ORGANIZATION),
+        Subject::AuditCheckpoint(ORGANIZATION),
         Subject::Heartbeat(WORKER),
         Subject::OutboxPoke,
     ]
@@ -189,6 +191,9 @@ fn purpose(subject: Subject, stream: Option<&Definition>) -> String {
         (Subject::Heartbeat(_), None) => {
             "What a worker says of itself, each second and on a change.".to_owned()
         }
+        (Subject::RecordedAudit(_), None) => {
+            "Entries of the audit trail, once they are in the chain.".to_owned()
+        }
         (Subject::OutboxPoke, None) => "The hint that the outbox has rows.".to_owned(),
         (other, None) => panic!("{other} is of no stream and has no description"),
     }
@@ -209,11 +214,22 @@ fn public(text: &mut String) {
     text.push_str(&format!(
         "## For users\n\n`{subject}`, where kind is one of {kinds}: each object after its commit, one a message. The \
          user `{SUBSCRIBER}` of the server's configuration may subscribe to these subjects (`{}` is all of them, \
-         `{}` all of one datasource) and do nothing else. A message may be missed by who is not connected; the \
-         database has every object. No other subject is a contract with users.\n\n```json\n{}\n```\n\n",
+         `{}` all of one datasource) and to the checkpoints of the audit trail, and do nothing else. A message may be \
+         missed by who is not connected; the database has every object.\n\n```json\n{}\n```\n\n",
         objects_filter(None, None, None),
         objects_filter(None, Some(DATASOURCE), None).replace(&DATASOURCE.to_string(), "<datasource>"),
         serde_json::to_string_pretty(&example).unwrap(),
+    ));
+    let [entries, checkpoints] = [
+        Subject::RecordedAudit(ORGANIZATION),
+        Subject::AuditCheckpoint(ORGANIZATION),
+    ]
+    .map(shown);
+    text.push_str(&format!(
+        "`{entries}`: each entry of the audit trail once it is in the chain, with its number and hash, as \
+         `GET /api/v1/audit` shows it. `{checkpoints}`: each signed checkpoint of the trail; the newest ones are kept. \
+         Whoever keeps them can later show that the trail was cut or rewritten ([the audit trail](../audit.md)). The \
+         user `{AUDITOR}` may subscribe to both, and do nothing else. No other subject is a contract with users.\n\n"
     ));
 }
 
@@ -233,8 +249,11 @@ fn message_subjects(text: &mut String, topology: &Topology, permissions: &Permis
         let of = |stream: &&Definition| stream.subjects.iter().any(|pattern| matches(pattern, &concrete));
         let stream = topology.stream.iter().find(of);
         let mut receivers = permissions.subscribers(&concrete);
-        if matches!(subject, Subject::Object(..)) {
-            receivers.push(SUBSCRIBER);
+        match subject {
+            Subject::Object(..) => receivers.push(SUBSCRIBER),
+            Subject::RecordedAudit(_) => receivers.push(AUDITOR),
+            Subject::AuditCheckpoint(_) => receivers.extend([SUBSCRIBER, AUDITOR]),
+            _ => {}
         }
         vec![
             code(&shown(subject)),

@@ -10,8 +10,11 @@ use crate::{Error, Service};
 const TEMPLATE: &str = include_str!("../../../nats/server.conf");
 const PERMISSIONS: &str = include_str!("../../../nats/permissions.toml");
 
-/// The name of the user that may only subscribe to committed objects.
+/// The name of the user that may only subscribe to committed objects and checkpoints.
 pub const SUBSCRIBER: &str = "subscriber";
+
+/// The name of the user that may only subscribe to the audit trail and its checkpoints.
+pub const AUDITOR: &str = "auditor";
 
 /// What a server's configuration is made of.
 #[derive(Clone, Debug)]
@@ -30,8 +33,12 @@ pub struct ServerParams {
     pub sync_always: bool,
     /// The public nkey of each service.
     pub users: Vec<(Service, String)>,
-    /// The password of the user `subscriber`, who may subscribe to `halcyon.>` and publish nothing.
+    /// The password of the user `subscriber`, who may subscribe to `halcyon.>` but for the audit trail, and publish
+    /// nothing.
     pub subscriber_password: SecretString,
+    /// The password of the user `auditor`, who may subscribe to the audit trail and publish nothing; there is no such
+    /// user without.
+    pub auditor_password: Option<SecretString>,
 }
 
 impl ServerParams {
@@ -52,6 +59,7 @@ impl ServerParams {
             sync_always: true,
             users,
             subscriber_password,
+            auditor_password: None,
         }
     }
 }
@@ -142,10 +150,25 @@ fn users(params: &ServerParams) -> Result<String, Error> {
             subjects(&all.subscribe, &own.subscribe)?,
         ));
     }
-    let password = quote(params.subscriber_password.expose_secret())?;
-    users.push_str(&format!(
-        "    {{ user: {SUBSCRIBER}, password: {password}, permissions: {{ publish: {{ deny: [\">\"] }}, subscribe: {{ allow: [\"halcyon.>\", \"_INBOX_{SUBSCRIBER}.>\"] }} }} }}"
-    ));
+    let look_only = |user: &str, password: &SecretString, allow: &str, deny: &str| {
+        let password = quote(password.expose_secret())?;
+        Ok::<_, Error>(format!(
+            "    {{ user: {user}, password: {password}, permissions: {{ publish: {{ deny: [\">\"] }}, subscribe: {{ \
+             allow: [{allow}, \"_INBOX_{user}.>\"]{deny} }} }} }}\n"
+        ))
+    };
+    let (entries, checkpoints) = ("\"halcyon.*.audit\"", "\"halcyon.*.audit-checkpoint\"");
+    let subscriber = &params.subscriber_password;
+    let deny = format!(", deny: [{entries}]");
+    users.push_str(&look_only(SUBSCRIBER, subscriber, "\"halcyon.>\"", &deny)?);
+    if let Some(auditor) = &params.auditor_password {
+        users.push_str(&look_only(
+            AUDITOR,
+            auditor,
+            &format!("{entries}, {checkpoints}"),
+            "",
+        )?);
+    }
     Ok(users)
 }
 

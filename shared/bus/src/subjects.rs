@@ -28,8 +28,12 @@ pub enum Subject {
     Heartbeat(WorkerId),
     /// The hint that the outbox has rows.
     OutboxPoke,
-    /// Committed ontology objects: the only subjects that users may subscribe to.
+    /// Committed ontology objects, for users.
     Object(OrganizationId, DatasourceId, ObjectKind),
+    /// Entries of the audit trail, once they are in the chain, for users.
+    RecordedAudit(OrganizationId),
+    /// Signed checkpoints of the audit trail, for users.
+    AuditCheckpoint(OrganizationId),
 }
 
 impl fmt::Display for Subject {
@@ -49,6 +53,8 @@ impl fmt::Display for Subject {
             Self::Object(organization, datasource, kind) => {
                 write!(f, "halcyon.{organization}.{datasource}.{kind}")
             }
+            Self::RecordedAudit(organization) => write!(f, "halcyon.{organization}.audit"),
+            Self::AuditCheckpoint(organization) => write!(f, "halcyon.{organization}.audit-checkpoint"),
         }
     }
 }
@@ -94,11 +100,13 @@ pub enum Stream {
     Logs,
     /// Public objects.
     Objects,
+    /// Checkpoints of the audit trail.
+    AuditCheckpoints,
 }
 
 impl Stream {
     /// Every stream.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ingest,
         Self::Ontology,
         Self::DeadLetter,
@@ -107,6 +115,7 @@ impl Stream {
         Self::Audit,
         Self::Logs,
         Self::Objects,
+        Self::AuditCheckpoints,
     ];
 
     /// The stream's name on the server.
@@ -121,6 +130,7 @@ impl Stream {
             Self::Audit => "AUDIT",
             Self::Logs => "LOGS",
             Self::Objects => "OBJECTS",
+            Self::AuditCheckpoints => "AUDIT_CHECKPOINTS",
         }
     }
 }

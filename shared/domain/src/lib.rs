@@ -14,6 +14,7 @@ pub mod datasource;
 pub mod duration;
 pub mod error;
 pub mod event;
+pub mod hex;
 pub mod id;
 pub mod impact;
 pub mod lifecycle;

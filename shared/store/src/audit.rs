@@ -4,11 +4,14 @@
 use std::collections::HashSet;
 
 use halcyon_domain::{
-    audit::AuditEntry,
+    audit::{AuditEntry, AuditOutcome},
     clock::Timestamp,
     id::{AuditEntryId, OrganizationId},
 };
-use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Statement, TryGetable,
+};
 
 use crate::{
     connection::WriteTx,
@@ -16,6 +19,7 @@ use crate::{
     entity::audit_entries::{ActiveModel, Column, Entity, Model},
     error::Result,
     page::{self, Page, PageRequest, Sorting},
+    partitions::{AUDIT, Month},
     rows::{document, storable},
     tenant::{AllTenants, Tenant},
 };
@@ -27,6 +31,8 @@ pub struct AuditHead {
     pub sequence: i64,
     /// The newest link's hash.
     pub hash: Vec<u8>,
+    /// When it was added.
+    pub recorded_at: Timestamp,
 }
 
 /// A link of a chain.
@@ -44,6 +50,8 @@ pub struct AuditLink {
     pub hash: Vec<u8>,
     /// The entry, JSON, byte for byte as it was hashed.
     pub body: String,
+    /// When it was added to the chain: never before the one before it.
+    pub recorded_at: Timestamp,
 }
 
 impl AuditLink {
@@ -56,16 +64,31 @@ impl AuditLink {
     }
 }
 
+/// A link, and whether the columns beside its text say what the text says: lists are filtered by them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRow {
+    /// The link.
+    pub link: AuditLink,
+    /// The first column that says something else.
+    pub misfiled: Option<&'static str>,
+}
+
 /// Which entries a list holds; what is absent does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     /// The actor's name, or identifier.
     pub actor: Option<String>,
-    /// What was done, such as `datasource.publish`.
+    /// What was done, such as `datasource.publish`; all that begins so if it ends with `*`.
     pub action: Option<String>,
     /// What it was done to: a kind, an identifier (what belongs to it, too, such as `datasource/secret`), or
     /// `kind:identifier`.
     pub resource: Option<String>,
+    /// How it ended.
+    pub outcome: Option<AuditOutcome>,
+    /// The request that it came with.
+    pub request_id: Option<String>,
+    /// A text that is in the entry.
+    pub q: Option<String>,
     /// Not before.
     pub from: Option<Timestamp>,
     /// Before.
@@ -86,6 +109,56 @@ fn link(row: Model) -> AuditLink {
         prev_hash: row.prev_hash,
         hash: row.hash,
         body: row.body,
+        recorded_at: row.recorded_at,
+    }
+}
+
+/// The columns that lists are filtered by, as an entry fills them.
+fn columns(entry: &AuditEntry) -> ActiveModel {
+    ActiveModel {
+        id: Set(entry.id.0),
+        at: Set(crate::rows::storable_time(entry.at)),
+        actor_id: Set(entry.actor.id),
+        actor: Set(storable(&entry.actor.name)),
+        action: Set(storable(&entry.action)),
+        resource_kind: Set(storable(&entry.resource.kind)),
+        resource_id: Set(entry.resource.id.as_deref().map(storable)),
+        outcome: Set(entry.outcome.to_string()),
+        request_id: Set(entry.request_id.as_deref().map(storable)),
+        ..ActiveModel::default()
+    }
+}
+
+/// The first column that says something else than the text.
+fn misfiled(row: &Model) -> Option<&'static str> {
+    let Ok(entry) = document::<AuditEntry>(&row.body) else {
+        return Some("body");
+    };
+    let right = columns(&entry);
+    let checks = [
+        ("id", *right.id.as_ref() == row.id),
+        ("at", *right.at.as_ref() == row.at),
+        ("actor_id", *right.actor_id.as_ref() == row.actor_id),
+        ("actor", *right.actor.as_ref() == row.actor),
+        ("action", *right.action.as_ref() == row.action),
+        (
+            "resource_kind",
+            *right.resource_kind.as_ref() == row.resource_kind,
+        ),
+        ("resource_id", *right.resource_id.as_ref() == row.resource_id),
+        ("outcome", *right.outcome.as_ref() == row.outcome),
+        ("request_id", *right.request_id.as_ref() == row.request_id),
+        ("organization_id", entry.organization.0 == row.organization_id),
+    ];
+    checks
+        .into_iter()
+        .find_map(|(name, same)| (!same).then_some(name))
+}
+
+fn row(model: Model) -> AuditRow {
+    AuditRow {
+        misfiled: misfiled(&model),
+        link: link(model),
     }
 }
 
@@ -106,11 +179,21 @@ fn filtered(tenant: Tenant, filter: &AuditFilter) -> Condition {
                 .add(Column::ResourceId.eq(resource))
                 .add(Column::ResourceId.starts_with(format!("{resource}/"))),
         });
+    let action = filter
+        .action
+        .as_deref()
+        .map(|action| match action.strip_suffix('*') {
+            Some(beginning) => Column::Action.starts_with(beginning),
+            None => Column::Action.eq(action),
+        });
     Condition::all()
         .add(Column::OrganizationId.eq(tenant.uuid()))
         .add_option(actor)
         .add_option(resource)
-        .add_option(filter.action.as_deref().map(|action| Column::Action.eq(action)))
+        .add_option(action)
+        .add_option(filter.outcome.map(|outcome| Column::Outcome.eq(outcome.as_str())))
+        .add_option(filter.request_id.as_deref().map(|id| Column::RequestId.eq(id)))
+        .add_option(filter.q.as_deref().map(|q| page::contains(Column::Body, q)))
         .add_option(filter.from.map(|from| Column::At.gte(from)))
         .add_option(filter.to.map(|to| Column::At.lt(to)))
 }
@@ -136,19 +219,102 @@ impl<C: Connection> AuditTrail<'_, C> {
             .try_map(|row| Ok(link(row)))
     }
 
-    /// The links after number `after`, oldest first, for verification and export.
+    /// An entry.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn chain(&self, tenant: Tenant, after: i64, limit: u64) -> Result<Vec<AuditLink>> {
-        let rows = Entity::find()
+    pub async fn find(&self, tenant: Tenant, id: AuditEntryId) -> Result<Option<AuditLink>> {
+        let found = Entity::find()
             .filter(Column::OrganizationId.eq(tenant.uuid()))
+            .filter(Column::Id.eq(id.0))
+            .limit(1)
+            .one(&self.0.db())
+            .await?;
+        Ok(found.map(link))
+    }
+
+    /// The link of a number.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn link(&self, tenant: Tenant, sequence: i64) -> Result<Option<AuditLink>> {
+        let found = Entity::find()
+            .filter(Column::OrganizationId.eq(tenant.uuid()))
+            .filter(Column::Sequence.eq(sequence))
+            .limit(1)
+            .one(&self.0.db())
+            .await?;
+        Ok(found.map(link))
+    }
+
+    /// The rows after number `after`, oldest first, for verification.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn chain(&self, tenant: Tenant, after: i64, limit: u64) -> Result<Vec<AuditRow>> {
+        let rows = self.select_after(tenant, &AuditFilter::default(), after, limit);
+        Ok(rows.all(&self.0.db()).await?.into_iter().map(row).collect())
+    }
+
+    /// The links after number `after` that a filter lets through, oldest first, for export and for who follows.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn after(
+        &self,
+        tenant: Tenant,
+        filter: &AuditFilter,
+        after: i64,
+        limit: u64,
+    ) -> Result<Vec<AuditLink>> {
+        let rows = self.select_after(tenant, filter, after, limit);
+        Ok(rows.all(&self.0.db()).await?.into_iter().map(link).collect())
+    }
+
+    fn select_after(
+        &self,
+        tenant: Tenant,
+        filter: &AuditFilter,
+        after: i64,
+        limit: u64,
+    ) -> sea_orm::Select<Entity> {
+        Entity::find()
+            .filter(filtered(tenant, filter))
             .filter(Column::Sequence.gt(after))
             .order_by_asc(Column::Sequence)
             .limit(limit)
-            .all(&self.0.db())
+    }
+
+    /// The number of the newest link; 0 if there is none.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn length(&self, tenant: Tenant) -> Result<i64> {
+        let newest: Option<i64> = Entity::find()
+            .select_only()
+            .column(Column::Sequence)
+            .filter(Column::OrganizationId.eq(tenant.uuid()))
+            .order_by_desc(Column::Sequence)
+            .limit(1)
+            .into_tuple()
+            .one(&self.0.db())
             .await?;
-        Ok(rows.into_iter().map(link).collect())
+        Ok(newest.unwrap_or_default())
+    }
+
+    /// The newest link that was added before `time`.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn newest_before(&self, tenant: Tenant, time: Timestamp) -> Result<Option<AuditLink>> {
+        let found = Entity::find()
+            .filter(Column::OrganizationId.eq(tenant.uuid()))
+            .filter(Column::RecordedAt.lt(time))
+            .order_by_desc(Column::Sequence)
+            .limit(1)
+            .one(&self.0.db())
+            .await?;
+        Ok(found.map(link))
     }
 
     /// The organisations that have a chain: a check of the whole trail goes through all.
@@ -156,15 +322,21 @@ impl<C: Connection> AuditTrail<'_, C> {
     /// # Errors
     /// The database fails.
     pub async fn organizations(&self, _: AllTenants) -> Result<Vec<OrganizationId>> {
-        let ids: Vec<uuid::Uuid> = Entity::find()
-            .select_only()
-            .column(Column::OrganizationId)
-            .distinct()
-            .order_by_asc(Column::OrganizationId)
-            .into_tuple()
-            .all(&self.0.db())
-            .await?;
-        Ok(ids.into_iter().map(OrganizationId).collect())
+        // One look at the index for each organisation, however long their chains are.
+        let sql = "WITH RECURSIVE found(id) AS (
+            SELECT (SELECT organization_id FROM audit_entries ORDER BY organization_id LIMIT 1)
+            UNION ALL
+            SELECT (SELECT e.organization_id FROM audit_entries e WHERE e.organization_id > found.id
+                ORDER BY e.organization_id LIMIT 1) FROM found WHERE found.id IS NOT NULL)
+            SELECT id FROM found WHERE id IS NOT NULL";
+        let db = self.0.db();
+        let statement = Statement::from_string(db.get_database_backend(), sql);
+        let rows = db.query_all_raw(statement).await?;
+        let ids = rows.iter().map(|row| {
+            let id = uuid::Uuid::try_get(row, "", "id").map_err(sea_orm::DbErr::from)?;
+            Ok(OrganizationId(id))
+        });
+        ids.collect()
     }
 }
 
@@ -184,7 +356,24 @@ impl AuditTrail<'_, WriteTx> {
         Ok(row.map(|row| AuditHead {
             sequence: row.sequence,
             hash: row.hash,
+            recorded_at: row.recorded_at,
         }))
+    }
+
+    /// Makes the partitions of this month and the next ones, where they are not there yet. Nothing on SQLite.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn ensure_partitions(&self, now: Timestamp) -> Result<()> {
+        AUDIT.ensure(self.0, now).await
+    }
+
+    /// Drops the partitions of months that ended before `time`. Every organisation must have a cut there.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn drop_partitions(&self, _: AllTenants, time: Timestamp) -> Result<usize> {
+        AUDIT.drop_before(self.0, Month::of(time)).await
     }
 
     /// Those of `ids` that are in the chain already.
@@ -212,16 +401,11 @@ impl AuditTrail<'_, WriteTx> {
             let rows = chunk.iter().map(|(link, entry)| ActiveModel {
                 organization_id: Set(link.organization.0),
                 sequence: Set(link.sequence),
-                id: Set(link.id.0),
                 prev_hash: Set(link.prev_hash.clone()),
                 hash: Set(link.hash.clone()),
-                at: Set(crate::rows::storable_time(entry.at)),
-                actor_id: Set(entry.actor.id),
-                actor: Set(storable(&entry.actor.name)),
-                action: Set(storable(&entry.action)),
-                resource_kind: Set(storable(&entry.resource.kind)),
-                resource_id: Set(entry.resource.id.as_deref().map(storable)),
                 body: Set(link.body.clone()),
+                recorded_at: Set(link.recorded_at),
+                ..columns(entry)
             });
             Entity::insert_many(rows)
                 .exec_without_returning(&self.0.db())

@@ -13,7 +13,7 @@ use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use crate::{
     db::{Db, Executes, Target, within},
     error::Result,
-    settings::StoreSettings,
+    settings::{Retention, StoreSettings},
 };
 
 /// The database. Clones share its connections.
@@ -29,6 +29,7 @@ struct Inner {
     /// Postgres: the same pool. SQLite: the one writer, so that writers queue here and not for a file lock.
     writer: DatabaseConnection,
     deadline: Duration,
+    retention: Retention,
 }
 
 impl Store {
@@ -46,6 +47,7 @@ impl Store {
                 reader,
                 writer,
                 deadline,
+                retention: settings.retention.clone(),
             }
         } else {
             let pool = Database::connect(postgres(settings)).await?;
@@ -53,6 +55,7 @@ impl Store {
                 reader: pool.clone(),
                 writer: pool,
                 deadline,
+                retention: settings.retention.clone(),
             }
         };
         Ok(Self {
@@ -125,8 +128,8 @@ impl Store {
         Ok(within(self.inner.deadline, self.inner.reader.ping()).await?)
     }
 
-    /// Makes the partitions of the coming months and removes what is past its time. To be called at start and
-    /// then hourly, by any number of processes.
+    /// Makes the partitions of the coming months and removes what is past its time, but for the audit trail, whose
+    /// end the audit service signs first. To be called at start and then hourly, by any number of processes.
     ///
     /// # Errors
     /// The database fails.
@@ -134,7 +137,27 @@ impl Store {
         let tx = self.begin().await?;
         tx.datasource_events().ensure_partitions(now).await?;
         tx.idempotency().prune(now).await?;
+        tx.audit().ensure_partitions(now).await?;
         tx.commit().await?;
+        if let Some(past) = Retention::before(self.inner.retention.events, now) {
+            let tx = self.begin().await?;
+            let dropped = tx.datasource_events().drop_partitions(past).await?;
+            tx.commit().await?;
+            if dropped > 0 {
+                tracing::info!(
+                    months = dropped,
+                    "months of the datasources' history are past their time and gone"
+                );
+            }
+            loop {
+                let tx = self.begin().await?;
+                let more = tx.datasource_events().prune(past).await?;
+                tx.commit().await?;
+                if !more {
+                    break;
+                }
+            }
+        }
         loop {
             let tx = self.begin().await?;
             let more = tx.ontology().prune_ledger(now).await?;
@@ -143,6 +166,12 @@ impl Store {
                 return Ok(());
             }
         }
+    }
+
+    /// How long rows are kept.
+    #[must_use]
+    pub fn retention(&self) -> &Retention {
+        &self.inner.retention
     }
 
     /// Whether it is Postgres (and not SQLite).

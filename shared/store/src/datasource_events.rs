@@ -1,13 +1,12 @@
 //! The history of datasources. On Postgres the table has a partition for each month.
 
-use chrono::{Datelike, Months, NaiveDate};
 use halcyon_domain::{
     clock::Timestamp,
     datasource::{DatasourceEvent, DatasourceEventKind},
     id::{DatasourceEventId, DatasourceId},
 };
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, QueryFilter,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, Statement,
     sea_query::OnConflict,
 };
 
@@ -15,14 +14,15 @@ use crate::{
     connection::WriteTx,
     db::{Connection, Executes},
     entity::datasource_events::{ActiveModel, Column, Entity, Model},
-    error::{Error, Result},
+    error::Result,
     page::{self, Page, PageRequest, Sorting},
+    partitions::{EVENTS, Month},
     rows::{optional_number, storable, word},
     tenant::Tenant,
 };
 
-/// How many months ahead partitions are made.
-const MONTHS_AHEAD: u32 = 3;
+/// How many rows one statement removes, so that no writer waits long.
+const PRUNED_AT_ONCE: u32 = 5_000;
 
 /// Which rows of a history a list holds; what is absent does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,55 +115,29 @@ impl DatasourceEvents<'_, WriteTx> {
     /// # Errors
     /// The database fails.
     pub async fn ensure_partitions(&self, now: Timestamp) -> Result<()> {
+        EVENTS.ensure(self.0, now).await
+    }
+
+    /// Drops the partitions of months that ended before `time`.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn drop_partitions(&self, time: Timestamp) -> Result<usize> {
+        EVENTS.drop_before(self.0, Month::of(time)).await
+    }
+
+    /// Removes rows from before `time`, a few thousand at most. Returns whether there may be more.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn prune(&self, time: Timestamp) -> Result<bool> {
         let db = self.0.db();
-        if db.get_database_backend() != DbBackend::Postgres {
-            return Ok(());
-        }
-        self.0.lock("halcyon.partitions").await?;
-        for month in 0..=MONTHS_AHEAD {
-            let (from, to) = month_of(now, month)?;
-            let name = format!("datasource_events_{:04}_{:02}", from.year(), from.month());
-            let known = sea_orm::Statement::from_sql_and_values(
-                DbBackend::Postgres,
-                "SELECT 1 WHERE to_regclass($1) IS NOT NULL",
-                [name.as_str().into()],
-            );
-            if db.query_one_raw(known).await?.is_some() {
-                continue;
-            }
-            let sql = format!(
-                "CREATE TABLE {name} PARTITION OF datasource_events FOR VALUES FROM ('{from}') TO ('{to}')"
-            );
-            db.execute_unprepared(&sql).await?;
-        }
-        Ok(())
-    }
-}
-
-/// The bounds of the month that is `ahead` months after `now`'s, as Postgres reads them.
-fn month_of(now: Timestamp, ahead: u32) -> Result<(Bound, Bound)> {
-    let first = now
-        .date_naive()
-        .with_day(1)
-        .and_then(|day| day.checked_add_months(Months::new(ahead)));
-    let bounds = first.and_then(|from| Some((Bound(from), Bound(from.checked_add_months(Months::new(1))?))));
-    bounds.ok_or_else(|| Error::internal("the clock is out of range"))
-}
-
-struct Bound(NaiveDate);
-
-impl Bound {
-    fn year(&self) -> i32 {
-        self.0.year()
-    }
-
-    fn month(&self) -> u32 {
-        self.0.month()
-    }
-}
-
-impl std::fmt::Display for Bound {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} 00:00:00+00", self.0)
+        let sql = format!(
+            "DELETE FROM datasource_events WHERE (id, at) IN
+                (SELECT id, at FROM datasource_events WHERE at < $1 ORDER BY at LIMIT {PRUNED_AT_ONCE})"
+        );
+        let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [time.into()]);
+        let removed = db.execute_raw(statement).await?.rows_affected();
+        Ok(removed >= u64::from(PRUNED_AT_ONCE))
     }
 }

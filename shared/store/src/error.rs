@@ -203,6 +203,7 @@ fn unique_of(constraint: &str, message: &str) -> Unique {
         ("tenant_keys", Unique::Key),
         ("signing_keys", Unique::Key),
         ("audit_entries", Unique::AuditSequence),
+        ("audit_checkpoints", Unique::AuditSequence),
     ];
     let primary = constraint.ends_with("_pkey") || message.ends_with(".id");
     let table = TABLES

@@ -9,6 +9,7 @@
 
 mod approvals;
 mod audit;
+mod audit_checkpoints;
 mod bootstrap;
 mod comments;
 mod connection;
@@ -24,6 +25,7 @@ mod ontology;
 mod organizations;
 mod outbox;
 mod page;
+mod partitions;
 mod projects;
 mod repositories;
 mod role_bindings;
@@ -44,7 +46,8 @@ mod versions;
 mod tests;
 
 pub use approvals::{ApprovalFilter, Approvals};
-pub use audit::{AuditFilter, AuditHead, AuditLink, AuditTrail};
+pub use audit::{AuditFilter, AuditHead, AuditLink, AuditRow, AuditTrail};
+pub use audit_checkpoints::AuditCheckpoints;
 pub use bootstrap::{Bootstrapped, FirstAdmin};
 pub use comments::{CommentFilter, Comments};
 pub use connection::{Read, Store, WriteTx};
@@ -68,7 +71,7 @@ pub use secret_upkeep::{SecretBackend, SecretChore};
 pub use secrets::{Kept, SecretMeta, SecretState, Secrets, StoredSecret};
 pub use service_accounts::{ServiceAccount, ServiceAccountToken, ServiceAccounts, TokenCredentials};
 pub use sessions::{AccessEpochs, Session, SessionOwner, Sessions, UsedToken};
-pub use settings::StoreSettings;
+pub use settings::{Retention, StoreSettings};
 pub use states::{StateRecord, States};
 pub use tenant::{AllTenants, Tenant};
 pub use users::{Credentials, ExternalIdentity, User, Users};

@@ -1,11 +1,11 @@
 //! The repositories that a [`Read`] and a [`WriteTx`] offer.
 
 use crate::{
-    approvals::Approvals, audit::AuditTrail, comments::Comments, connection::Read, connection::WriteTx,
-    datasource_events::DatasourceEvents, datasources::Datasources, idempotency::IdempotencyKeys, keys::Keys,
-    ontology::Ontology, organizations::Organizations, outbox::Outbox, role_bindings::RoleBindings,
-    samples::Samples, secrets::Secrets, service_accounts::ServiceAccounts, sessions::Sessions,
-    states::States, users::Users, versions::Versions,
+    approvals::Approvals, audit::AuditTrail, audit_checkpoints::AuditCheckpoints, comments::Comments,
+    connection::Read, connection::WriteTx, datasource_events::DatasourceEvents, datasources::Datasources,
+    idempotency::IdempotencyKeys, keys::Keys, ontology::Ontology, organizations::Organizations,
+    outbox::Outbox, role_bindings::RoleBindings, samples::Samples, secrets::Secrets,
+    service_accounts::ServiceAccounts, sessions::Sessions, states::States, users::Users, versions::Versions,
 };
 
 macro_rules! repositories {
@@ -54,6 +54,8 @@ repositories! {
     outbox: Outbox,
     /// The audit trail.
     audit: AuditTrail,
+    /// Signed statements about the audit trail.
+    audit_checkpoints: AuditCheckpoints,
     /// Alerts, entities, relationships and the ledger.
     ontology: Ontology,
 }

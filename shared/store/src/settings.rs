@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use halcyon_domain::duration::HumanDuration;
+use chrono::TimeDelta;
+use halcyon_domain::{clock::Timestamp, duration::HumanDuration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::partitions::Month;
 
 /// How to reach the database and how long to wait for it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +24,43 @@ pub struct StoreSettings {
     pub statement_timeout: HumanDuration,
     /// SQLite only: how long to wait for another process's lock.
     pub busy_timeout: HumanDuration,
+    /// How long rows that only grow in number are kept.
+    pub retention: Retention,
+}
+
+/// How long rows that only grow in number are kept; for ever where nothing is said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// The history of datasources.
+    pub events: Option<HumanDuration>,
+    /// The audit trail, by whole months: an entry stays for up to a month longer. What is removed leaves a signed
+    /// checkpoint behind, from which the rest can be verified.
+    pub audit: Option<HumanDuration>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            events: Some(HumanDuration::from_secs(400 * 24 * 3_600)),
+            audit: None,
+        }
+    }
+}
+
+impl Retention {
+    /// The time before which rows are past theirs.
+    #[must_use]
+    pub fn before(kept: Option<HumanDuration>, now: Timestamp) -> Option<Timestamp> {
+        let kept = TimeDelta::from_std(kept?.get()).ok()?;
+        now.checked_sub_signed(kept)
+    }
+
+    /// The beginning of the month of that time: what is kept in months goes in months.
+    #[must_use]
+    pub fn month_before(kept: Option<HumanDuration>, now: Timestamp) -> Option<Timestamp> {
+        Self::before(kept, now).map(|time| Month::of(time).begin())
+    }
 }
 
 impl Default for StoreSettings {
@@ -31,6 +71,7 @@ impl Default for StoreSettings {
             acquire_timeout: HumanDuration::from_millis(1_500),
             statement_timeout: HumanDuration::from_secs(10),
             busy_timeout: HumanDuration::from_secs(5),
+            retention: Retention::default(),
         }
     }
 }
@@ -43,6 +84,7 @@ impl fmt::Debug for StoreSettings {
             .field("acquire_timeout", &self.acquire_timeout)
             .field("statement_timeout", &self.statement_timeout)
             .field("busy_timeout", &self.busy_timeout)
+            .field("retention", &self.retention)
             .finish()
     }
 }

@@ -7,6 +7,7 @@ mod idempotency;
 mod journal;
 mod ontology;
 mod outcomes;
+mod retention;
 mod reviews;
 mod schema;
 mod sessions;

@@ -74,6 +74,8 @@ actions! {
     READ_AUDIT = "audit.read": AuditRead;
     ROTATE_TOKEN_KEYS = "token_key.rotate": TokenKeyRotate;
     END_SESSIONS = "user.end_sessions": UserWrite;
+    VERIFY_AUDIT = "audit.verify": AuditRead;
+    EXPORT_AUDIT = "audit.export": AuditRead;
 }
 
 /// What was done, for the trail and for the datasource's history.

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures::StreamExt;
+use futures::{StreamExt, stream::BoxStream};
 use halcyon_bus::{
     Bus, Error as BusError, FramePublishers, InstanceKey, RemoteError,
     requests::{
@@ -14,7 +14,7 @@ use halcyon_bus::{
 };
 use halcyon_domain::{
     assignment::LogLine,
-    audit::AuditEntry,
+    audit::{AuditCheckpoint, AuditEntry},
     event::IngestEvent,
     id::{DatasourceId, OrganizationId},
     partition::{partition_of, slot},
@@ -305,6 +305,18 @@ impl Services for BusServices {
         };
         let written = patiently(|| self.bus.call::<CheckpointWrite>(&request, REGISTRY_TIMEOUT)).await;
         written.map_err(checkpoint_error)
+    }
+
+    async fn last_audit_checkpoint(&self, organization: OrganizationId) -> Result<Option<AuditCheckpoint>> {
+        Ok(self.bus.last_checkpoint(organization).await?)
+    }
+
+    async fn audit_hints(&self, organization: OrganizationId) -> Result<BoxStream<'static, ()>> {
+        let entries = self.bus.recorded_entries(organization).await?;
+        let hints = futures::stream::unfold(entries, |mut entries| async move {
+            entries.next().await.map(|_| ((), entries))
+        });
+        Ok(hints.boxed())
     }
 
     async fn log_tail(

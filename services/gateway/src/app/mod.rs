@@ -5,6 +5,7 @@ mod access;
 mod approval_rules;
 mod approvals;
 mod audit;
+mod audit_proof;
 mod authenticate;
 mod bulk;
 mod bulk_input;
@@ -43,7 +44,7 @@ mod validation;
 mod versions;
 pub mod views;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use halcyon_domain::clock::Clock;
 use halcyon_store::Store;
@@ -51,7 +52,8 @@ use halcyon_store::Store;
 use crate::auth::{AccessWatch, LoginThrottle, Passwords, SessionSettings, Tokens};
 
 pub use approvals::{DecideApproval, ListApprovals, ListInbox, RequestApproval, WithdrawApproval};
-pub use audit::ListAudit;
+pub use audit::{ExportAudit, ExportFormat, FollowAudit, ListAudit, ListAuditCheckpoints};
+pub use audit_proof::{AuditStream, AuditVerification, ExportStream, VerifyAudit};
 pub use bulk::{BulkItem, BulkOutcome, BulkReport};
 pub use bulk_input::{BulkAction, BulkChange, BulkFilter, RunBulk};
 pub use bus_services::BusServices;
@@ -103,6 +105,8 @@ pub struct Options {
     pub secure_cookies: bool,
     /// How long somebody stays signed in.
     pub sessions: SessionSettings,
+    /// The file with the public keys of the audit trail's checkpoints.
+    pub audit_public_keys: Option<PathBuf>,
 }
 
 impl App {

@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 use halcyon_bus::requests::{CheckpointInfo, OnBehalf, SecretChange, SecretInfo};
 use halcyon_domain::{
     assignment::LogLine,
-    audit::AuditEntry,
+    audit::{AuditCheckpoint, AuditEntry},
     clock::Timestamp,
     event::{DeadLetter, IngestEvent},
     id::{DatasourceId, OrganizationId},
@@ -123,6 +123,12 @@ pub trait Services: Send + Sync {
         revision: Option<u64>,
         by: OnBehalf,
     ) -> Result<CheckpointInfo>;
+
+    /// The newest checkpoint of an organisation's audit trail that was published.
+    async fn last_audit_checkpoint(&self, organization: OrganizationId) -> Result<Option<AuditCheckpoint>>;
+
+    /// Hints that an organisation's audit trail has grown.
+    async fn audit_hints(&self, organization: OrganizationId) -> Result<BoxStream<'static, ()>>;
 
     /// The newest lines of a datasource's log, the oldest of them first.
     async fn log_tail(

@@ -2,6 +2,7 @@
 
 mod access;
 mod approvals;
+mod audit;
 mod bulk;
 mod data_ops;
 mod datasources;

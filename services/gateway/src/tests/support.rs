@@ -8,12 +8,12 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use futures::StreamExt;
+use futures::{StreamExt, stream::BoxStream};
 use halcyon_bus::requests::{CheckpointInfo, OnBehalf, SecretInfo, SecretVersionInfo};
 use halcyon_domain::{
     access::{Grant, Role, Scope, Subject},
     assignment::{ConfigChange, LogLine},
-    audit::{AuditEntry, AuditOutcome},
+    audit::{AuditCheckpoint, AuditEntry, AuditOutcome},
     clock::{Clock, SystemClock, Timestamp},
     event::IngestEvent,
     id::{DatasourceId, OrganizationId, ProjectId, RoleBindingId, SessionId, UserId},
@@ -44,6 +44,8 @@ use crate::{
 pub(super) struct Stand {
     /// The entries that were published at once.
     pub(super) audit: Mutex<Vec<AuditEntry>>,
+    /// The checkpoint of the audit trail that the bus holds.
+    pub(super) anchor: Mutex<Option<AuditCheckpoint>>,
     /// Told of each commit.
     pub(super) committed: Notify,
     /// Whether the bus is gone.
@@ -198,6 +200,15 @@ impl Services for Stand {
         Ok(Vec::new())
     }
 
+    async fn last_audit_checkpoint(&self, _: OrganizationId) -> Result<Option<AuditCheckpoint>> {
+        self.up()?;
+        Ok(self.anchor.lock().unwrap().clone())
+    }
+
+    async fn audit_hints(&self, _: OrganizationId) -> Result<BoxStream<'static, ()>> {
+        Ok(futures::stream::pending().boxed())
+    }
+
     async fn follow_log(&self, _: OrganizationId, _: DatasourceId, _: usize) -> Result<LogStream> {
         Ok(futures::stream::empty().boxed())
     }
@@ -270,6 +281,7 @@ fn service(
             production: false,
             secure_cookies: false,
             sessions: SessionSettings::default(),
+            audit_public_keys: None,
         },
     );
     let edge = Edge::new(settings, Mode::Development, clock, Metrics::new().unwrap()).unwrap();

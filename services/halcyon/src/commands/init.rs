@@ -97,6 +97,7 @@ pub(crate) fn write_nats_config(
         keys.users()?,
         keys.subscriber_password()?,
     );
+    params.auditor_password = Some(keys.auditor_password()?);
     params.monitor = monitor;
     replace_private(file, &server_config(&params)?)
 }
@@ -116,8 +117,9 @@ fn halcyon_toml(args: &InitArgs, keys: &Keys) -> Result<String> {
         "database": {"url": args.database_url},
         "bus": {"url": format!("nats://{}:{}", args.nats_host, args.nats_port)},
         "keys": {"folder": keys.folder()},
-        "gateway": {"listen": args.listen},
+        "gateway": {"listen": args.listen, "audit_public_keys": keys.audit_public_file()},
         "registry": {"kek_file": keys.kek_file()},
+        "audit": {"key_file": keys.audit_key_file()},
         "health": health,
     });
     if let Some(address) = args.monitor() {

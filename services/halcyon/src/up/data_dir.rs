@@ -93,6 +93,8 @@ impl DataDir {
         settings.bus.monitor_url = Some(format!("http://{monitor}"));
         settings.keys.folder = Some(self.keys.folder().to_owned());
         settings.registry.kek_file = self.keys.kek_file();
+        settings.audit.key_file = self.keys.audit_key_file();
+        settings.gateway.audit_public_keys = Some(self.keys.audit_public_file());
         settings.gateway.listen = args.listen;
         settings.mode = settings.mode.or(Some(Mode::Development));
         self.write_config(&settings)?;
@@ -115,7 +117,11 @@ impl DataDir {
             "bus": {"url": settings.bus.url, "monitor_url": settings.bus.monitor_url},
             "keys": {"folder": self.keys.folder()},
             "registry": {"kek_file": self.keys.kek_file()},
-            "gateway": {"listen": settings.gateway.listen},
+            "audit": {"key_file": settings.audit.key_file},
+            "gateway": {
+                "listen": settings.gateway.listen,
+                "audit_public_keys": settings.gateway.audit_public_keys,
+            },
         });
         let text = toml::to_string(&settled).context("the configuration cannot be written as TOML")?;
         replace_private(&self.file(CONFIG), &text)

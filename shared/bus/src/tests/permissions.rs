@@ -32,6 +32,7 @@ impl Secured {
         let nats = Nats::start_with(|port, store| {
             let listen = format!("127.0.0.1:{port}").parse().unwrap();
             let mut params = ServerParams::new(listen, store.to_owned(), users, "look-only".into());
+            params.auditor_password = Some("audit-only".into());
             params.monitor = Some(format!("127.0.0.1:{monitor}").parse().unwrap());
             server_config(&params).unwrap()
         })
@@ -244,6 +245,58 @@ async fn the_subscriber_sees_objects_only() {
     };
     assert_eq!(soon(published).await.payload, "real");
     assert!(all.next().now_or_never().flatten().is_none());
+}
+
+#[tokio::test]
+async fn the_audit_trail_is_for_the_auditor_only() {
+    let secured = Secured::start().await;
+    let connect = async |user: &str, password: &str| {
+        async_nats::ConnectOptions::with_user_and_password(user.into(), password.into())
+            .custom_inbox_prefix(format!("_INBOX_{user}"))
+            .connect(secured.nats.url())
+            .await
+            .unwrap()
+    };
+    let subscriber = connect("subscriber", "look-only").await;
+    let auditor = connect("auditor", "audit-only").await;
+    let mut seen = subscriber.subscribe("halcyon.>").await.unwrap();
+    let mut entries = auditor.subscribe("halcyon.*.audit").await.unwrap();
+    let mut checkpoints = auditor.subscribe("halcyon.*.audit-checkpoint").await.unwrap();
+    let mut objects = auditor.subscribe("halcyon.*.*.alert").await.unwrap();
+    for client in [&subscriber, &auditor] {
+        client.flush().await.unwrap();
+    }
+    let audit = secured.bus(Service::Audit).client();
+    let published = async {
+        // The subscriptions are in place once something comes.
+        loop {
+            audit.publish("halcyon.o.audit", "entry".into()).await.unwrap();
+            audit
+                .publish("halcyon.o.audit-checkpoint", "point".into())
+                .await
+                .unwrap();
+            audit.flush().await.unwrap();
+            tokio::select! {
+                _ = entries.next() => return,
+                () = tokio::time::sleep(Duration::from_millis(50)) => {}
+            }
+        }
+    };
+    soon(published).await;
+    assert_eq!(soon(checkpoints.next()).await.unwrap().payload, "point");
+    assert_eq!(
+        soon(seen.next()).await.unwrap().payload,
+        "point",
+        "and not the entry"
+    );
+    let ontology = secured.bus(Service::Ontology);
+    ontology
+        .client()
+        .publish("halcyon.o.d.alert", "real".into())
+        .await
+        .unwrap();
+    ontology.rtt().await.unwrap();
+    assert!(objects.next().now_or_never().flatten().is_none());
 }
 
 #[tokio::test]

@@ -19,6 +19,9 @@ pub struct Model {
     pub resource_kind: String,
     pub resource_id: Option<String>,
     pub body: String,
+    pub outcome: String,
+    pub request_id: Option<String>,
+    pub recorded_at: DateTimeUtc,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

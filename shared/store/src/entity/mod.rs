@@ -7,7 +7,9 @@
 pub(crate) mod access_epochs;
 pub(crate) mod alerts;
 pub(crate) mod approvals;
+pub(crate) mod audit_checkpoints;
 pub(crate) mod audit_entries;
+pub(crate) mod audit_keys;
 pub(crate) mod datasource_events;
 pub(crate) mod datasource_samples;
 pub(crate) mod datasource_secrets;

@@ -75,7 +75,7 @@ fn entry(tenant: Tenant, n: i64) -> AuditEntry {
         outcome: AuditOutcome::Succeeded,
         diff: Some(json!({"z": "\0", "a": 1})),
         summary: None,
-        request_id: None,
+        request_id: Some(format!("r{n}")),
         remote_ip: None,
     }
 }
@@ -88,7 +88,14 @@ fn link(entry: &AuditEntry, sequence: i64) -> AuditLink {
         prev_hash: vec![0; 32],
         hash: vec![u8::try_from(sequence).unwrap(); 32],
         body: serde_json::to_string(entry).unwrap(),
+        recorded_at: entry.at,
     }
+}
+
+/// An entry and its link, with hashes that nothing checks.
+pub(super) fn linked(tenant: Tenant, sequence: i64) -> (AuditLink, AuditEntry) {
+    let entry = entry(tenant, sequence);
+    (link(&entry, sequence), entry)
 }
 
 #[tokio::test]
@@ -109,7 +116,8 @@ async fn the_audit_trail_only_grows() {
             head,
             Some(AuditHead {
                 sequence: 4,
-                hash: vec![4; 32]
+                hash: vec![4; 32],
+                recorded_at: at(4),
             })
         );
         let asked = [entries[0].id, AuditEntryId::generate()];
@@ -121,8 +129,17 @@ async fn the_audit_trail_only_grows() {
 
         let read = fixture.store.read();
         let chain = read.audit().chain(ours, 1, 2).await.unwrap();
+        assert!(chain.iter().all(|row| row.misfiled.is_none()), "{chain:?}");
+        let chain: Vec<_> = chain.into_iter().map(|row| row.link).collect();
         assert_eq!(chain, [links[1].0.clone(), links[2].0.clone()]);
         assert_eq!(chain[0].entry().unwrap(), entries[1]);
+        assert_eq!(
+            read.audit().find(ours, entries[2].id).await.unwrap().as_ref(),
+            Some(&links[2].0)
+        );
+        assert_eq!(read.audit().find(theirs, entries[2].id).await.unwrap(), None);
+        assert_eq!(read.audit().length(ours).await.unwrap(), 4);
+        assert_eq!(read.audit().length(theirs).await.unwrap(), 0);
         assert_eq!(read.audit().organizations(WHY).await.unwrap(), [ours.0]);
         let count = async |filter: AuditFilter| {
             read.audit()
@@ -148,6 +165,66 @@ async fn the_audit_trail_only_grows() {
             .await,
             4
         );
+        for (filter, found) in [
+            (
+                AuditFilter {
+                    action: Some("secret.*".into()),
+                    ..Default::default()
+                },
+                2,
+            ),
+            (
+                AuditFilter {
+                    action: Some("secret".into()),
+                    ..Default::default()
+                },
+                0,
+            ),
+            (
+                AuditFilter {
+                    outcome: Some(AuditOutcome::Succeeded),
+                    ..Default::default()
+                },
+                4,
+            ),
+            (
+                AuditFilter {
+                    outcome: Some(AuditOutcome::Refused),
+                    ..Default::default()
+                },
+                0,
+            ),
+            (
+                AuditFilter {
+                    request_id: Some("r3".into()),
+                    ..Default::default()
+                },
+                1,
+            ),
+            (
+                AuditFilter {
+                    q: Some("\"ANN\"".into()),
+                    ..Default::default()
+                },
+                4,
+            ),
+            (
+                AuditFilter {
+                    q: Some("d4".into()),
+                    ..Default::default()
+                },
+                1,
+            ),
+            (
+                AuditFilter {
+                    q: Some("%".into()),
+                    ..Default::default()
+                },
+                0,
+            ),
+        ] {
+            assert_eq!(count(filter.clone()).await, found, "{filter:?}");
+        }
         let nobody = AuditFilter {
             actor: Some(uuid::Uuid::max().to_string()),
             ..Default::default()
@@ -184,7 +261,18 @@ async fn the_audit_trail_only_grows() {
             "{twice:?}"
         );
         tx.rollback().await.unwrap();
-        for sql in ["UPDATE audit_entries SET body = ''", "DELETE FROM audit_entries"] {
+        let direct = [
+            "UPDATE audit_entries_default SET body = ''",
+            "DELETE FROM audit_entries_default",
+            "TRUNCATE audit_entries",
+        ];
+        let direct = if fixture.store.is_postgres() {
+            &direct[..]
+        } else {
+            &[]
+        };
+        let all = ["UPDATE audit_entries SET body = ''", "DELETE FROM audit_entries"];
+        for sql in all.iter().chain(direct) {
             let tx = fixture.store.begin().await.unwrap();
             let refused = tx.db().execute_unprepared(sql).await.unwrap_err();
             assert!(refused.to_string().contains("append-only"), "{refused}");
