@@ -28,6 +28,9 @@ fn list() -> List {
     toml::from_str(LIST).unwrap()
 }
 
+/// The crate whose errors of fields come to users through the gateway.
+const BEHIND: &str = "services/registry";
+
 /// What makes an error of a code: what is before the arguments, and which of them is the code.
 const PROBLEMS: [(&str, usize); 2] = [("Problem::new(", 1), ("Problem::conflict(", 0)];
 /// The same in the problem's own file.
@@ -136,6 +139,16 @@ fn used() -> (BTreeSet<String>, BTreeSet<String>) {
             } else {
                 &mut inputs
             },
+        );
+    }
+    let mut behind = Vec::new();
+    sources(&Path::new(ROOT).join(BEHIND).join("src"), &mut behind);
+    for file in behind {
+        let text = fs::read_to_string(&file).unwrap();
+        calls(
+            text.split("#[cfg(test)]\nmod tests").next().unwrap(),
+            &INPUTS,
+            &mut inputs,
         );
     }
     (problems, inputs)

@@ -21,17 +21,21 @@ struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// What the schema refers to; itself if it does not.
     fn resolve(&self, schema: &'a Value) -> &'a Value {
+        let schema = given(schema);
         let reference = schema["$ref"].as_str();
         let place = reference.and_then(|it| self.root.pointer(it.trim_start_matches('#')));
         place.unwrap_or(schema)
     }
 
     /// The rows of a setting, or of all within it.
-    fn add(&mut self, key: &str, field: &'a Value) {
+    ///
+    /// `default` is what stands if nothing is said: what the setting around it says of it, or it itself.
+    fn add(&mut self, key: &str, field: &'a Value, default: Option<&'a Value>) {
         let target = self.resolve(field);
         if let Some(fields) = target["properties"].as_object() {
             for (name, field) in fields {
-                self.add(&format!("{key}.{name}"), field);
+                let outer = default.and_then(|all| all.get(name));
+                self.add(&format!("{key}.{name}"), field, outer.or(field.get("default")));
             }
             return;
         }
@@ -44,7 +48,7 @@ impl<'a> Rows<'a> {
         self.rows.push(vec![
             code(&key),
             self.kind(field),
-            default(field),
+            written(default),
             word(&field["description"]),
             code(&variable(&key)),
         ]);
@@ -58,7 +62,7 @@ impl<'a> Rows<'a> {
         if let Some(values) = target["oneOf"].as_array() {
             return codes(values.iter().filter_map(|value| value["const"].as_str()));
         }
-        let name = match (field["$ref"].as_str(), &target["type"]) {
+        let name = match (given(field)["$ref"].as_str(), &target["type"]) {
             // A definition that is one value is a type with a name of its own: a duration.
             (Some(reference), Value::String(_)) => {
                 reference.rsplit('/').next().unwrap_or_default().to_lowercase()
@@ -74,13 +78,20 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// The schema of what is said, where nothing may be said.
+fn given(schema: &Value) -> &Value {
+    let kinds = schema["anyOf"].as_array();
+    let said = kinds.and_then(|kinds| kinds.iter().find(|kind| kind["type"] != "null"));
+    said.unwrap_or(schema)
+}
+
 fn word(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
 /// The default as it is written in TOML; nothing where there is none.
-fn default(field: &Value) -> String {
-    match field.get("default") {
+fn written(default: Option<&Value>) -> String {
+    match default {
         None | Some(Value::Null) => String::new(),
         Some(Value::Object(map)) if map.is_empty() => String::new(),
         Some(value) => code(&value.to_string()),
@@ -112,7 +123,7 @@ fn the_settings_reference_is_up_to_date() {
             root: &schema,
             rows: Vec::new(),
         };
-        rows.add(section, field);
+        rows.add(section, field, field.get("default"));
         let description = word(&field["description"]).replace('\n', " ");
         text.push_str(&format!("## {section}\n\n{description}\n\n"));
         let head = ["Key", "Type", "Default", "What", "Variable"];
