@@ -5,6 +5,7 @@
 //! | [`app`] | the use cases: authorise, validate, store and outbox in one transaction |
 //! | `rest`, `routes`, `openapi`, `docs` | the shape of requests and answers, the route table, its description |
 //! | `edge` | what surrounds every request: keys, limits, headers, TLS |
+//! | [`graphql`] | the same operations by GraphQL |
 //! | [`auth`] | passwords, access tokens, the brake on guessing |
 //! | [`ingest`] | takes events in, durably |
 //! | [`problem`] | every error that leaves the gateway |
@@ -15,6 +16,7 @@
 pub mod app;
 pub mod auth;
 pub mod context;
+pub mod graphql;
 pub mod ingest;
 pub mod problem;
 pub mod settings;

@@ -10,6 +10,7 @@ use crate::{
     context::Context,
     docs::Docs,
     edge::{Edge, idempotency::Idempotency},
+    graphql::Graphql,
     openapi,
     rest::{
         approvals, audit, bulk, catalog, comments, datasources, dead_letters, lifecycle, observe, ontology,
@@ -148,7 +149,13 @@ fn datasource() -> Router {
 
 /// All that the gateway answers. `ingest` is the router of accepted events. The paths of datasources work without
 /// `/api/v1` too; what their answers name is below it.
-pub(crate) fn service(app: Arc<App>, ingest: Option<Router>, health: Health, edge: Edge) -> Service {
+pub(crate) fn service(
+    app: Arc<App>,
+    graphql: Graphql,
+    ingest: Option<Router>,
+    health: Health,
+    edge: Edge,
+) -> Service {
     let api = api();
     let description = Description::new(openapi::document(&api));
     let events = Description::new(halcyon_bus::asyncapi::document(env!("CARGO_PKG_VERSION")));
@@ -180,6 +187,11 @@ pub(crate) fn service(app: Arc<App>, ingest: Option<Router>, health: Health, edg
                     .push(datasources())
                     .push(Router::with_path("datasources/validate").post(datasources::validate))
                     .push(datasource()),
+            )
+            .push(
+                Router::with_path("graphql")
+                    .hoop(Idempotency::Graphql)
+                    .goal(graphql),
             ),
     );
     if let Some(ingest) = ingest {

@@ -15,6 +15,7 @@ use crate::{
     app::{App, BusServices, Options},
     auth::{LoginThrottle, Passwords, Sight, Tokens, keep_token_keys},
     edge::{Edge, check_exposure, tls::Certificates},
+    graphql::Graphql,
     ingest::{self, IngestContext, IngestState},
     relay::Relay,
     routes, server,
@@ -93,7 +94,8 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
     });
     background.spawn(watch_access(app.clone(), ctx.bus.clone(), background.clone()));
     let ingest = Router::with_path("ingest").push(ingest::router(&ingest));
-    let service = routes::service(app, Some(ingest), ctx.health, edge);
+    let graphql = Graphql::new(app.clone(), &settings.graphql)?;
+    let service = routes::service(app, graphql, Some(ingest), ctx.health, edge);
     let address = listening.address;
     tracing::info!(gateway.address = %address, gateway.instance = %process.instance, "the gateway listens");
     if let Some(listening) = ctx.listening {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     auth::{SessionSettings, ThrottleSettings, TokenSettings},
     edge::settings::{CorsSettings, LimitSettings, ProbeAudience, TlsSettings},
+    graphql::GraphqlSettings,
     proxies::ForwardedHeader,
 };
 
@@ -45,6 +46,8 @@ pub struct Settings {
     pub cors: CorsSettings,
     /// How much the gateway takes on.
     pub limits: LimitSettings,
+    /// The GraphQL API.
+    pub graphql: GraphqlSettings,
     /// How long a test run may take.
     pub test_timeout: HumanDuration,
     /// How long a request to the API may take; longer than a test run may.
@@ -73,6 +76,7 @@ impl Default for Settings {
             probes: ProbeAudience::default(),
             cors: CorsSettings::default(),
             limits: LimitSettings::default(),
+            graphql: GraphqlSettings::default(),
             test_timeout: HumanDuration::from_secs(30),
             request_timeout: HumanDuration::from_secs(60),
             audit_public_keys: None,

@@ -4,7 +4,11 @@ use halcyon_domain::{
     id::{ActorId, DatasourceId, VersionId},
     version::{VersionRecord, VersionState},
 };
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    sea_query::{Expr, ExprTrait},
+};
 
 use crate::{
     connection::WriteTx,
@@ -84,6 +88,26 @@ impl<C: Connection> Versions<'_, C> {
     ) -> Result<Option<VersionRecord>> {
         let select = of(tenant, datasource).filter(Column::Number.eq(i64::from(number)));
         select.one(&self.0.db()).await?.map(record).transpose()
+    }
+
+    /// Several versions, named by their datasources and numbers, in no order; those that there are not are left out.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn find_many(
+        &self,
+        tenant: Tenant,
+        wanted: &[(DatasourceId, u32)],
+    ) -> Result<Vec<VersionRecord>> {
+        let pair = Expr::tuple([Column::DatasourceId.into_expr(), Column::Number.into_expr()]);
+        let pairs = wanted
+            .iter()
+            .map(|(datasource, number)| (datasource.0, i64::from(*number)));
+        let select = Entity::find()
+            .filter(Column::OrganizationId.eq(tenant.uuid()))
+            .filter(pair.in_tuples(pairs));
+        let rows = select.all(&self.0.db()).await?;
+        rows.into_iter().map(record).collect()
     }
 
     /// The version in effect.

@@ -26,6 +26,7 @@ mod ontology;
 mod principal;
 mod publish;
 mod refresh;
+mod related;
 mod release_check;
 pub(crate) mod repeats;
 mod request;

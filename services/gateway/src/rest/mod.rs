@@ -20,4 +20,4 @@ pub(crate) mod tests;
 pub(crate) mod token_keys;
 pub(crate) mod versions;
 
-pub(crate) use extract::{MAX_BODY, PATIENCE, no_query};
+pub(crate) use extract::{MAX_BODY, PATIENCE, bytes_of, no_query, object_of, storable};

@@ -9,6 +9,7 @@ mod datasources;
 mod edge;
 mod ends;
 mod error_codes;
+mod graphql;
 mod idempotency;
 mod process;
 mod publish;

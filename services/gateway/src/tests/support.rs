@@ -36,6 +36,7 @@ use crate::{
         Holder, LoginThrottle, Passwords, SessionSettings, ThrottleSettings, TokenSettings, Tokens, test_key,
     },
     edge::Edge,
+    graphql::Graphql,
     hash_password, routes,
 };
 
@@ -286,7 +287,8 @@ fn service(
     );
     let edge = Edge::new(settings, Mode::Development, clock, Metrics::new().unwrap()).unwrap();
     let app = Arc::new(app);
-    let service = routes::service(app.clone(), None, Health::new(), edge);
+    let graphql = Graphql::new(app.clone(), &settings.graphql).unwrap();
+    let service = routes::service(app.clone(), graphql, None, Health::new(), edge);
     (app, service)
 }
 
@@ -528,6 +530,14 @@ impl Gateway {
             body.as_ref(),
         )
         .await
+    }
+
+    /// Asks by GraphQL.
+    pub(super) async fn graphql(&self, token: &str, query: &str, variables: Value) -> Answer {
+        let bearer = format!("Bearer {token}");
+        let body = serde_json::json!({"query": query, "variables": variables});
+        self.ask("POST", "/graphql", &[("authorization", &bearer)], Some(&body))
+            .await
     }
 
     /// The entries of the trail on their way, oldest first.

@@ -33,6 +33,26 @@ async fn versions_follow_their_transitions() {
             tx.versions().insert(ours, draft.record()).await.unwrap();
             drafts.push(draft);
         }
+        let theirs = fixture.tenant("theirs").await;
+        let wanted = [(feed.id, 2), (feed.id, 7)];
+        let found = tx.versions().find_many(ours, &wanted).await.unwrap();
+        assert_eq!(
+            found.iter().map(|version| version.number).collect::<Vec<_>>(),
+            [2]
+        );
+        assert!(tx.versions().find_many(theirs, &wanted).await.unwrap().is_empty());
+        assert!(tx.versions().find_many(ours, &[]).await.unwrap().is_empty());
+        assert_eq!(
+            tx.datasources().find_many(ours, &[feed.id]).await.unwrap(),
+            [feed.clone()]
+        );
+        assert!(
+            tx.datasources()
+                .find_many(theirs, &[feed.id])
+                .await
+                .unwrap()
+                .is_empty()
+        );
         assert_eq!(
             tx.versions()
                 .newest_draft(ours, feed.id)

@@ -67,6 +67,11 @@ async fn json_bytes(req: &mut Request) -> Result<&[u8], Problem> {
             "the body is to be `application/json`",
         ));
     }
+    bytes_of(req).await
+}
+
+/// The bytes of a body, within the limits of size and time.
+pub(crate) async fn bytes_of(req: &mut Request) -> Result<&[u8], Problem> {
     let bytes: &[u8] = tokio::time::timeout(PATIENCE, req.payload_with_max_size(MAX_BODY))
         .await
         .map_err(|_| Problem::too_slow())?
@@ -88,24 +93,42 @@ fn read_exact<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 
 /// Reads a body; an empty one is an object without fields.
 fn read_body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let fields = object_of(bytes)?;
+    storable(&fields)
+        .and_then(|()| from_value(Value::Object(fields)))
+        .map_err(|error| Problem::invalid(vec![error]))
+}
+
+/// The object that a body is.
+pub(crate) fn object_of(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
     let value = if bytes.is_empty() {
         Value::Object(Map::new())
     } else {
         serde_json::from_slice(bytes)
             .map_err(|error| Problem::bad_request(format!("the body is not valid JSON: {error}")))?
     };
-    // A list would be taken as the fields of `T` in the order of their declaration.
-    let Value::Object(fields) = &value else {
-        let error = InputError::new("", "invalid", "the body is to be an object");
-        return Err(Problem::invalid(vec![error]));
-    };
-    for (name, field) in fields.iter().filter(|(name, _)| *name != UNSTORED) {
-        if let Some(pointer) = nul_in(name, field) {
-            let error = InputError::new(pointer, "invalid", "the character NUL cannot be stored");
-            return Err(Problem::invalid(vec![error]));
+    // A list would be taken as the fields of an object in the order of their declaration.
+    match value {
+        Value::Object(fields) => Ok(fields),
+        _ => {
+            let error = InputError::new("", "invalid", "the body is to be an object");
+            Err(Problem::invalid(vec![error]))
         }
     }
-    from_value(value).map_err(|error| Problem::invalid(vec![error]))
+}
+
+/// Checks that an input can be stored.
+pub(crate) fn storable(fields: &Map<String, Value>) -> Result<(), InputError> {
+    for (name, field) in fields.iter().filter(|(name, _)| *name != UNSTORED) {
+        if let Some(pointer) = nul_in(name, field) {
+            return Err(InputError::new(
+                pointer,
+                "invalid",
+                "the character NUL cannot be stored",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Where in a field, or in its name, there is a NUL: Postgres takes it neither in texts nor in JSON.

@@ -32,7 +32,7 @@ mod body;
 mod precondition;
 mod query;
 
-pub(crate) use body::{Body, ExactBody, MAX_BODY, Nothing, PATIENCE};
+pub(crate) use body::{Body, ExactBody, MAX_BODY, Nothing, PATIENCE, bytes_of, object_of, storable};
 pub(crate) use precondition::Precondition;
 pub(crate) use query::{Query, none as no_query};
 
