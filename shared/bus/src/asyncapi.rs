@@ -2,6 +2,7 @@
 //! themselves and from the messages' own schemas.
 
 use halcyon_domain::{
+    audit::{AuditCheckpoint, RecordedEntry},
     id::{DatasourceId, OrganizationId},
     ontology::ObjectKind,
 };
@@ -9,7 +10,11 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::{objects::PublicObject, server::SUBSCRIBER, subjects::Subject};
+use crate::{
+    objects::PublicObject,
+    server::{AUDITOR, SUBSCRIBER},
+    subjects::Subject,
+};
 
 /// What stands for the parts of a subject that differ from message to message.
 const ORGANIZATION: OrganizationId = OrganizationId(Uuid::from_u128(1));
@@ -21,6 +26,8 @@ struct Channel {
     subject: Subject,
     title: &'static str,
     text: &'static str,
+    /// The users of the server's configuration that may subscribe to it.
+    users: &'static [&'static str],
     /// The message's name and schema.
     message: (&'static str, fn(&mut SchemaGenerator) -> Value),
 }
@@ -31,14 +38,35 @@ fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
 
 /// Every one of them.
 fn channels() -> Vec<Channel> {
-    vec![Channel {
-        name: "objects",
-        subject: Subject::Object(ORGANIZATION, DATASOURCE, ObjectKind::Alert),
-        title: "Committed objects",
-        text: "Each alert, entity and relationship after its commit, one a message. A message may be missed by who \
+    vec![
+        Channel {
+            name: "objects",
+            subject: Subject::Object(ORGANIZATION, DATASOURCE, ObjectKind::Alert),
+            title: "Committed objects",
+            text: "Each alert, entity and relationship after its commit, one a message. A message may be missed by who \
                is not connected; the database has every object.",
-        message: ("object", schema::<PublicObject>),
-    }]
+            users: &[SUBSCRIBER],
+            message: ("object", schema::<PublicObject>),
+        },
+        Channel {
+            name: "audit",
+            subject: Subject::RecordedAudit(ORGANIZATION),
+            title: "The audit trail",
+            text: "Each entry of the audit trail once it is in the chain, with its number and hash. A message may be \
+               missed by who is not connected; the trail has every entry.",
+            users: &[AUDITOR],
+            message: ("recorded_entry", schema::<RecordedEntry>),
+        },
+        Channel {
+            name: "audit_checkpoints",
+            subject: Subject::AuditCheckpoint(ORGANIZATION),
+            title: "Checkpoints of the audit trail",
+            text: "Each signed checkpoint of the audit trail. Whoever keeps them can later show that the trail was cut or \
+               rewritten.",
+            users: &[SUBSCRIBER, AUDITOR],
+            message: ("audit_checkpoint", schema::<AuditCheckpoint>),
+        },
+    ]
 }
 
 /// The subject with its parameters in braces.
@@ -76,6 +104,15 @@ fn parameters(address: &str) -> Map<String, Value> {
         .collect()
 }
 
+/// The users that users of the system may be on the bus.
+const USERS: [&str; 2] = [SUBSCRIBER, AUDITOR];
+
+/// One of these users is needed.
+fn security(users: &[&str]) -> Vec<Value> {
+    let scheme = |user: &&str| json!({"$ref": format!("#/components/securitySchemes/{user}")});
+    users.iter().map(scheme).collect()
+}
+
 /// The description.
 #[must_use]
 pub fn document(version: &str) -> Value {
@@ -95,6 +132,7 @@ pub fn document(version: &str) -> Value {
         operations.insert(
             format!("publish_{}", channel.name),
             json!({
+                "security": security(channel.users),
                 "action": "send", "summary": channel.title, "description": channel.text,
                 "channel": {"$ref": format!("#/channels/{}", channel.name)},
                 "messages": [{"$ref": format!("#/channels/{}/messages/{message}", channel.name)}],
@@ -110,15 +148,25 @@ pub fn document(version: &str) -> Value {
             }),
         );
     }
+    let users: Map<String, Value> = USERS
+        .into_iter()
+        .map(|user| {
+            let text = format!("The user `{user}` and its password.");
+            (
+                user.to_owned(),
+                json!({"type": "userPassword", "description": text}),
+            )
+        })
+        .collect();
     json!({
         "asyncapi": "3.0.0",
         "id": "urn:halcyon:events",
         "info": {
             "title": "HALCYON Datasource Studio: events", "version": version,
             "description": format!(
-                "What users may subscribe to on the bus, as the user `{SUBSCRIBER}` of the server's configuration: \
-                 it may subscribe to these subjects and do nothing else. `*` stands for any one part of a subject, \
-                 `>` for the rest. No other subject is a contract with users."
+                "What users may subscribe to on the bus, as the users `{SUBSCRIBER}` and `{AUDITOR}` of the server's \
+                 configuration: each may subscribe to the channels that name it and do nothing else. `*` stands for \
+                 any one part of a subject. No other subject is a contract with users."
             ),
         },
         "defaultContentType": "application/json",
@@ -129,17 +177,14 @@ pub fn document(version: &str) -> Value {
                 "host": {"default": "127.0.0.1", "description": "Its host."},
                 "port": {"default": "4222", "description": "Its port."},
             },
-            "security": [{"$ref": "#/components/securitySchemes/subscriber"}],
+            "security": security(&USERS),
         }},
         "channels": all,
         "operations": operations,
         "components": {
             "messages": messages,
             "schemas": generator.take_definitions(true),
-            "securitySchemes": {"subscriber": {
-                "type": "userPassword",
-                "description": format!("The user `{SUBSCRIBER}` and its password."),
-            }},
+            "securitySchemes": users,
         },
     })
 }
