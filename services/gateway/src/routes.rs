@@ -14,7 +14,8 @@ use crate::{
     openapi,
     rest::{
         approvals, audit, bulk, catalog, comments, datasources, dead_letters, lifecycle, observe, ontology,
-        samples, secrets, session, tests, token_keys, versions,
+        organizations, projects, role_bindings, samples, secrets, service_accounts, session, tests,
+        token_keys, users, versions,
     },
     server::{Description, Jwks, Measured, NoQuery, Probes, Problems, ToDocs},
 };
@@ -31,6 +32,8 @@ pub(crate) fn api() -> Router {
         .push(Router::with_path("me/sessions/{id}").delete(session::end))
         .push(Router::with_path("users/{id}/sessions").delete(session::end_all))
         .push(Router::with_path("token-keys/rotate").post(token_keys::rotate))
+        .push(Router::with_path("me/password").put(users::change_password))
+        .push(access())
         .push(Router::with_path("connectors").get(catalog::list))
         .push(Router::with_path("connectors/{connector}").get(catalog::get))
         .push(datasources())
@@ -58,6 +61,68 @@ fn datasources() -> Router {
         .get(datasources::list)
         .post(datasources::create)
         .push(Router::with_path("bulk").post(bulk::run))
+}
+
+/// Who may do what where.
+fn access() -> Router {
+    Router::new()
+        .push(
+            Router::with_path("organizations")
+                .get(organizations::list)
+                .post(organizations::create),
+        )
+        .push(
+            Router::with_path("organizations/{id}")
+                .get(organizations::get)
+                .put(organizations::update)
+                .delete(organizations::delete),
+        )
+        .push(
+            Router::with_path("projects")
+                .get(projects::list)
+                .post(projects::create),
+        )
+        .push(
+            Router::with_path("projects/{id}")
+                .get(projects::get)
+                .put(projects::update)
+                .delete(projects::delete),
+        )
+        .push(Router::with_path("users").get(users::list).post(users::create))
+        .push(
+            Router::with_path("users/{id}")
+                .get(users::get)
+                .put(users::update)
+                .delete(users::delete),
+        )
+        .push(
+            Router::with_path("service-accounts")
+                .get(service_accounts::list)
+                .post(service_accounts::create),
+        )
+        .push(
+            Router::with_path("service-accounts/{id}")
+                .get(service_accounts::get)
+                .put(service_accounts::update)
+                .delete(service_accounts::delete)
+                .push(
+                    Router::with_path("tokens")
+                        .get(service_accounts::tokens)
+                        .post(service_accounts::create_token),
+                )
+                .push(Router::with_path("tokens/{token}").delete(service_accounts::delete_token)),
+        )
+        .push(
+            Router::with_path("role-bindings")
+                .get(role_bindings::list)
+                .post(role_bindings::create),
+        )
+        .push(
+            Router::with_path("role-bindings/{id}")
+                .get(role_bindings::get)
+                .put(role_bindings::update)
+                .delete(role_bindings::delete),
+        )
 }
 
 /// What there is of one datasource.
@@ -119,6 +184,7 @@ fn datasource() -> Router {
         .push(Router::with_path("publish").post(lifecycle::publish))
         .push(Router::with_path("rollback").post(lifecycle::roll_back))
         .push(Router::with_path("clone").post(datasources::clone))
+        .push(Router::with_path("owner").post(datasources::delegate))
         .push(Router::with_path("start").post(lifecycle::start))
         .push(Router::with_path("stop").post(lifecycle::stop))
         .push(Router::with_path("restart").post(lifecycle::restart))

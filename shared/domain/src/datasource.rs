@@ -182,6 +182,8 @@ states! {
         Created = "created",
         /// Its metadata or a draft was changed.
         Updated = "updated",
+        /// It was handed over to another owner.
+        OwnerChanged = "owner_changed",
         /// A version was published.
         Published = "published",
         /// An earlier version was put back in effect.

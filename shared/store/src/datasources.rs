@@ -10,7 +10,7 @@ use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
     Select,
-    sea_query::{Expr, LockType},
+    sea_query::{Expr, ExprTrait, LockType},
 };
 
 use crate::{
@@ -224,6 +224,19 @@ impl<C: Connection> Datasources<'_, C> {
             .try_map(datasource)
     }
 
+    /// Whether the organisation, or one project of it, has any datasource that was not deleted.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn any_in(&self, tenant: Tenant, project: Option<ProjectId>) -> Result<bool> {
+        let found = Entity::find()
+            .filter(Column::OrganizationId.eq(tenant.uuid()))
+            .filter(Column::DeletedAt.is_null())
+            .filter(Condition::all().add_option(project.map(|id| Column::ProjectId.eq(id.0))))
+            .limit(1);
+        Ok(found.one(&self.0.db()).await?.is_some())
+    }
+
     /// All datasources that were not deleted, by identifier: the control plane reconciles all of them.
     ///
     /// # Errors
@@ -285,6 +298,23 @@ impl Datasources<'_, WriteTx> {
         };
         self.write(&written, None).await?;
         Ok(written)
+    }
+
+    /// Writes the new e-mail address of an owner wherever the old one stands.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn rename_owner(&self, tenant: Tenant, old: &str, new: &str, at: Timestamp) -> Result<()> {
+        Entity::update_many()
+            .col_expr(Column::Owner, Expr::value(new))
+            .col_expr(Column::UpdatedAt, Expr::value(at))
+            .col_expr(Column::Revision, Expr::col(Column::Revision).add(1))
+            .filter(Column::OrganizationId.eq(tenant.uuid()))
+            .filter(Column::DeletedAt.is_null())
+            .filter(Column::Owner.eq(old))
+            .exec(&self.0.db())
+            .await?;
+        Ok(())
     }
 
     /// Deletes a datasource that is still at `datasource.revision`, softly: its rows stay, no finder gives it.

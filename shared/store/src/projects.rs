@@ -165,6 +165,15 @@ impl Organizations<'_, WriteTx> {
         row.map(project).transpose()
     }
 
+    /// Keeps a project from being deleted until the transaction ends. Returns whether there is one.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn hold_project(&self, tenant: Tenant, id: ProjectId) -> Result<bool> {
+        let row = of(tenant).filter(Column::Id.eq(id.0)).lock(LockType::Share);
+        Ok(row.one(&self.0.db()).await?.is_some())
+    }
+
     /// Adds a project.
     ///
     /// # Errors

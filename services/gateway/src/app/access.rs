@@ -76,6 +76,30 @@ actions! {
     END_SESSIONS = "user.end_sessions": UserWrite;
     VERIFY_AUDIT = "audit.verify": AuditRead;
     EXPORT_AUDIT = "audit.export": AuditRead;
+    DELEGATE = "datasource.delegate": DatasourceUpdate;
+    READ_ORGANIZATIONS = "organization.read": OrganizationRead;
+    CREATE_ORGANIZATION = "organization.create": OrganizationWrite;
+    UPDATE_ORGANIZATION = "organization.update": OrganizationWrite;
+    DELETE_ORGANIZATION = "organization.delete": OrganizationWrite;
+    READ_PROJECTS = "project.read": ProjectRead;
+    CREATE_PROJECT = "project.create": ProjectWrite;
+    UPDATE_PROJECT = "project.update": ProjectWrite;
+    DELETE_PROJECT = "project.delete": ProjectWrite;
+    READ_USERS = "user.read": UserRead;
+    CREATE_USER = "user.create": UserWrite;
+    UPDATE_USER = "user.update": UserWrite;
+    DELETE_USER = "user.delete": UserWrite;
+    CHANGE_PASSWORD = "user.password": UserWrite;
+    READ_SERVICE_ACCOUNTS = "service_account.read": ServiceAccountRead;
+    CREATE_SERVICE_ACCOUNT = "service_account.create": ServiceAccountWrite;
+    UPDATE_SERVICE_ACCOUNT = "service_account.update": ServiceAccountWrite;
+    DELETE_SERVICE_ACCOUNT = "service_account.delete": ServiceAccountWrite;
+    CREATE_SERVICE_ACCOUNT_TOKEN = "service_account.create_token": ServiceAccountWrite;
+    REVOKE_SERVICE_ACCOUNT_TOKEN = "service_account.revoke_token": ServiceAccountWrite;
+    READ_ROLE_BINDINGS = "role_binding.read": RoleBindingRead;
+    CREATE_ROLE_BINDING = "role_binding.create": RoleBindingWrite;
+    UPDATE_ROLE_BINDING = "role_binding.update": RoleBindingWrite;
+    DELETE_ROLE_BINDING = "role_binding.delete": RoleBindingWrite;
 }
 
 /// What was done, for the trail and for the datasource's history.

@@ -2,7 +2,7 @@
 
 use halcyon_connectors::find as find_connector;
 use halcyon_domain::{
-    access::Target,
+    access::{Scope, Target},
     audit::Resource,
     datasource::{DEFAULT_ENV, Datasource, DatasourceEventKind, check_name, check_tags},
     id::{DatasourceId, ProjectId, VersionId},
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::{
     App, Error, IfMatch, RequestContext, Result,
     access::{Action, Change, tenant},
+    authority::told,
     datasource_input::{
         CloneDatasource, CreateDatasource, UpdateDatasource, check_comment, check_text, check_update,
         check_word, merge, unknown_connector,
@@ -45,7 +46,10 @@ impl App {
         if input.project.is_some() {
             self.project(context, project).await?;
         }
-        let datasource = self.new_datasource(context, &input, project)?;
+        let mut datasource = self.new_datasource(context, &input, project)?;
+        if let Some(owner) = datasource.owner.take() {
+            datasource.owner = Some(self.owner_text(context, owner).await?);
+        }
         let message = format!("made `{}`", datasource.name);
         let draft = input.config.map(|config| (config, input.comment));
         self.insert_datasource(context, datasource, draft, Action::CREATE, message)
@@ -116,6 +120,7 @@ impl App {
         datasource.draft_version = draft.is_some().then_some(1);
         let config = draft.as_ref().map(|(config, _)| config.clone());
         let tx = self.store.begin().await?;
+        hold_project(&tx, context, datasource.project).await?;
         tx.datasources().insert(&datasource).await?;
         if let Some((config, comment)) = draft {
             let version = Version::new(
@@ -169,8 +174,16 @@ impl App {
             }
             _ => known.project,
         };
+        let owner = match input.owner.clone() {
+            Some(owner) => Some(self.owner_text(context, owner).await?),
+            None => None,
+        };
+        let input = UpdateDatasource { owner, ..input };
         let tx = self.store.begin().await?;
         let before = self.locked(&tx, context, id, if_match).await?;
+        if project != before.project {
+            hold_project(&tx, context, project).await?;
+        }
         let mut after = before.clone();
         merge(&mut after, &input, project);
         after.updated_at = self.clock.now();
@@ -265,15 +278,21 @@ impl App {
         tx.datasources().delete(&datasource, self.clock.now()).await?;
         tx.samples().delete_all(tenant(context), id).await?;
         self.close_approvals(&tx, context, id).await?;
+        let given = tx
+            .role_bindings()
+            .delete_at(tenant(context), Scope::Datasource(id))
+            .await?;
         // What the store wrote: it raises the generation so that workers let go.
         datasource.status = DatasourceStatus::Archived;
         datasource.generation += 1;
+        let mut known = metadata(&datasource);
+        known["role_bindings"] = told(&given);
         let change = Change {
             action: Action::DELETE,
             kind: DatasourceEventKind::Deleted,
             datasource: &datasource,
             version: datasource.current_version,
-            diff: Some(compare(&metadata(&datasource), &json!({})).0),
+            diff: Some(compare(&known, &json!({})).0),
             message: format!("deleted `{}`", datasource.name),
         };
         self.record(&tx, context, change).await?;
@@ -329,6 +348,20 @@ impl App {
         };
         self.authorize(context, action, &target, resource).await
     }
+}
+
+/// Keeps a datasource's project from being deleted until the datasource is in it.
+async fn hold_project(tx: &WriteTx, context: &RequestContext, project: Option<ProjectId>) -> Result<()> {
+    if let Some(id) = project
+        && !tx.organizations().hold_project(tenant(context), id).await?
+    {
+        return Err(Error::field(
+            "/project",
+            "unknown_value",
+            "there is no such project",
+        ));
+    }
+    Ok(())
 }
 
 /// What the audit trail compares of a datasource.

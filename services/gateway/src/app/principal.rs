@@ -78,7 +78,7 @@ impl App {
         let names = self.scope_names(tenant(context), &scopes).await?;
         let roles = principal.grants.iter().map(|grant| HeldRole {
             role: grant.role,
-            scope: scope_view(grant.scope, &names),
+            scope: ScopeView::new(grant.scope, &names),
         });
         Ok(Me {
             kind: principal.subject.kind(),
@@ -140,15 +140,5 @@ const fn datasource_of(scope: &Scope) -> Option<DatasourceId> {
     match scope {
         Scope::Datasource(id) => Some(*id),
         _ => None,
-    }
-}
-
-/// A scope with its name, as far as it is known.
-pub(crate) fn scope_view(scope: Scope, names: &HashMap<Uuid, String>) -> ScopeView {
-    let id = scope.id();
-    ScopeView {
-        kind: scope.kind(),
-        id,
-        name: id.and_then(|id| names.get(&id).cloned()),
     }
 }

@@ -1,67 +1,260 @@
 //! Service accounts: programs that sign in with tokens of their own.
 
-use chrono::TimeDelta;
-use halcyon_domain::access::{Principal, Subject};
-use halcyon_store::{AllTenants, Tenant, TokenCredentials};
+use halcyon_domain::{
+    access::Subject, audit::Resource, datasource::check_name, error::InputError, id::ServiceAccountId,
+};
+use halcyon_store::{AllTenants, RoleBinding, ServiceAccount, WriteTx};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
-use super::{App, Result};
-use crate::auth::{Authenticated, Credential, ShownToken};
+use super::{
+    App, Error, IfMatch, RequestContext, Result,
+    access::{Action, tenant},
+    authority::{ObjectChange, outranks, told},
+    datasource_input::check_text,
+    paged,
+    views::{List, ServiceAccountView},
+};
 
-/// How exactly it is kept when a token was last used: each request would be a write otherwise.
-const USED: TimeDelta = TimeDelta::minutes(1);
+paged! {
+    /// Which service accounts to list.
+    ListServiceAccounts {
+        /// Those with this text in their name or description.
+        q: Option<String>,
+    }
+}
+
+/// A service account to be made.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateServiceAccount {
+    /// Its name, unique in the organisation.
+    pub name: String,
+    /// What it is for.
+    #[serde(default)]
+    pub description: Option<String>,
+}
+
+/// What to change of a service account; what is absent stays.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpdateServiceAccount {
+    /// Its name.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Whether its tokens do not count.
+    pub disabled: Option<bool>,
+}
+
+const ACROSS: AllTenants = AllTenants::because("a service account may hold a global role");
+
+pub(super) fn resource(id: Option<ServiceAccountId>, name: &str) -> Resource {
+    Resource {
+        kind: "service_account".to_owned(),
+        id: id.map(|id| id.to_string()),
+        name: Some(name.chars().take(120).collect()),
+    }
+}
+
+fn told_of(account: &ServiceAccount) -> Value {
+    json!({"name": account.name, "description": account.description, "disabled": account.disabled})
+}
+
+pub(super) fn check(name: Option<&str>, description: Option<&str>) -> Result<()> {
+    let errors: Vec<InputError> = name
+        .and_then(|name| check_name(name).err())
+        .into_iter()
+        .chain(check_text(description, "/description", 4_000).err())
+        .collect();
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Invalid(errors))
+    }
+}
 
 impl App {
-    /// Who holds a service account's token, and what they are granted now. None if the token is not known, was
-    /// revoked or has expired, or if its account or organisation is disabled or gone.
-    pub(crate) async fn authenticate_service_account(
+    /// The service accounts of the organisation.
+    ///
+    /// # Errors
+    /// The caller may not see them, or the page cannot be had.
+    pub async fn list_service_accounts(
         &self,
-        text: &str,
-        shown: &ShownToken,
-    ) -> Result<Option<Authenticated>> {
+        context: &RequestContext,
+        query: ListServiceAccounts,
+    ) -> Result<List<ServiceAccountView>> {
+        self.authorize_tenant(context, Action::READ_SERVICE_ACCOUNTS)
+            .await?;
         let read = self.store.read();
-        let reason = AllTenants::because("a token says of which organisation it is");
-        let found = read.service_accounts().credentials(reason, shown.id).await?;
-        let now = self.clock.now();
-        let holds = |known: &TokenCredentials| {
-            let token = &known.token;
-            shown.matches(&known.hash)
-                && token.revoked_at.is_none()
-                && token.expires_at.is_none_or(|at| at > now)
-                && !known.account.disabled
-        };
-        let Some(TokenCredentials { account, token, .. }) = found.filter(holds) else {
-            tracing::debug!(token.id = %shown.id, "a service account's token was refused");
-            return Ok(None);
-        };
-        let tenant = Tenant(account.organization);
-        if read.organizations().find(tenant).await?.is_none() {
-            return Ok(None);
-        }
-        if token.last_used_at.is_none_or(|at| now - at >= USED) {
-            let noted = self.note_use(tenant, &token, now).await;
-            if let Err(error) = noted {
-                tracing::warn!(error = %error, token.id = %token.id, "the use of a token could not be noted");
-            }
-        }
-        let subject = Subject::ServiceAccount(account.id);
-        let principal = Principal {
-            subject,
-            name: account.name,
-            organization: account.organization,
-            grants: self.grants(subject, account.organization).await?,
-        };
-        let credential = Credential::new(text, None, token.expires_at);
-        Ok(Some(Authenticated::new(principal, credential)))
+        let page = read
+            .service_accounts()
+            .list(tenant(context), query.q.as_deref(), &query.page())
+            .await?;
+        Ok(List::of(page, ServiceAccountView::from))
     }
 
-    async fn note_use(
+    /// A service account.
+    ///
+    /// # Errors
+    /// The caller may not see them, or there is none.
+    pub async fn get_service_account(
         &self,
-        tenant: Tenant,
-        token: &halcyon_store::ServiceAccountToken,
-        now: halcyon_domain::clock::Timestamp,
-    ) -> halcyon_store::Result<()> {
-        let tx = self.store.begin().await?;
-        tx.service_accounts().touch_token(tenant, token.id, now).await?;
-        tx.commit().await
+        context: &RequestContext,
+        id: ServiceAccountId,
+    ) -> Result<ServiceAccountView> {
+        let account = self
+            .known_account(context, id, Action::READ_SERVICE_ACCOUNTS)
+            .await?;
+        Ok(account.into())
     }
+
+    /// Makes a service account, without any role or token.
+    ///
+    /// # Errors
+    /// The caller may not, the input does not fit, or the name is taken.
+    pub async fn create_service_account(
+        &self,
+        context: &RequestContext,
+        input: CreateServiceAccount,
+    ) -> Result<ServiceAccountView> {
+        let action = Action::CREATE_SERVICE_ACCOUNT;
+        self.authorize(context, action, &context.tenant(), resource(None, &input.name))
+            .await?;
+        check(Some(&input.name), input.description.as_deref())?;
+        let now = self.clock.now();
+        let account = ServiceAccount {
+            id: ServiceAccountId::generate(),
+            organization: context.organization(),
+            name: input.name,
+            description: input.description,
+            disabled: false,
+            created_at: now,
+            created_by: Some(context.principal.subject.actor()),
+            updated_at: now,
+            revision: 1,
+        };
+        let tx = self.store.begin().await?;
+        tx.service_accounts().insert(&account).await?;
+        let change = ObjectChange {
+            action,
+            resource: resource(Some(account.id), &account.name),
+            before: &json!({}),
+            after: &told_of(&account),
+            message: Some(format!("made `{}`", account.name)),
+        };
+        self.record_object(&tx, context, change).await?;
+        self.commit(tx).await?;
+        Ok(account.into())
+    }
+
+    /// Changes what is given of a service account. While it is disabled, its tokens do not count.
+    ///
+    /// # Errors
+    /// There is none, it holds more than the caller, the input does not fit, the name is taken, or the revision
+    /// is another one.
+    pub async fn update_service_account(
+        &self,
+        context: &RequestContext,
+        id: ServiceAccountId,
+        input: UpdateServiceAccount,
+        if_match: IfMatch,
+    ) -> Result<ServiceAccountView> {
+        let action = Action::UPDATE_SERVICE_ACCOUNT;
+        self.known_account(context, id, action).await?;
+        check(input.name.as_deref(), input.description.as_deref())?;
+        let tx = self.begin_access().await?;
+        let (before, given) = locked(&tx, context, id, if_match).await?;
+        if !outranks(&context.principal, &given) {
+            drop(tx);
+            return Err(self
+                .forbid(context, action, resource(Some(id), &before.name))
+                .await);
+        }
+        let mut after = before.clone();
+        after.name = input.name.unwrap_or(after.name);
+        after.description = input.description.or(after.description);
+        after.disabled = input.disabled.unwrap_or(after.disabled);
+        let after = tx.service_accounts().update(&after, self.clock.now()).await?;
+        let change = ObjectChange {
+            action,
+            resource: resource(Some(id), &after.name),
+            before: &told_of(&before),
+            after: &told_of(&after),
+            message: None,
+        };
+        self.record_object(&tx, context, change).await?;
+        self.commit(tx).await?;
+        Ok(after.into())
+    }
+
+    /// Deletes a service account with its roles, and revokes its tokens.
+    ///
+    /// # Errors
+    /// There is none, it holds more than the caller, or the revision is another one.
+    pub async fn delete_service_account(
+        &self,
+        context: &RequestContext,
+        id: ServiceAccountId,
+        if_match: IfMatch,
+    ) -> Result<()> {
+        let action = Action::DELETE_SERVICE_ACCOUNT;
+        self.known_account(context, id, action).await?;
+        let tx = self.begin_access().await?;
+        let (before, given) = locked(&tx, context, id, if_match).await?;
+        if !outranks(&context.principal, &given) {
+            drop(tx);
+            return Err(self
+                .forbid(context, action, resource(Some(id), &before.name))
+                .await);
+        }
+        tx.service_accounts().delete(&before, self.clock.now()).await?;
+        let subject = Subject::ServiceAccount(id);
+        let taken = tx.role_bindings().delete_of(ACROSS, subject).await?;
+        let mut told_before = told_of(&before);
+        told_before["role_bindings"] = told(&taken);
+        let change = ObjectChange {
+            action,
+            resource: resource(Some(id), &before.name),
+            before: &told_before,
+            after: &json!({}),
+            message: Some(format!("deleted `{}`", before.name)),
+        };
+        self.record_object(&tx, context, change).await?;
+        self.commit(tx).await
+    }
+
+    /// A service account of the organisation, for an action.
+    pub(super) async fn known_account(
+        &self,
+        context: &RequestContext,
+        id: ServiceAccountId,
+        action: Action,
+    ) -> Result<ServiceAccount> {
+        let found = self
+            .store
+            .read()
+            .service_accounts()
+            .find(tenant(context), id)
+            .await?;
+        let name = found.as_ref().map_or("", |account| &account.name);
+        self.authorize(context, action, &context.tenant(), resource(Some(id), name))
+            .await?;
+        found.ok_or(Error::NotFound("service account"))
+    }
+}
+
+/// The service account, kept from changing until the transaction ends, and all that it was given.
+pub(super) async fn locked(
+    tx: &WriteTx,
+    context: &RequestContext,
+    id: ServiceAccountId,
+    if_match: IfMatch,
+) -> Result<(ServiceAccount, Vec<RoleBinding>)> {
+    let found = tx.service_accounts().lock(tenant(context), id).await?;
+    let account = found.ok_or(Error::NotFound("service account"))?;
+    if_match.check(account.revision)?;
+    let given = tx.role_bindings().of(ACROSS, Subject::ServiceAccount(id)).await?;
+    Ok((account, given))
 }

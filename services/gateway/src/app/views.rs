@@ -2,21 +2,25 @@
 
 use halcyon_bus::requests::SecretInfo;
 use halcyon_domain::{
-    access::{Role, ScopeKind},
-    audit::ActorKind,
     clock::Timestamp,
     datasource::{Datasource, DatasourceMetrics, DatasourceState},
     error::InputError,
     event::Verdict,
-    id::{ActorId, DatasourceId, OrganizationId, ProjectId, SessionId, UserId, VersionId},
+    id::{ActorId, DatasourceId, OrganizationId, ProjectId, SessionId, VersionId},
     lifecycle::{DatasourceStatus, DesiredState},
     version::{VersionRecord, VersionState},
 };
-use halcyon_store::{Page, User};
+use halcyon_store::Page;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
-use uuid::Uuid;
+
+mod access;
+
+pub use access::{
+    HeldRole, Me, NewTokenView, OrganizationView, ProjectView, RoleBindingView, ScopeView,
+    ServiceAccountView, TokenView, UserView,
+};
 
 /// A page of a list.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -265,82 +269,6 @@ impl SecretView {
             versions,
         })
     }
-}
-
-/// A user.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[schemars(rename = "User")]
-pub struct UserView {
-    /// Their identifier.
-    pub id: UserId,
-    /// Their e-mail address.
-    pub email: String,
-    /// Their name.
-    pub name: String,
-    /// The organisation they belong to.
-    pub organization: OrganizationId,
-    /// Whether they may not sign in.
-    pub disabled: bool,
-    /// When they were added.
-    pub created_at: Timestamp,
-    /// When they were last changed.
-    pub updated_at: Timestamp,
-    /// Grows with every change; the `ETag`.
-    pub revision: i64,
-}
-
-impl From<User> for UserView {
-    fn from(user: User) -> Self {
-        Self {
-            id: user.id,
-            email: user.email,
-            name: user.name,
-            organization: user.organization,
-            disabled: user.disabled,
-            created_at: user.created_at,
-            updated_at: user.updated_at,
-            revision: user.revision,
-        }
-    }
-}
-
-/// A scope, with the name of what it is of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(rename = "NamedScope")]
-pub struct ScopeView {
-    /// What kind of scope.
-    pub kind: ScopeKind,
-    /// The organisation, project or datasource; null for the global scope.
-    pub id: Option<Uuid>,
-    /// Its name.
-    pub name: Option<String>,
-}
-
-/// A role and where it holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(rename = "HeldRole")]
-pub struct HeldRole {
-    /// The role.
-    pub role: Role,
-    /// Where it holds.
-    pub scope: ScopeView,
-}
-
-/// The caller, and what they were granted.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Me {
-    /// Whether it is a user or a service account.
-    pub kind: ActorKind,
-    /// Their identifier.
-    pub id: ActorId,
-    /// A user's e-mail address.
-    pub email: Option<String>,
-    /// Their name.
-    pub name: String,
-    /// The organisation they act in.
-    pub organization: OrganizationId,
-    /// Their roles and where they hold.
-    pub roles: Vec<HeldRole>,
 }
 
 /// A login.

@@ -21,7 +21,8 @@ pub use tokens::{Holder, IssuedToken, Jwk, JwkSet, TokenError, TokenKey, TokenSe
 pub(crate) use access_watch::Sight;
 pub(crate) use credentials::{clear_cookies, cookie_token, refresh_cookie, session_cookie, token_of};
 pub(crate) use keys::keep_token_keys;
-pub(crate) use service_tokens::ShownToken;
+pub(crate) use passwords::check_new_password;
+pub(crate) use service_tokens::{NewToken, ShownToken};
 pub(crate) use throttle::network_of;
 
 #[cfg(test)]

@@ -7,7 +7,11 @@ use argon2::{
     Argon2,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
-use tokio::sync::Semaphore;
+use halcyon_domain::error::InputError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The longest password, in bytes.
+const LONGEST: usize = 1024;
 
 /// Why a password could not be hashed or checked.
 #[derive(Debug, thiserror::Error)]
@@ -28,13 +32,45 @@ pub enum PasswordError {
 /// # Errors
 /// The password is empty or too long.
 pub fn hash_password(password: &str) -> Result<String, PasswordError> {
-    if password.is_empty() || password.len() > 1024 {
+    if password.is_empty() || password.len() > LONGEST {
         return Err(PasswordError::Length);
     }
     Argon2::default()
         .hash_password(password.as_bytes())
         .map(|hash| hash.to_string())
         .map_err(|error| PasswordError::Hash(error.to_string()))
+}
+
+/// The fewest characters of a password that is set here.
+const SHORTEST: usize = 12;
+
+/// Checks a password that somebody wants to have.
+///
+/// # Errors
+/// At `pointer`: it is too short or too long, or it is the e-mail address.
+pub(crate) fn check_new_password(password: &str, email: &str, pointer: &str) -> Result<(), InputError> {
+    if password.chars().count() < SHORTEST {
+        return Err(InputError::new(
+            pointer,
+            "too_short",
+            "a password has at least 12 characters",
+        ));
+    }
+    if password.len() > LONGEST {
+        return Err(InputError::new(
+            pointer,
+            "too_long",
+            "a password has at most 1,024 bytes",
+        ));
+    }
+    if password.trim().to_lowercase() == email.trim().to_lowercase() {
+        return Err(InputError::new(
+            pointer,
+            "too_easy",
+            "a password is not the e-mail address",
+        ));
+    }
+    Ok(())
 }
 
 fn verify(password: &str, hash: &str) -> bool {
@@ -72,20 +108,33 @@ impl Passwords {
     /// # Errors
     /// The process is going down.
     pub async fn check(&self, password: String, hash: Option<String>) -> Result<bool, PasswordError> {
-        let permit = self
-            .permits
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| PasswordError::BrokenOff)?;
+        let permit = self.permit().await?;
         let nobody = self.nobody.clone();
         let check = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let known = hash.is_some();
             let hash = hash.unwrap_or_else(|| nobody.to_string());
-            password.len() <= 1024 && verify(&password, &hash) && known
+            password.len() <= LONGEST && verify(&password, &hash) && known
         });
         check.await.map_err(|_| PasswordError::BrokenOff)
+    }
+
+    /// The hash of `password`, as [`hash_password`] makes it.
+    ///
+    /// # Errors
+    /// The password is empty or too long, or the process is going down.
+    pub async fn hash(&self, password: String) -> Result<String, PasswordError> {
+        let permit = self.permit().await?;
+        let hash = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            hash_password(&password)
+        });
+        hash.await.map_err(|_| PasswordError::BrokenOff)?
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, PasswordError> {
+        let permit = self.permits.clone().acquire_owned().await;
+        permit.map_err(|_| PasswordError::BrokenOff)
     }
 }
 
@@ -112,6 +161,20 @@ mod tests {
                 .await
                 .unwrap()
         );
+    }
+
+    #[test]
+    fn a_new_password_is_long_and_not_the_address() {
+        let check = |password: &str| check_new_password(password, "Somebody@example.org", "/password");
+        assert!(check("correct horse").is_ok());
+        for (password, code) in [
+            ("short", "too_short"),
+            (" somebody@EXAMPLE.org", "too_easy"),
+            (&*"x".repeat(1025), "too_long"),
+        ] {
+            let error = check(password).unwrap_err();
+            assert_eq!((error.pointer.as_str(), error.code.as_str()), ("/password", code));
+        }
     }
 
     #[test]

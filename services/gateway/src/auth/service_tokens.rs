@@ -1,6 +1,7 @@
 //! The tokens of service accounts: `hsa_`, the token's identifier, and a secret of 256 random bits. Only the
 //! secret's hash is kept.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use halcyon_domain::id::ServiceAccountTokenId;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -44,6 +45,25 @@ impl ShownToken {
     }
 }
 
+/// A new token.
+pub(crate) struct NewToken {
+    /// The token, to be shown once.
+    pub(crate) token: SecretString,
+    /// The hash of its secret, to be kept.
+    pub(crate) hash: [u8; 32],
+}
+
+impl NewToken {
+    /// A token of this identifier with a new secret.
+    pub(crate) fn generate(id: ServiceAccountTokenId) -> Self {
+        let secret = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+        Self {
+            hash: hash_of(&secret),
+            token: format!("{PREFIX}{}_{secret}", id.0.simple()).into(),
+        }
+    }
+}
+
 fn hash_of(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
@@ -51,6 +71,19 @@ fn hash_of(secret: &str) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_token_reads_back_and_matches_its_hash_alone() {
+        let id = ServiceAccountTokenId::generate();
+        let (one, other) = (NewToken::generate(id), NewToken::generate(id));
+        let shown = ShownToken::read(one.token.expose_secret()).unwrap();
+        assert_eq!(shown.id, id);
+        assert!(shown.matches(&one.hash));
+        assert!(!shown.matches(&other.hash));
+        assert!(!shown.matches(&[]));
+        assert_eq!(one.token.expose_secret().len(), 4 + 32 + 1 + 43);
+        assert!(!format!("{shown:?}").contains(one.token.expose_secret().split_at(37).1));
+    }
 
     #[test]
     fn what_is_malformed_is_no_ones_token() {

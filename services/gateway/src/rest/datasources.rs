@@ -8,7 +8,8 @@ use super::{
     extract::{Body, Caller, Path, Precondition, Query, QueryCaller},
 };
 use crate::app::{
-    CloneDatasource, CreateDatasource, ListDatasources, UpdateDatasource, ValidateDatasource,
+    CloneDatasource, CreateDatasource, DelegateDatasource, ListDatasources, UpdateDatasource,
+    ValidateDatasource,
     views::{DatasourceView, List, Validation},
 };
 
@@ -94,6 +95,26 @@ pub(crate) async fn delete(caller: Caller, id: Path<DatasourceId>, if_match: Pre
         .delete_datasource(&caller.context, id.0, if_match.0)
         .await?;
     Ok(Done)
+}
+
+/// Hands a datasource over: a user becomes its owner, and is given a role for this one datasource.
+#[endpoint(
+    operation_id = "delegateDatasource",
+    tags("datasources"),
+    responses(StateConflict)
+)]
+pub(crate) async fn delegate(
+    caller: Caller,
+    id: Path<DatasourceId>,
+    if_match: Precondition,
+    body: Body<DelegateDatasource>,
+) -> Outcome<Found<DatasourceView>> {
+    let view = caller
+        .app
+        .delegate_datasource(&caller.context, id.0, body.0, if_match.0)
+        .await?;
+    let revision = view.revision;
+    Ok(Found::at(view, revision))
 }
 
 /// Copies a datasource's newest configuration into a new datasource.

@@ -13,11 +13,16 @@ pub(crate) mod dead_letters;
 pub(crate) mod lifecycle;
 pub(crate) mod observe;
 pub(crate) mod ontology;
+pub(crate) mod organizations;
+pub(crate) mod projects;
+pub(crate) mod role_bindings;
 pub(crate) mod samples;
 pub(crate) mod secrets;
+pub(crate) mod service_accounts;
 pub(crate) mod session;
 pub(crate) mod tests;
 pub(crate) mod token_keys;
+pub(crate) mod users;
 pub(crate) mod versions;
 
 pub(crate) use extract::{MAX_BODY, PATIENCE, bytes_of, no_query, object_of, storable};

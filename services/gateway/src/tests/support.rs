@@ -232,6 +232,16 @@ pub(super) struct Gateway {
     _folder: Arc<tempfile::TempDir>,
 }
 
+/// Another organisation.
+pub(super) struct Elsewhere {
+    pub(super) organization: OrganizationId,
+    pub(super) project: ProjectId,
+    /// Its admin.
+    pub(super) user: UserId,
+    /// A token of its admin.
+    pub(super) token: String,
+}
+
 /// An answer.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -480,6 +490,46 @@ impl Gateway {
             request = request.add_header(*name, *value, true);
         }
         self.answer(request.body(body)).await
+    }
+
+    /// A token of the user of this identifier, as an answer names it.
+    pub(super) async fn token_of(&self, user: &Value) -> String {
+        let id = user.as_str().unwrap().parse().unwrap();
+        self.token(id, self.organization).await
+    }
+
+    /// What time it is there.
+    pub(super) fn now(&self) -> Timestamp {
+        SystemClock.now()
+    }
+
+    /// Another organisation with a project and an admin.
+    pub(super) async fn elsewhere(&self) -> Elsewhere {
+        let body = serde_json::json!({"name": "elsewhere"});
+        let made = self
+            .call(&self.admin(), "POST", "/organizations", Some(body))
+            .await
+            .expect(201);
+        let organization: OrganizationId = made["id"].as_str().unwrap().parse().unwrap();
+        let inside = self.token(self.admin, organization).await;
+        let projects = self.call(&inside, "GET", "/projects", None).await.expect(200);
+        let body = serde_json::json!({
+            "email": "them@example.org", "name": "Them", "password": "correct horse battery",
+        });
+        let user = self.call(&inside, "POST", "/users", Some(body)).await.expect(201);
+        let body = serde_json::json!({
+            "user_id": user["id"], "role": "admin", "scope": {"kind": "organization", "id": organization},
+        });
+        self.call(&inside, "POST", "/role-bindings", Some(body))
+            .await
+            .expect(201);
+        let user: UserId = user["id"].as_str().unwrap().parse().unwrap();
+        Elsewhere {
+            organization,
+            project: projects["items"][0]["id"].as_str().unwrap().parse().unwrap(),
+            user,
+            token: self.token(user, organization).await,
+        }
     }
 
     /// Asks with headers.

@@ -127,6 +127,7 @@ impl<T: JsonSchema> EndpointArgRegister for Path<T> {
             "from" => "The number of the version to start from.",
             "to" => "The number of the version to arrive at.",
             "name" => "The secret's name.",
+            "token" => "The token's identifier.",
             "connector" => "The connector's type, such as `http_webhook`.",
             "approval" => "The approval's identifier.",
             "comment" => "The comment's identifier.",
