@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use halcyon_bus::{Bus, Durability, InstanceKey, instances::InstanceRegistration};
 use halcyon_domain::{clock::Clock, id::InstanceId};
 use halcyon_infra::{Check, Health, Metrics, Mode, Shutdown};
@@ -13,7 +13,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use crate::{
     Settings,
     app::{App, BusServices, Options},
-    auth::{LoginThrottle, Passwords, Sight, Tokens, keep_token_keys},
+    auth::{ExternalIssuer, LoginThrottle, Passwords, Sight, Tokens, keep_token_keys},
     edge::{Edge, check_exposure, tls::Certificates},
     graphql::Graphql,
     ingest::{self, IngestContext, IngestState},
@@ -23,6 +23,9 @@ use crate::{
 
 /// How often readiness is looked at.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// How often sessions that are over are removed.
+const SWEEP: Duration = Duration::from_secs(3_600);
 
 /// How often is looked whether rights have changed, without a hint and with many.
 const ACCESS_LOOK: Duration = Duration::from_millis(800);
@@ -92,6 +95,7 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         key: process.key.clone(),
         check: ctx.health.check("gateway.ingest"),
     });
+    background.spawn(sweep_sessions(app.clone(), background.clone()));
     background.spawn(watch_access(app.clone(), ctx.bus.clone(), background.clone()));
     let ingest = Router::with_path("ingest").push(ingest::router(&ingest));
     let graphql = Graphql::new(app.clone(), &settings.graphql)?;
@@ -128,6 +132,17 @@ impl Process {
             sessions: settings.sessions.clone(),
             audit_public_keys: settings.audit_public_keys.clone(),
         };
+        let external = match settings.external_issuer.clone() {
+            Some(external) => {
+                let other = external.issuer != settings.tokens.issuer;
+                ensure!(
+                    other,
+                    "`gateway.external_issuer.issuer` is our own, `gateway.tokens.issuer`"
+                );
+                Some(ExternalIssuer::new(external, ctx.clock.clone())?)
+            }
+            None => None,
+        };
         Ok(App::new(
             ctx.store.clone(),
             Arc::new(services),
@@ -136,7 +151,8 @@ impl Process {
             Passwords::new()?,
             LoginThrottle::new(settings.login.clone(), ctx.clock.clone()),
             options,
-        ))
+        )
+        .with_external_issuer(external))
     }
 
     /// Begins what goes on beside the requests: the token keys, the relay, the checks.
@@ -198,6 +214,24 @@ async fn registered(bus: &Bus, instance: InstanceId, key: &InstanceKey) -> Insta
             }
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// Removes sessions that are over, every hour. Several gateways may do so at once.
+async fn sweep_sessions(app: Arc<App>, shutdown: Shutdown) {
+    loop {
+        if shutdown
+            .unless_triggered(tokio::time::sleep(SWEEP))
+            .await
+            .is_none()
+        {
+            return;
+        }
+        match app.sweep_sessions().await {
+            Ok(0) => {}
+            Ok(swept) => tracing::info!(swept, "sessions that are over were removed"),
+            Err(error) => tracing::warn!(error = %error, "sessions that are over cannot be removed now"),
+        }
     }
 }
 

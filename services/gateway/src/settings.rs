@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    auth::{SessionSettings, ThrottleSettings, TokenSettings},
+    auth::{ExternalIssuerSettings, SessionSettings, ThrottleSettings, TokenSettings},
     edge::settings::{CorsSettings, LimitSettings, ProbeAudience, TlsSettings},
     graphql::GraphqlSettings,
     proxies::ForwardedHeader,
@@ -36,6 +36,8 @@ pub struct Settings {
     pub forwarded_header: ForwardedHeader,
     /// Access tokens.
     pub tokens: TokenSettings,
+    /// Another issuer whose tokens count, beside our own.
+    pub external_issuer: Option<ExternalIssuerSettings>,
     /// How long somebody stays signed in.
     pub sessions: SessionSettings,
     /// How fast passwords may be tried.
@@ -71,6 +73,7 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::default(),
             tokens: TokenSettings::default(),
+            external_issuer: None,
             sessions: SessionSettings::default(),
             login: ThrottleSettings::default(),
             probes: ProbeAudience::default(),

@@ -29,6 +29,9 @@ impl App {
                 .await?
                 .ok_or(REFUSED);
         }
+        if let Some(issuer) = self.external.as_ref().filter(|issuer| issuer.claims(token)) {
+            return self.authenticate_external(issuer, token).await;
+        }
         let claims = self.tokens.verify(token).map_err(token_error)?;
         let found = self.store.read().sessions().find(WHOSE, claims.sid).await?;
         let owner = found

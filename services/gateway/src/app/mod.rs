@@ -21,6 +21,7 @@ mod datasources;
 mod dead_letters;
 mod diff;
 mod error;
+mod external;
 mod impact;
 mod lifecycle;
 mod observe;
@@ -59,7 +60,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use halcyon_domain::clock::Clock;
 use halcyon_store::Store;
 
-use crate::auth::{AccessWatch, LoginThrottle, Passwords, SessionSettings, Tokens};
+use crate::auth::{AccessWatch, ExternalIssuer, LoginThrottle, Passwords, SessionSettings, Tokens};
 
 pub use account_tokens::{CreateServiceAccountToken, ListServiceAccountTokens};
 pub use approvals::{DecideApproval, ListApprovals, ListInbox, RequestApproval, WithdrawApproval};
@@ -107,6 +108,7 @@ pub struct App {
     pub(crate) passwords: Passwords,
     pub(crate) throttle: LoginThrottle,
     pub(crate) access_watch: AccessWatch,
+    pub(crate) external: Option<ExternalIssuer>,
     pub(crate) options: Options,
 }
 
@@ -147,8 +149,16 @@ impl App {
             passwords,
             throttle,
             access_watch: AccessWatch::new(),
+            external: None,
             options,
         }
+    }
+
+    /// The same with tokens of another issuer.
+    #[must_use]
+    pub fn with_external_issuer(mut self, issuer: Option<ExternalIssuer>) -> Self {
+        self.external = issuer;
+        self
     }
 }
 

@@ -1,11 +1,14 @@
 //! The sessions that a user has, and ending them.
 
+use std::time::Duration;
+
+use chrono::TimeDelta;
 use halcyon_domain::{
     audit::{AuditOutcome, Resource},
     id::{SessionId, UserId},
     session::EndReason,
 };
-use halcyon_store::Session;
+use halcyon_store::{AllTenants, Session};
 
 use super::{
     App, Error, RequestContext, Result,
@@ -13,6 +16,11 @@ use super::{
     authenticate::WHOSE,
     views::{List, SessionInfo},
 };
+
+/// How long a session that is over is kept, for those who look into what happened.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+const EVERYBODYS: AllTenants = AllTenants::because("what is over is removed, whosever it was");
 
 fn info(session: Session, current: Option<SessionId>) -> SessionInfo {
     SessionInfo {
@@ -72,6 +80,25 @@ impl App {
         );
         self.append_audit(&tx, &entry, None).await?;
         self.commit(tx).await
+    }
+
+    /// Removes the sessions that are over, a week after they ended or were last used.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub(crate) async fn sweep_sessions(&self) -> Result<u64> {
+        let longest = self.options.sessions.idle_timeout.get().max(KEPT);
+        let age = TimeDelta::from_std(longest).unwrap_or(TimeDelta::MAX);
+        let mut swept = 0;
+        loop {
+            let tx = self.store.begin().await?;
+            let removed = tx.sessions().sweep(EVERYBODYS, self.clock.now() - age).await?;
+            tx.commit().await?;
+            swept += removed;
+            if removed == 0 {
+                return Ok(swept);
+            }
+        }
     }
 
     /// Ends all sessions of a user of the organisation.

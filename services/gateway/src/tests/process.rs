@@ -36,11 +36,11 @@ use tokio::{
 use super::support::{ADMIN, config};
 use crate::{Context, Settings, auth::test_key, hash_password, run};
 
-const SOON: Duration = Duration::from_secs(15);
+pub(super) const SOON: Duration = Duration::from_secs(15);
 
-type Secrets = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+pub(super) type Secrets = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
-async fn connect(nats: &Nats, service: Service) -> Bus {
+pub(super) async fn connect(nats: &Nats, service: Service) -> Bus {
     let settings = BusSettings {
         url: nats.url(),
         connect_timeout: HumanDuration::from_secs(10),
@@ -68,7 +68,7 @@ fn info(name: &str) -> SecretInfo {
 }
 
 /// A registry whose key changes once between question and answer, as with several of them.
-async fn registry(bus: &Bus, secrets: Secrets) -> Serving {
+pub(super) async fn registry(bus: &Bus, secrets: Secrets) -> Serving {
     let serving = bus.serve("registry", "0.0.0", "of a test").await.unwrap();
     let (old, key) = (
         Arc::new(InstanceKey::generate()),
@@ -136,20 +136,20 @@ async fn registry(bus: &Bus, secrets: Secrets) -> Serving {
     serving
 }
 
-struct Process {
-    nats: Nats,
-    registry: Bus,
-    store: Store,
+pub(super) struct Process {
+    pub(super) nats: Nats,
+    pub(super) registry: Bus,
+    pub(super) store: Store,
     made: Bootstrapped,
     health: Health,
-    address: SocketAddr,
-    shutdown: Shutdown,
+    pub(super) address: SocketAddr,
+    pub(super) shutdown: Shutdown,
     running: tokio::task::JoinHandle<anyhow::Result<()>>,
     _folder: tempfile::TempDir,
 }
 
 impl Process {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let nats = Nats::start().await.unwrap();
         let registry = connect(&nats, Service::Registry).await;
         registry.ensure_streams(1).await.unwrap();
@@ -200,7 +200,7 @@ impl Process {
         }
     }
 
-    async fn ready(&self) {
+    pub(super) async fn ready(&self) {
         wait::eventually(SOON, || async { self.health.report().ready })
             .await
             .unwrap();

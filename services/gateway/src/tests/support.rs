@@ -33,7 +33,8 @@ use crate::{
     Settings,
     app::{App, Error, LogStream, Options, Result, RotatedTokenKey, SecretWrite, Services, StoredDeadLetter},
     auth::{
-        Holder, LoginThrottle, Passwords, SessionSettings, ThrottleSettings, TokenSettings, Tokens, test_key,
+        ExternalIssuer, Holder, LoginThrottle, Passwords, SessionSettings, ThrottleSettings, TokenSettings,
+        Tokens, test_key,
     },
     edge::Edge,
     graphql::Graphql,
@@ -295,7 +296,16 @@ fn service(
             audit_public_keys: None,
         },
     );
-    let edge = Edge::new(settings, Mode::Development, clock, Metrics::new().unwrap()).unwrap();
+    let edge = Edge::new(
+        settings,
+        Mode::Development,
+        clock.clone(),
+        Metrics::new().unwrap(),
+    )
+    .unwrap();
+    let external = settings.external_issuer.clone();
+    let external = external.map(|external| ExternalIssuer::new(external, clock.clone()).unwrap());
+    let app = app.with_external_issuer(external);
     let app = Arc::new(app);
     let graphql = Graphql::new(app.clone(), &settings.graphql).unwrap();
     let service = routes::service(app.clone(), graphql, None, Health::new(), edge);

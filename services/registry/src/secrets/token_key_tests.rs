@@ -52,7 +52,7 @@ async fn a_key_is_announced_signs_verifies_and_is_destroyed() {
         None
     );
     clock.advance(TimeDelta::seconds(1));
-    let new = vault
+    let new = keeper
         .rotate_token_keys_if_due(EVERY, ANNOUNCE)
         .await
         .unwrap()
@@ -79,7 +79,7 @@ async fn a_key_is_announced_signs_verifies_and_is_destroyed() {
     assert_eq!(shape(&keeper.token_keys().await.unwrap()), [(new.as_str(), true)]);
     keeper.rotate_token_keys_if_due(EVERY, ANNOUNCE).await.unwrap();
     let reason = AllTenants::because("a test");
-    let kept = vault
+    let kept = keeper
         .store
         .read()
         .keys()
