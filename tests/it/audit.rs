@@ -86,7 +86,7 @@ async fn a_running_trail_is_confirmed_exported_and_verified() {
     let verify = |text: &str, more: &[&str]| {
         std::fs::write(&file, text).unwrap();
         let file = file.display().to_string();
-        let args = [&["verify", "--from-export", file.as_str()], more].concat();
+        let args = [&["verify", "--from-export", file.as_str()][..], more].concat();
         // With the settings the public keys are known; without, they are only those of the file.
         Command::new(crate::halcyon())
             .arg("audit")

@@ -4,12 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use halcyon_domain::{
-    access::{Grant, Role, Scope, Subject},
-    clock::{Clock, SystemClock},
-    id::{RoleBindingId, UserId},
-};
-use halcyon_store::{AllTenants, PageRequest, RoleBinding, Store, StoreSettings, User};
 use halcyon_tests::{
     client::{Answer, Client},
     up::Studio,
@@ -17,10 +11,35 @@ use halcyon_tests::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// Operations that leave no entry, and why.
+/// Operations that leave no entry, or whose entries other tests count, and why.
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("ingest", "events of feeds, which are counted and not audited"),
-    ("logout", "a browser forgets its cookie; nothing else changes"),
+    ("validateDatasource", "looks at a configuration and keeps nothing"),
+    ("previewImpact", "says what a publish would do, and does nothing"),
+    (
+        "runBulk",
+        "one entry for each datasource that it changes: the gateway's tests of bulk",
+    ),
+    (
+        "approve",
+        "takes a second administrator: the gateway's tests of approvals",
+    ),
+    (
+        "reject",
+        "takes a second administrator: the gateway's tests of approvals",
+    ),
+    ("withdrawApproval", "the gateway's tests of approvals"),
+    ("requestApproval", "the gateway's tests of approvals"),
+    ("createApprovalComment", "the gateway's tests of approvals"),
+    ("archiveVersion", "the gateway's tests of versions"),
+    (
+        "changePassword",
+        "ends the caller's other sessions: the gateway's tests of users",
+    ),
+    (
+        "switchOrganization",
+        "takes a second organisation: the gateway's tests of sessions",
+    ),
 ];
 
 /// What an operation has to leave behind.
@@ -52,6 +71,14 @@ const fn part(operation: &'static str, action: &'static str, resource: &'static 
     }
 }
 
+/// What somebody does about their own session: nobody is refused.
+const fn mine(operation: &'static str, action: &'static str) -> Row {
+    Row {
+        refused: None,
+        ..row(operation, action, "session")
+    }
+}
+
 /// One line for each operation; how it is asked for is in [`Scene::request`].
 const TABLE: &[Row] = &[
     Row {
@@ -78,6 +105,57 @@ const TABLE: &[Row] = &[
     row("replayDeadLetters", "dead_letter.replay", "datasource"),
     part("putCheckpoint", "checkpoint.update", "checkpoint"),
     part("deleteCheckpoint", "checkpoint.delete", "checkpoint"),
+    part("rotateSecret", "secret.rotate", "secret"),
+    row("createComment", "comment.create", "datasource"),
+    row("editComment", "comment.update", "datasource"),
+    row("resolveComment", "comment.resolve", "datasource"),
+    row("reopenComment", "comment.reopen", "datasource"),
+    row("deleteComment", "comment.delete", "datasource"),
+    row("saveSample", "sample.create", "datasource"),
+    row("deleteSample", "sample.delete", "datasource"),
+    row("createProject", "project.create", "project"),
+    row("updateProject", "project.update", "project"),
+    row("deleteProject", "project.delete", "project"),
+    row("createUser", "user.create", "user"),
+    row("updateUser", "user.update", "user"),
+    row("deleteUser", "user.delete", "user"),
+    row(
+        "createServiceAccount",
+        "service_account.create",
+        "service_account",
+    ),
+    row(
+        "updateServiceAccount",
+        "service_account.update",
+        "service_account",
+    ),
+    row(
+        "deleteServiceAccount",
+        "service_account.delete",
+        "service_account",
+    ),
+    row(
+        "createServiceAccountToken",
+        "service_account.create_token",
+        "service_account",
+    ),
+    row(
+        "deleteServiceAccountToken",
+        "service_account.revoke_token",
+        "service_account",
+    ),
+    row("createRoleBinding", "role_binding.create", "role_binding"),
+    row("updateRoleBinding", "role_binding.update", "role_binding"),
+    row("deleteRoleBinding", "role_binding.delete", "role_binding"),
+    row("createOrganization", "organization.create", "organization"),
+    row("updateOrganization", "organization.update", "organization"),
+    row("deleteOrganization", "organization.delete", "organization"),
+    mine("refresh", "session.refresh"),
+    mine("logout", "session.logout"),
+    mine("endMySession", "session.end"),
+    row("rotateTokenKeys", "token_key.rotate", "token_key"),
+    // The viewer is out of the way after this one.
+    row("endUserSessions", "user.end_sessions", "user"),
 ];
 
 /// A request that can be sent by anybody.
@@ -117,12 +195,12 @@ struct Scene {
     viewer: Client,
     email: String,
     password: String,
-    made: std::sync::atomic::AtomicUsize,
+    count: std::sync::atomic::AtomicUsize,
 }
 
 impl Scene {
     fn name(&self, what: &str) -> String {
-        let number = self.made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let number = self.count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         format!("{what}-{number}")
     }
 
@@ -223,7 +301,143 @@ impl Scene {
                     .expect(200);
                 delete(path)
             }
+            "rotateSecret" => {
+                let path = of(self.draft().await, "/secrets/token");
+                self.admin
+                    .put(&path, json!({"value": "s3cret"}))
+                    .await
+                    .expect(200);
+                post(format!("{path}/rotate"), json!({"value": "s3cret, the next"}))
+            }
+            "createComment" => post(
+                of(self.draft().await, "/versions/1/comments"),
+                json!({"body": "looks right"}),
+            ),
+            "editComment" => put(self.comment().await, json!({"body": "looks better"})),
+            "deleteComment" => delete(self.comment().await),
+            "resolveComment" => post(format!("{}/resolve", self.comment().await), json!({})),
+            "reopenComment" => {
+                let path = self.comment().await;
+                self.done(&format!("{path}/resolve"), json!({})).await;
+                post(format!("{path}/reopen"), json!({}))
+            }
+            "saveSample" => post(
+                of(self.draft().await, "/samples"),
+                json!({"name": "one", "payload": {"n": 1}}),
+            ),
+            "deleteSample" => {
+                let path = of(self.draft().await, "/samples");
+                let body = json!({"name": "one", "payload": {"n": 1}});
+                let made = self.admin.post(&path, body).await.expect(201);
+                delete(format!("{path}/{}", made["id"].as_str().unwrap()))
+            }
+            "createProject" => post("/projects", json!({"name": self.name("project")})),
+            "updateProject" => put(
+                self.made("/projects", self.named("project")).await,
+                json!({"description": "x"}),
+            ),
+            "deleteProject" => delete(self.made("/projects", self.named("project")).await),
+            "createOrganization" => post("/organizations", self.named("organisation")),
+            "updateOrganization" => {
+                let own = self.admin.get("/me").await["user"]["organization"].clone();
+                put(
+                    format!("/organizations/{}", own.as_str().unwrap()),
+                    json!({"approval_policy": "off"}),
+                )
+            }
+            "deleteOrganization" => delete(self.made("/organizations", self.named("organisation")).await),
+            "createUser" => post("/users", self.somebody()),
+            "updateUser" => put(
+                self.made("/users", self.somebody()).await,
+                json!({"name": "Other"}),
+            ),
+            "deleteUser" => delete(self.made("/users", self.somebody()).await),
+            "createServiceAccount" => post("/service-accounts", self.named("program")),
+            "updateServiceAccount" => put(self.program().await, json!({"description": "x"})),
+            "deleteServiceAccount" => delete(self.program().await),
+            "createServiceAccountToken" => {
+                post(format!("{}/tokens", self.program().await), json!({"name": "t"}))
+            }
+            "deleteServiceAccountToken" => {
+                let tokens = format!("{}/tokens", self.program().await);
+                delete(self.made(&tokens, json!({"name": "t"})).await)
+            }
+            "createRoleBinding" => post("/role-bindings", self.binding().await),
+            "updateRoleBinding" => {
+                let path = self.made("/role-bindings", self.binding().await).await;
+                put(path, json!({"role": "operator"}))
+            }
+            "deleteRoleBinding" => delete(self.made("/role-bindings", self.binding().await).await),
+            "rotateTokenKeys" => post("/token-keys/rotate", json!({})),
+            "endUserSessions" => {
+                let viewer = self.viewer.get("/me").await["user"]["id"].clone();
+                delete(format!("/users/{}/sessions", viewer.as_str().unwrap()))
+            }
             other => panic!("`{other}` is in the table and cannot be asked for"),
+        }
+    }
+
+    fn named(&self, what: &str) -> Value {
+        json!({"name": self.name(what)})
+    }
+
+    fn somebody(&self) -> Value {
+        let email = format!("{}@example.test", self.name("user"));
+        json!({"email": email, "name": "Somebody", "password": "a password of this test only"})
+    }
+
+    /// Makes an object of a collection: its path.
+    async fn made(&self, collection: &str, body: Value) -> String {
+        let made = self.admin.post(collection, body).await.expect(201);
+        let id = made["id"].as_str().or_else(|| made["token_id"].as_str());
+        format!(
+            "{collection}/{}",
+            id.unwrap_or_else(|| panic!("{collection}: {made}"))
+        )
+    }
+
+    /// A service account: its path.
+    async fn program(&self) -> String {
+        self.made("/service-accounts", self.named("program")).await
+    }
+
+    /// A role that somebody can be given.
+    async fn binding(&self) -> Value {
+        let user = self.made("/users", self.somebody()).await;
+        let organization = self.admin.get("/me").await["user"]["organization"].clone();
+        let scope = json!({"kind": "organization", "id": organization});
+        json!({"user_id": user.trim_start_matches("/users/"), "role": "viewer", "scope": scope})
+    }
+
+    /// A comment on a draft: its path.
+    async fn comment(&self) -> String {
+        let path = format!("/datasources/{}/versions/1/comments", self.draft().await);
+        let made = self
+            .admin
+            .post(&path, json!({"body": "looks right"}))
+            .await
+            .expect(201);
+        format!("{path}/{}", made["id"].as_str().unwrap())
+    }
+
+    /// What somebody does about their own session, with one that is made for it.
+    async fn own_session(&self, row: &Row) -> Answer {
+        let login = json!({"email": self.email, "password": self.password, "return_refresh_token": true});
+        let session = self.admin.post("/auth/login", login).await.expect(200);
+        let token = json!({"refresh_token": session["refresh_token"]});
+        match row.operation {
+            "refresh" => self.admin.post("/auth/refresh", token).await,
+            "logout" => self.admin.post("/auth/logout", token).await,
+            _ => {
+                let sessions = self.admin.get("/me/sessions").await;
+                let other = sessions["items"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .find(|one| one["current"] != true);
+                let path = format!("/me/sessions/{}", other.unwrap()["id"].as_str().unwrap());
+                send(&self.admin, &delete(path)).await
+            }
         }
     }
 
@@ -237,6 +451,7 @@ impl Scene {
                 let done = self.admin.post("/auth/login", right).await;
                 (Some(checked(row, refused, row.refused)), checked(row, done, None))
             }
+            "refresh" | "logout" | "endMySession" => (None, checked(row, self.own_session(row).await, None)),
             operation => {
                 let request = self.request(operation).await;
                 let refused = send(&self.viewer, &request).await;
@@ -270,53 +485,15 @@ fn config(n: u64) -> Value {
     })
 }
 
-/// Somebody who may look at everything and change nothing, made in the database.
+/// Somebody who may look at everything and change nothing.
 async fn viewer(studio: &Studio) -> Client {
     let (email, password) = ("viewer@example.test", "a password of this test only");
-    let settings = StoreSettings {
-        url: format!("sqlite://{}/data/halcyon.db", studio.folder.path().display()),
-        ..StoreSettings::default()
-    };
-    let store = Store::connect(&settings).await.unwrap();
-    let reason = AllTenants::because("a test");
-    let organization = store
-        .read()
-        .organizations()
-        .list(reason, None, None, &PageRequest::default())
-        .await
-        .unwrap()
-        .items[0]
-        .id;
-    let (id, at) = (UserId::generate(), SystemClock.now());
-    let user = User {
-        id,
-        organization,
-        email: email.into(),
-        name: "Viewer".into(),
-        disabled: false,
-        created_at: at,
-        updated_at: at,
-        revision: 1,
-    };
-    let binding = RoleBinding {
-        id: RoleBindingId::generate(),
-        organization: Some(organization),
-        subject: Subject::User(id),
-        grant: Grant {
-            role: Role::Viewer,
-            scope: Scope::Organization(organization),
-        },
-        created_at: at,
-        created_by: None,
-        updated_at: at,
-        revision: 1,
-    };
-    let hash = halcyon_gateway::hash_password(password).unwrap();
-    let tx = store.begin().await.unwrap();
-    tx.users().insert(&user, Some(&hash)).await.unwrap();
-    tx.role_bindings().insert(&binding).await.unwrap();
-    tx.commit().await.unwrap();
-    store.close().await.unwrap();
+    let user = json!({"email": email, "name": "Viewer", "password": password});
+    let user = studio.client.post("/users", user).await.expect(201);
+    let organization = studio.client.get("/me").await["user"]["organization"].clone();
+    let scope = json!({"kind": "organization", "id": organization});
+    let binding = json!({"user_id": user["id"], "role": "viewer", "scope": scope});
+    studio.client.post("/role-bindings", binding).await.expect(201);
     Client::login(&studio.up.ready.url, email, password).await
 }
 
@@ -342,11 +519,16 @@ async fn every_change_and_every_refusal_is_exactly_one_entry() {
         admin: studio.client.clone(),
         email: studio.up.ready.admin_email.clone(),
         password: studio.password.clone(),
-        made: std::sync::atomic::AtomicUsize::new(0),
+        count: std::sync::atomic::AtomicUsize::new(0),
     };
     let known: BTreeSet<String> = TABLE.iter().map(|row| row.operation.to_owned()).collect();
     let excepted: BTreeSet<String> = EXCEPTIONS.iter().map(|(name, _)| (*name).to_owned()).collect();
     let there = operations(&scene.admin).await;
+    let stale: Vec<_> = excepted.difference(&there).collect();
+    assert!(
+        stale.is_empty(),
+        "{stale:?} are excepted, and the API does not have them"
+    );
     let missing: Vec<_> = there
         .difference(&known)
         .filter(|name| !excepted.contains(*name))

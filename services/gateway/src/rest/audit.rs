@@ -4,6 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use futures::StreamExt;
 use halcyon_domain::{
+    access::Permission,
     audit::{AuditCheckpoint, AuditKey, RecordedEntry},
     error::InputError,
     id::{AuditEntryId, DatasourceId},
@@ -28,7 +29,7 @@ use super::{
 use crate::{
     app::{
         AuditVerification, Error, ExportAudit, ExportFormat, ExportStream, FollowAudit, ListAudit,
-        ListAuditCheckpoints, VerifyAudit, views::List,
+        ListAuditCheckpoints, VerifyAudit, Watched, views::List,
     },
     openapi,
 };
@@ -169,6 +170,8 @@ pub(crate) async fn follow(
         query.after = Some(number.ok_or_else(unreadable)?);
     }
     let entries = caller.app.follow_audit(&caller.context, query).await?;
+    let right = Watched::Organization(Permission::AuditRead);
+    let entries = caller.app.watch_access(&caller.context, right).guard(entries);
     let events = entries.filter_map(|entry| std::future::ready(event(&entry).map(Ok::<_, Infallible>)));
     SseKeepAlive::new(events)
         .max_interval(Duration::from_secs(15))
