@@ -180,7 +180,7 @@ impl OpenBao {
                 name("SECRET_ID_FILE"),
                 self.secret_id_file().display().to_string(),
             ),
-            (name("TIMEOUT"), "1s".to_owned()),
+            (name("TIMEOUT"), "2s".to_owned()),
         ]
     }
 

@@ -308,7 +308,7 @@ impl<'s> Control<'s> {
 
     /// Whether secrets in Vault can be had is seen at once; the rest of their faults comes with notices.
     async fn look_at_vault(&mut self) {
-        if self.memory.faults.vault_was_away == self.shared.keeper.vault_is_away() {
+        if self.memory.faults.are_current(self.shared) {
             return;
         }
         match SecretFaults::read(self.shared).await {

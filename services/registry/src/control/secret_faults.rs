@@ -15,7 +15,8 @@ use crate::{
 pub(super) struct SecretFaults {
     expired: BTreeSet<(DatasourceId, String)>,
     out_of_reach: BTreeSet<(DatasourceId, String)>,
-    pub(super) vault_was_away: bool,
+    vault_was_away: bool,
+    missed: BTreeSet<DatasourceId>,
 }
 
 impl SecretFaults {
@@ -24,7 +25,8 @@ impl SecretFaults {
         let read = shared.store.read();
         let expired = read.secrets().expiring(CONTROL_PLANE, shared.clock.now()).await?;
         let vault_was_away = shared.keeper.vault_is_away();
-        let out_of_reach = if vault_was_away {
+        let missed = shared.keeper.missed();
+        let out_of_reach = if vault_was_away || !missed.is_empty() {
             read.secrets().names_in_vault(CONTROL_PLANE).await?
         } else {
             Vec::new()
@@ -36,7 +38,13 @@ impl SecretFaults {
                 .collect(),
             out_of_reach: out_of_reach.into_iter().collect(),
             vault_was_away,
+            missed,
         })
+    }
+
+    /// Whether Vault is still there or away, and the same secrets are missed.
+    pub(super) fn are_current(&self, shared: &Shared) -> bool {
+        self.vault_was_away == shared.keeper.vault_is_away() && self.missed == shared.keeper.missed()
     }
 
     /// What is the matter with one of these secrets of a datasource.
@@ -47,7 +55,11 @@ impl SecretFaults {
                 .find(|name| faulty.contains(&(datasource, (*name).clone())))
                 .cloned()
         };
-        let expired = among(&self.expired).map(SecretFault::Expired);
-        expired.or_else(|| among(&self.out_of_reach).map(SecretFault::Unavailable))
+        if let Some(name) = among(&self.expired) {
+            return Some(SecretFault::Expired(name));
+        }
+        let is_missed = self.missed.contains(&datasource);
+        let name = among(&self.out_of_reach).filter(|_| is_missed || self.vault_was_away)?;
+        Some(SecretFault::Unavailable { name, is_missed })
     }
 }

@@ -42,7 +42,12 @@ pub enum SecretFault {
     /// It has expired.
     Expired(String),
     /// It is kept where it cannot be had now.
-    Unavailable(String),
+    Unavailable {
+        /// Its name.
+        name: String,
+        /// Whether a gateway has asked for it in vain, so that it does not go on with one that it has.
+        is_missed: bool,
+    },
 }
 
 impl DesiredDatasource {

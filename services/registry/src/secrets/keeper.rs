@@ -5,8 +5,8 @@
 //! from one to the other works as a whole.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, atomic::AtomicBool},
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use chrono::TimeDelta;
@@ -46,6 +46,8 @@ pub(crate) struct Keeper {
     pub(super) cache: KeyCache,
     /// Whether Vault did not answer when it was last asked.
     pub(super) vault_is_away: AtomicBool,
+    /// Datasources whose secrets a gateway has asked for in vain.
+    missed: Mutex<BTreeSet<DatasourceId>>,
 }
 
 /// A secret to be written.
@@ -119,6 +121,7 @@ impl Keeper {
             settings: secrets,
             cache: KeyCache::default(),
             vault_is_away: AtomicBool::new(false),
+            missed: Mutex::default(),
         })
     }
 
@@ -362,6 +365,26 @@ impl Keeper {
                 Some(error) if attempt == ATTEMPTS => return Err(error),
                 Some(_) => {}
             }
+        }
+    }
+
+    /// Datasources whose secrets a gateway has asked this process for in vain.
+    pub(crate) fn missed(&self) -> BTreeSet<DatasourceId> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whoever missed a secret asks again.
+    pub(super) fn forget_missed(&self) {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Notes whether a gateway got a datasource's secrets.
+    pub(super) fn note_missed(&self, datasource: DatasourceId, is_missed: bool) {
+        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_missed {
+            missed.insert(datasource);
+        } else {
+            missed.remove(&datasource);
         }
     }
 

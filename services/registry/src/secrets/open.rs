@@ -53,7 +53,12 @@ impl Secrets {
         let opened = self
             .keeper
             .open(request.organization, request.datasource, &request.names, which)
-            .await?;
+            .await;
+        if request.service == Service::Gateway {
+            let is_missed = opened.as_ref().is_err_and(Error::is_transient);
+            self.keeper.note_missed(request.datasource, is_missed);
+        }
+        let opened = opened?;
         if let (Service::Worker, Some(name)) = (request.service, opened.expired.first()) {
             return Err(Error::Expired(name.clone()));
         }

@@ -21,8 +21,10 @@ use super::{
 };
 use crate::{Error, reconcile::load::CONTROL_PLANE};
 
-/// How long a write to Vault may be under way. Each request has a deadline far below it.
-const WRITING: TimeDelta = TimeDelta::minutes(5);
+/// How long a write may be under way, besides what Vault may take for it.
+const WRITING: TimeDelta = TimeDelta::seconds(10);
+/// How many requests it may take at most, logging in and trying again included.
+const REQUESTS: i32 = 10;
 
 /// Held by who changes where new values go, and by who writes one.
 pub(super) const BACKEND_LOCK: &str = "halcyon.secret-backend";
@@ -92,12 +94,13 @@ impl Keeper {
         id: SecretId,
         value: &SecretString,
     ) -> Result<Prepared, Error> {
+        let timeout = TimeDelta::from_std(self.settings.vault.timeout.get()).unwrap_or(WRITING);
         let chore = SecretChore {
             id: Uuid::now_v7(),
             organization: place.organization,
             datasource: place.datasource,
             name: place.name.to_owned(),
-            due_at: self.clock.now() + WRITING,
+            due_at: self.clock.now() + WRITING + timeout * REQUESTS,
         };
         let vault = self.the_vault()?;
         let tx = self.store.begin().await?;
@@ -193,7 +196,10 @@ impl Keeper {
         if self.vault_is_away.swap(away, Ordering::Relaxed) != away {
             match &answer {
                 Err(error) if away => tracing::warn!(error = %error, "vault cannot be used"),
-                _ => tracing::info!("vault can be used again"),
+                _ => {
+                    tracing::info!("vault can be used again");
+                    self.forget_missed();
+                }
             }
         }
         Ok(answer?)

@@ -107,7 +107,9 @@ fn judge(desired: &DesiredDatasource, before: &DatasourceState, reports: &[Repor
             return (RuntimeStatus::Error, Reason::SecretExpired, Some(message));
         }
         // What runs goes on with the secrets that it has.
-        Some(SecretFault::Unavailable(name)) if before.status != RuntimeStatus::Running => {
+        Some(SecretFault::Unavailable { name, is_missed })
+            if *is_missed || before.status != RuntimeStatus::Running =>
+        {
             let message = format!("secret `{name}` cannot be had: the store of secrets does not answer");
             return (RuntimeStatus::Error, Reason::SecretsUnavailable, Some(message));
         }
@@ -299,7 +301,13 @@ mod tests {
         let mut desired = desired(3, 1);
         let running = [report(&desired, RuntimeStatus::Running, Some(1))];
         let (was_running, _) = observe(&desired, &DatasourceState::default(), &running);
-        desired.secret_fault = Some(SecretFault::Unavailable("signing".to_owned()));
+        let unavailable = |is_missed| {
+            Some(SecretFault::Unavailable {
+                name: "signing".to_owned(),
+                is_missed,
+            })
+        };
+        desired.secret_fault = unavailable(false);
         let (starts, _) = observe(&desired, &DatasourceState::default(), &running);
         assert_eq!(
             (starts.status, starts.reason),
@@ -307,6 +315,9 @@ mod tests {
         );
         let (goes_on, _) = observe(&desired, &was_running, &running);
         assert_eq!(goes_on.status, RuntimeStatus::Running);
+        desired.secret_fault = unavailable(true);
+        let (missed, _) = observe(&desired, &was_running, &running);
+        assert_eq!(missed.reason, Reason::SecretsUnavailable);
         desired.secret_fault = None;
         let (recovered, _) = observe(&desired, &starts, &running);
         assert_eq!(
