@@ -234,7 +234,12 @@ async fn scope_and_subject_are_of_the_organisation() {
         .await
         .expect(200);
     assert_eq!(list["items"].as_array().unwrap().len(), 2, "{list}");
-    let none = gateway.token(elsewhere.user, OrganizationId::generate()).await;
+    let body = Some(json!({"name": "third"}));
+    let third = gateway
+        .call(&gateway.admin(), "POST", "/organizations", body)
+        .await;
+    let third: OrganizationId = third.expect(201)["id"].as_str().unwrap().parse().unwrap();
+    let none = gateway.token(elsewhere.user, third).await;
     gateway.call(&none, "GET", "/datasources", None).await.expect(401);
 }
 
