@@ -13,6 +13,7 @@
     reason = "everything here panics when the test has failed"
 )]
 
+pub mod between;
 pub mod client;
 pub mod cluster;
 pub mod load;

@@ -69,6 +69,11 @@ impl Up {
 
     /// The same with settings in the environment.
     pub fn start_with(halcyon: &Path, folder: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::start_as(halcyon, folder, environment, &[])
+    }
+
+    /// The same with further flags.
+    pub fn start_as(halcyon: &Path, folder: &Path, environment: &[(&str, &str)], flags: &[&str]) -> Self {
         let mut child = nats::dies_with_us(halcyon)
             .args([
                 "up",
@@ -79,6 +84,7 @@ impl Up {
                 "--data-dir",
             ])
             .arg(folder)
+            .args(flags)
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(log_file(folder, "up"))

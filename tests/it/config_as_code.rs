@@ -3,19 +3,15 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
 
 use halcyon_tests::{
+    between::between,
     client::{Client, TOKEN},
-    up::Studio,
+    up::{Studio, Up},
 };
 
 use crate::cli::Cli;
@@ -309,42 +305,6 @@ async fn what_was_exported_makes_the_same_system_again() {
     other.up.stop();
 }
 
-/// Forwards connections to `to`; the first request that holds `needle` waits until `meanwhile` is done.
-async fn between(
-    to: SocketAddr,
-    needle: &'static str,
-    meanwhile: impl Future<Output = ()> + Send + 'static,
-) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let meanwhile = std::sync::Arc::new(tokio::sync::Mutex::new(Some(Box::pin(meanwhile))));
-    tokio::spawn(async move {
-        loop {
-            let (client, _) = listener.accept().await.unwrap();
-            let server = TcpStream::connect(to).await.unwrap();
-            let meanwhile = std::sync::Arc::clone(&meanwhile);
-            let (mut from_client, mut to_client) = client.into_split();
-            let (mut from_server, mut to_server) = server.into_split();
-            tokio::spawn(async move {
-                let _ = tokio::io::copy(&mut from_server, &mut to_client).await;
-            });
-            tokio::spawn(async move {
-                let mut buffer = vec![0; 64 * 1024];
-                while let Ok(count @ 1..) = from_client.read(&mut buffer).await {
-                    let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
-                    if text.contains(needle)
-                        && let Some(meanwhile) = meanwhile.lock().await.take()
-                    {
-                        meanwhile.await;
-                    }
-                    to_server.write_all(&buffer[..count]).await.unwrap();
-                }
-            });
-        }
-    });
-    address
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_in_between_is_refused_and_not_overwritten() {
     let studio = Studio::start(crate::halcyon()).await;
@@ -435,4 +395,33 @@ async fn what_is_wrong_with_a_file_is_shown_and_nothing_is_done() {
     said(&ran.out, "-:6:34: /config/connection/auth/secret");
     assert!(!format!("{ran:?}").contains("hunter2"));
     studio.up.stop();
+}
+
+#[tokio::test]
+async fn a_system_can_apply_files_whenever_it_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, file) = (folder.path().join("data"), folder.path().join("feeds.yaml"));
+    let document = |owner: &str| {
+        format!(
+            "kind: Datasource\nname: edr\ntype: http_webhook\nowner: {owner}\n---\nkind: Datasource\nname: x\n"
+        )
+    };
+    let mut password = None;
+    for owner in ["a", "b"] {
+        fs::write(&file, document(owner)).unwrap();
+        let flags = ["--apply", file.to_str().unwrap()];
+        let up = Up::start_as(crate::halcyon(), &data, &[], &flags);
+        password = up.ready.admin_password.clone().or(password);
+        let client = Client::login(&up.ready.url, &up.ready.admin_email, password.as_ref().unwrap()).await;
+        client
+            .wait_for("the file to be applied", async |client| {
+                let list = client.get("/datasources").await;
+                let edr = &list["items"][0];
+                edr["owner"] == owner && edr["tags"] == json!(["managed-by:halcyon"])
+            })
+            .await;
+        up.stop();
+    }
+    let log = fs::read_to_string(folder.path().join("up.log")).unwrap();
+    said(&log, "feeds.yaml:6:1: `type` is missing");
 }

@@ -74,6 +74,8 @@ enum Command {
     Ds(ds::DsArgs),
     /// Work with datasources' secrets.
     Secret(commands::secret::SecretArgs),
+    /// Ask for approvals, give them or refuse them.
+    Approval(commands::approval::ApprovalArgs),
     /// Bring in datasources from files, the old registry's file included.
     Import(commands::import::ImportArgs),
     /// Write datasources down as files.
@@ -133,6 +135,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Whoami(whoami) => return commands::login::whoami(&whoami).await,
         Command::Ds(ds) => return ds::run(&ds).await,
         Command::Secret(secret) => return commands::secret::run(&secret).await,
+        Command::Approval(approval) => return commands::approval::run(&approval).await,
         Command::Import(import) => return commands::import::run(&import).await,
         Command::Export(export) => return commands::export::run(&export).await,
         Command::Plan(plan) => return commands::apply::plan_only(&plan).await,

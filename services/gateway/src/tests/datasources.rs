@@ -289,3 +289,30 @@ async fn a_copy_is_a_draft_and_a_deleted_one_is_gone() {
         .collect();
     assert!(kinds.contains(&DatasourceEventKind::Deleted));
 }
+
+#[tokio::test]
+async fn a_datasource_can_be_checked_without_being_made() {
+    let gateway = Gateway::start().await;
+    let token = gateway.admin();
+    let check = async |query: &str, body: Value| {
+        let path = format!("/datasources/validate{query}");
+        gateway.call(&token, "POST", &path, Some(body)).await
+    };
+    let config = json!({"connection": {"auth": {"type": "bearer", "secret": {"$secret": "t"}}}});
+    let body = json!({"name": "EDR", "type": "http_webhook", "config": config});
+    assert_eq!(
+        check("", body.clone()).await.expect(200),
+        json!({"secrets": ["t"]})
+    );
+    // A draft may be unfinished, and what is published may not.
+    let problem = check("?publishable=true", body).await.expect(422);
+    assert_eq!(problem["errors"][0]["pointer"], "/config/mapping/outputs");
+    let unfit = json!({"name": "", "type": "carrier_pigeon"});
+    let problem = check("", unfit).await.expect(422);
+    assert_eq!(problem["errors"].as_array().map(Vec::len), Some(2));
+    let list = gateway
+        .call(&token, "GET", "/datasources", None)
+        .await
+        .expect(200);
+    assert_eq!(list["items"], json!([]));
+}

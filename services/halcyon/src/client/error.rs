@@ -46,6 +46,8 @@ pub(crate) struct FieldError {
 pub(crate) struct Problem {
     #[serde(default)]
     pub(crate) status: u16,
+    #[serde(default, rename = "type")]
+    kind: String,
     #[serde(default)]
     pub(crate) detail: String,
     #[serde(default)]
@@ -71,10 +73,16 @@ impl Problem {
     pub(crate) const fn told(status: u16, detail: String) -> Self {
         Self {
             status,
+            kind: String::new(),
             detail,
             trace_id: String::new(),
             errors: Vec::new(),
         }
+    }
+
+    /// The word for programs.
+    pub(crate) fn code(&self) -> &str {
+        self.kind.rsplit(':').next().unwrap_or_default()
     }
 
     const fn exit(&self) -> Exit {
@@ -136,6 +144,15 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// Whether it may be otherwise in a moment: there is no answer, or the system says that it cannot now.
+    pub(crate) fn is_passing(error: &anyhow::Error) -> bool {
+        match error.downcast_ref() {
+            Some(Self::Unreachable { .. }) => true,
+            Some(Self::Refused(problem)) => matches!(problem.status, 502..=504),
+            _ => false,
+        }
+    }
+
     /// The exit code.
     pub(crate) const fn exit(&self) -> Exit {
         match self {

@@ -129,7 +129,7 @@ pub(crate) async fn sign_in(
     email: &str,
     password: &SecretString,
 ) -> Result<Login> {
-    let body = json!({"email": email, "password": password.expose_secret()});
+    let body = json!({"email": email, "password": password.expose_secret(), "return_refresh_token": true});
     match call(http, base, "auth/login", &body).await? {
         Ok(answer) => read(email, &answer),
         Err(problem) => {

@@ -3,6 +3,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod apply;
+pub(crate) mod approval;
 pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod config;

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::{
-    client::{Connection, confirm, read_secret},
+    client::{Api, Connection, confirm, read_secret},
     ds::Which,
     output::{Column, OutputArgs, cell, plain, say},
 };
@@ -31,6 +31,8 @@ enum Verb {
     List(Which),
     /// Write a secret.
     Put(PutArgs),
+    /// Write a secret's next value; for a while what comes in may still be signed with the one before.
+    Rotate(RotateArgs),
     /// Destroy a secret with all its versions.
     Delete(DeleteArgs),
 }
@@ -48,6 +50,15 @@ struct PutArgs {
     /// From when on it is no longer used, such as 2027-01-01T00:00:00Z.
     #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
+}
+
+#[derive(Parser)]
+struct RotateArgs {
+    #[command(flatten)]
+    put: PutArgs,
+    /// For how long the value before counts, too, such as `24h`; the system's default if absent.
+    #[arg(long, value_name = "TIME")]
+    overlap: Option<String>,
 }
 
 #[derive(Parser)]
@@ -79,13 +90,17 @@ pub(crate) async fn run(args: &SecretArgs) -> Result<()> {
             args.output.list(&items, &LIST)
         }
         Verb::Put(put) => {
-            let id = put.which.id(api).await?;
-            let value = read_secret(put.file.as_deref(), &format!("value of {}", put.secret))?;
-            let body = body(&value, put.expires_at.as_deref());
+            let (id, body) = put.read(api).await?;
             let path = ["datasources", &id, "secrets", &put.secret];
-            let secret = api.put(&path, &body, None).await?;
-            let text = format!("{} is written, version {}", put.secret, cell(&secret["version"]));
-            args.output.done(&plain(&text), &secret)
+            told(put, &api.put(&path, &body, None).await?, args.output)
+        }
+        Verb::Rotate(RotateArgs { put, overlap }) => {
+            let (id, mut body) = put.read(api).await?;
+            if let Some(overlap) = overlap {
+                body["overlap"] = json!(overlap);
+            }
+            let path = ["datasources", &id, "secrets", &put.secret, "rotate"];
+            told(put, &api.post(&path, &body, None).await?, args.output)
         }
         Verb::Delete(delete) => {
             let id = delete.which.id(api).await?;
@@ -100,10 +115,20 @@ pub(crate) async fn run(args: &SecretArgs) -> Result<()> {
     }
 }
 
-fn body(value: &SecretString, expires_at: Option<&str>) -> Value {
-    let mut body = json!({"value": value.expose_secret()});
-    if let Some(at) = expires_at {
-        body["expires_at"] = json!(at);
+impl PutArgs {
+    /// The datasource's id, and the value as the API takes it.
+    async fn read(&self, api: &Api) -> Result<(String, Value)> {
+        let id = self.which.id(api).await?;
+        let value = read_secret(self.file.as_deref(), &format!("value of {}", self.secret))?;
+        let mut body = json!({"value": value.expose_secret()});
+        if let Some(at) = &self.expires_at {
+            body["expires_at"] = json!(at);
+        }
+        Ok((id, body))
     }
-    body
+}
+
+fn told(put: &PutArgs, secret: &Value, output: OutputArgs) -> Result<()> {
+    let text = format!("{} is written, version {}", put.secret, cell(&secret["version"]));
+    output.done(&plain(&text), secret)
 }

@@ -111,7 +111,7 @@ async fn follow(api: &Api, id: &str, args: &LogsArgs, limit: u32, printer: &mut 
                     printer.line(line)?;
                 }
             }
-            Err(error) if matches!(error.downcast_ref(), Some(Error::Unreachable { .. })) => {
+            Err(error) if Error::is_passing(&error) => {
                 remark(&format!("halcyon: {error:#}; trying on"));
             }
             Err(error) => return Err(error),

@@ -20,6 +20,10 @@ pub(super) struct PublishArgs {
     /// Why.
     #[arg(long, short = 'm')]
     comment: Option<String>,
+    /// Publish without the approval that is needed, and why it cannot wait. It stands in the audit trail as what it
+    /// is.
+    #[arg(long, value_name = "REASON")]
+    break_glass: Option<String>,
 }
 
 /// Flags of `halcyon ds rollback`.
@@ -51,7 +55,10 @@ pub(super) struct DiffArgs {
 pub(super) async fn publish(api: &Api, args: &PublishArgs, output: OutputArgs) -> Result<()> {
     let found = args.which.find(api).await?;
     let id = cell(&found["id"]);
-    let body = json!({"version": args.version, "comment": args.comment});
+    let mut body = json!({"version": args.version, "comment": args.comment});
+    if let Some(reason) = &args.break_glass {
+        body["break_glass"] = json!({"reason": reason});
+    }
     let version = api
         .post(&["datasources", &id, "publish"], &body, revision(&found))
         .await?;

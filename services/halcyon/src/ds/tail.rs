@@ -78,7 +78,7 @@ pub(super) async fn run(api: &Api, args: &TailArgs, output: OutputArgs) -> Resul
                     }
                 }
             }
-            Err(error) if matches!(error.downcast_ref(), Some(Error::Unreachable { .. })) && !first => {
+            Err(error) if Error::is_passing(&error) && !first => {
                 remark(&format!("halcyon: {error:#}; trying on"));
             }
             Err(error) => return Err(error),

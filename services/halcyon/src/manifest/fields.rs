@@ -134,7 +134,7 @@ impl<'n> Fields<'n> {
         None
     }
 
-    /// Whether nothing has been wrong so far; each field that nobody asked for is.
+    /// What is wrong; each field that nobody asked for is.
     pub(super) fn finish(mut self) -> Vec<Finding> {
         let unknown: Vec<_> = self
             .node

@@ -143,9 +143,7 @@ impl Run<'_> {
                 Publish::New => made.context("there is no draft to publish")?,
             };
             if missing.is_empty() {
-                self.publish(number).await?;
-                done.detail.push(format!("version {number} published"));
-                self.operate().await?;
+                self.release(number, &mut done).await?;
             } else {
                 done.is_waiting = true;
                 done.detail.push(format!(
@@ -185,6 +183,22 @@ impl Run<'_> {
             done.detail.push(format!("secret {} written", secret.name));
         }
         Ok(missing)
+    }
+
+    /// Publishes a draft and brings it into its state; one that must be approved first waits.
+    async fn release(&self, number: u64, done: &mut Done) -> Result<()> {
+        match self.publish(number).await {
+            Err(error) if is_unapproved(&error) => {
+                done.is_waiting = true;
+                done.detail.push(format!("draft {number}: {error}"));
+                Ok(())
+            }
+            Err(error) => Err(error),
+            Ok(()) => {
+                done.detail.push(format!("version {number} published"));
+                self.operate().await
+            }
+        }
     }
 
     /// Publishes a draft, unless somebody has published something since the plan was made.
@@ -244,4 +258,9 @@ impl Run<'_> {
         let names: Vec<_> = red.iter().map(|test| cell(&test["name"])).collect();
         Err(Error::Conflict(format!("stored tests fail: {}", names.join(", "))).into())
     }
+}
+
+/// Whether somebody else has to approve first.
+fn is_unapproved(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Error::Refused(problem)) if problem.code() == "approval_required")
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     client::{Api, Error, Exit},
-    manifest::Finding,
+    manifest::{Finding, PlainSecret},
     output::{OutputArgs, Table},
 };
 
@@ -28,12 +28,17 @@ struct Outcome {
 pub(crate) struct Outcomes {
     outcomes: Vec<Outcome>,
     is_dry: bool,
+    /// Whether secrets of the old registry's file were written.
+    wrote_secrets: bool,
 }
 
 /// Carries the steps out, one after the other: what fails stops no other. Without the system, everything stops.
 pub(crate) async fn carry_out_all(api: &Api, plan: Plan, options: &Options) -> Result<Outcomes> {
     let server = Server::read(api).await?;
-    let mut outcomes = Outcomes::default();
+    let mut outcomes = Outcomes {
+        wrote_secrets: options.with_secrets,
+        ..Outcomes::default()
+    };
     for mut step in plan.steps {
         let (done, failure) = match carry_out(api, &step, &server, options).await {
             Ok(done) => (done, None),
@@ -71,6 +76,7 @@ impl Outcomes {
         Self {
             outcomes: plan.steps.into_iter().map(outcome).collect(),
             is_dry: true,
+            wrote_secrets: false,
         }
     }
 
@@ -137,9 +143,12 @@ impl Outcomes {
     fn left_secrets(&self) -> Vec<String> {
         let steps = self.outcomes.iter().map(|outcome| &outcome.step);
         let secrets = steps.flat_map(|step| &step.work.secrets);
-        let left = secrets.filter(|secret| self.is_dry || secret.value.is_none());
-        left.map(|secret| format!("{} (--with-secrets writes it)", secret.place))
-            .collect()
+        let told = |secret: &PlainSecret| match (&secret.value, self.wrote_secrets) {
+            (Some(_), true) => None,
+            (Some(_), false) => Some(format!("{} (--with-secrets writes it)", secret.place)),
+            (None, _) => Some(format!("{} (which is not set)", secret.place)),
+        };
+        secrets.filter_map(told).collect()
     }
 
     fn summary(&self, loaded: &[Finding]) -> Value {
