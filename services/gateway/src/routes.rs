@@ -37,7 +37,6 @@ pub(crate) fn api() -> Router {
         .push(Router::with_path("connectors").get(catalog::list))
         .push(Router::with_path("connectors/{connector}").get(catalog::get))
         .push(datasources())
-        .push(Router::with_path("datasources/validate").post(datasources::validate))
         .push(datasource())
         .push(Router::with_path("approvals").get(approvals::inbox))
         .push(Router::with_path("alerts").get(ontology::alerts))
@@ -61,6 +60,7 @@ fn datasources() -> Router {
         .get(datasources::list)
         .post(datasources::create)
         .push(Router::with_path("bulk").post(bulk::run))
+        .push(Router::with_path("validate").post(datasources::validate))
 }
 
 /// Who may do what where.
@@ -251,7 +251,6 @@ pub(crate) fn service(
                     .hoop(Idempotency::Rest)
                     .push(api)
                     .push(datasources())
-                    .push(Router::with_path("datasources/validate").post(datasources::validate))
                     .push(datasource()),
             )
             .push(

@@ -1,6 +1,7 @@
 //! Datasources.
 
 use halcyon_domain::id::DatasourceId;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
 };
 use crate::app::{
     CloneDatasource, CreateDatasource, ListDatasources, ListEvents, ListVersions, UpdateDatasource,
+    ValidateDatasource,
 };
 
 /// What is needed of a datasource to find what belongs to it.
@@ -18,6 +20,16 @@ struct Feed {
     id: DatasourceId,
     current_version: Option<u32>,
     draft_version: Option<u32>,
+}
+
+/// What to check.
+#[derive(Deserialize, JsonSchema)]
+struct Check {
+    /// The datasource as it would be made.
+    input: CreateDatasource,
+    /// Whether the configuration must be whole, as for a publish.
+    #[serde(default)]
+    publishable: Option<bool>,
 }
 
 pub(super) fn add(api: &mut Api) {
@@ -59,6 +71,15 @@ pub(super) fn add(api: &mut Api) {
             call.app
                 .clone_datasource(&call.context, about.id, about.input)
                 .await
+        },
+    );
+    api.query(
+        "validateDatasource",
+        "datasourceValidation",
+        |call, check: Check| async move {
+            let Check { input, publishable } = check;
+            let how = ValidateDatasource { publishable };
+            call.app.validate_datasource(&call.context, input, &how).await
         },
     );
     links(api);
