@@ -178,7 +178,9 @@ fn metadata(
     let (mut changes, mut body) = (Vec::new(), Map::new());
     let text = |name: &str| actual.datasource[name].as_str().unwrap_or_default().to_owned();
     for (name, wanted) in [("owner", &document.owner), ("description", &document.description)] {
-        if text(name) != *wanted {
+        let before = text(name);
+        let is_same = before == *wanted || name == "owner" && is_same_address(&before, wanted);
+        if !is_same {
             changes.push(changed(name, json!(text(name)), json!(wanted)));
             body.insert(name.to_owned(), json!(wanted));
         }
@@ -195,6 +197,11 @@ fn metadata(
         body.insert("project".to_owned(), json!(after));
     }
     (changes, body)
+}
+
+/// Whether two texts are one e-mail address: the system writes it as its user does.
+fn is_same_address(one: &str, other: &str) -> bool {
+    one.contains('@') && one.eq_ignore_ascii_case(other)
 }
 
 /// What is to be done for the state that the document names. A publish starts what was stopped.
