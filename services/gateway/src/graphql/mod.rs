@@ -23,7 +23,7 @@ mod error;
 mod input;
 mod limits;
 mod loaders;
-mod names;
+pub(crate) mod names;
 mod output;
 mod server;
 mod settings;
@@ -40,6 +40,8 @@ mod secrets;
 mod session;
 mod versions;
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

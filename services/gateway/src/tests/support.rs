@@ -408,11 +408,21 @@ impl Gateway {
 
     /// A token of a new user with one role.
     pub(super) async fn user(&self, role: Role, scope: Scope) -> String {
+        self.user_of(self.organization, role, scope).await.0
+    }
+
+    /// A token of a new user of an organisation with one role, and who it is.
+    pub(super) async fn user_of(
+        &self,
+        organization: OrganizationId,
+        role: Role,
+        scope: Scope,
+    ) -> (String, UserId) {
         let id = UserId::generate();
         let at = Timestamp::default();
         let user = User {
             id,
-            organization: self.organization,
+            organization,
             email: format!("{id}@example.org"),
             name: role.to_string(),
             disabled: false,
@@ -421,10 +431,20 @@ impl Gateway {
             updated_at: at,
             revision: 1,
         };
+        let tx = self.store.begin().await.unwrap();
+        tx.users().insert(&user, None).await.unwrap();
+        tx.commit().await.unwrap();
+        self.grant(organization, id, role, scope).await;
+        (self.token(id, organization).await, id)
+    }
+
+    /// Gives a role.
+    pub(super) async fn grant(&self, organization: OrganizationId, user: UserId, role: Role, scope: Scope) {
+        let at = Timestamp::default();
         let binding = RoleBinding {
             id: RoleBindingId::generate(),
-            organization: Some(self.organization),
-            subject: Subject::User(id),
+            organization: Some(organization),
+            subject: Subject::User(user),
             grant: Grant { role, scope },
             created_at: at,
             created_by: None,
@@ -432,10 +452,8 @@ impl Gateway {
             revision: 1,
         };
         let tx = self.store.begin().await.unwrap();
-        tx.users().insert(&user, None).await.unwrap();
         tx.role_bindings().insert(&binding).await.unwrap();
         tx.commit().await.unwrap();
-        self.token(id, self.organization).await
     }
 
     /// A token of a new session of a user.
