@@ -33,6 +33,7 @@ fn expected(row: &Row, holder: &Holder, reach: Reach) -> Verdict {
         At::Datasource => holder.covers_datasource(reach),
         At::Project => holder.covers_project(reach),
         At::Organization => holder.covers_organization(),
+        At::Member => holder.role.is_some(),
         At::Global => holder.is_global(),
     };
     // Who may nothing of the kind is told so before it is looked whether there is such a thing.

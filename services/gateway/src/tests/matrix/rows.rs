@@ -35,6 +35,8 @@ pub(super) enum At {
     Project,
     /// At the organisation.
     Organization,
+    /// Anywhere in the organisation.
+    Member,
     /// Everywhere.
     Global,
 }
@@ -45,6 +47,7 @@ impl At {
             Self::Datasource => "datasource",
             Self::Project => "project",
             Self::Organization => "organization",
+            Self::Member => "anywhere in it",
             Self::Global => "global",
         }
     }
@@ -180,7 +183,6 @@ pub(super) const ROWS: &[Row] = &[
         .sends(|_| json!({"email": "nobody@example.org", "password": "wrong"}))
         .misses(),
     row("refresh", Takes::Nothing, At::Organization).misses(),
-    row("logout", Takes::Nothing, At::Organization),
     row("switchOrganization", Takes::SignedIn, At::Organization)
         .sends(|target| json!({"organization": target.organization}))
         .misses(),
@@ -274,8 +276,8 @@ pub(super) const ROWS: &[Row] = &[
     datasource("listApprovals", Viewer),
     datasource("requestApproval", Admin).sends(empty),
     datasource("getApproval", Viewer).with(approval),
-    datasource("approveApproval", Admin).with(approval).sends(empty),
-    datasource("rejectApproval", Admin).with(approval).sends(|_| json!({"reason": "no"})),
+    datasource("approve", Admin).with(approval).sends(empty),
+    datasource("reject", Admin).with(approval).sends(|_| json!({"reason": "no"})),
     datasource("withdrawApproval", Admin).with(approval),
     datasource("listApprovalComments", Viewer).with(approval),
     datasource("createApprovalComment", Operator).with(approval).sends(|_| json!({"body": "Why?"})),
@@ -320,4 +322,6 @@ pub(super) const ROWS: &[Row] = &[
     organization("verifyAudit", Admin),
     organization("exportAudit", Admin).with(|_| json!({"format": "jsonl"})),
     organization("followAudit", Admin),
+    // The last one: it ends the session that asks.
+    row("logout", Takes::Nothing, At::Organization),
 ];
