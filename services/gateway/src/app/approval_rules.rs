@@ -61,20 +61,6 @@ impl App {
         }
     }
 
-    /// Notes that the caller made a version.
-    pub(crate) async fn written(
-        &self,
-        tx: &WriteTx,
-        context: &RequestContext,
-        version: &VersionRecord,
-    ) -> Result<()> {
-        let at = self.clock.now();
-        Ok(tx
-            .versions()
-            .add_author(tenant(context), version.id, &context.actor(), at)
-            .await?)
-    }
-
     /// Notes that the caller changed a draft from `before`: they are one of its authors now, and what was approved
     /// is another configuration than this. A comment alone changes neither.
     pub(crate) async fn rewritten(

@@ -3,12 +3,14 @@
 
 mod access;
 mod account_tokens;
+mod approval_reads;
 mod approval_rules;
 mod approvals;
 mod audit;
 mod audit_proof;
 mod authenticate;
 mod authority;
+mod authors;
 mod bulk;
 mod bulk_input;
 mod bus_services;
@@ -63,7 +65,8 @@ use halcyon_store::Store;
 use crate::auth::{AccessWatch, ExternalIssuer, LoginThrottle, Passwords, SessionSettings, Tokens};
 
 pub use account_tokens::{CreateServiceAccountToken, ListServiceAccountTokens};
-pub use approvals::{DecideApproval, ListApprovals, ListInbox, RequestApproval, WithdrawApproval};
+pub use approval_reads::{ListApprovals, ListInbox};
+pub use approvals::{DecideApproval, RequestApproval, WithdrawApproval};
 pub use audit::{ExportAudit, ExportFormat, FollowAudit, ListAudit, ListAuditCheckpoints};
 pub use audit_proof::{AuditStream, AuditVerification, ExportStream, VerifyAudit};
 pub use bulk::{BulkItem, BulkOutcome, BulkReport};

@@ -1,11 +1,15 @@
 //! Approvals: who may decide, what ends one, and that nothing is published without one where one is needed.
 
 use halcyon_domain::{
-    access::{Role, Scope},
+    access::{Grant, Role, Scope, Subject},
     audit::AuditOutcome,
+    clock::Timestamp,
     datasource::DatasourceEventKind,
+    id::{ActorId, RoleBindingId, ServiceAccountId, ServiceAccountTokenId, UserId},
 };
+use halcyon_store::{RoleBinding, ServiceAccount, ServiceAccountToken};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::support::{Answer, Gateway, config};
 
@@ -510,4 +514,78 @@ async fn approvals_of_others_are_not_there() {
         .await
         .expect(200);
     assert!(inbox["items"].as_array().unwrap().is_empty());
+}
+
+/// A token of a service account that `by` made.
+async fn program(review: &Review, by: UserId) -> String {
+    let gateway = &review.gateway;
+    let (account, token) = (ServiceAccountId::generate(), ServiceAccountTokenId::generate());
+    let (at, by) = (Timestamp::default(), Some(ActorId(by.0)));
+    let tx = gateway.store.begin().await.unwrap();
+    let accounts = tx.service_accounts();
+    let row = ServiceAccount {
+        id: account,
+        organization: gateway.organization,
+        name: account.to_string(),
+        description: None,
+        disabled: false,
+        created_at: at,
+        created_by: by,
+        updated_at: at,
+        revision: 1,
+    };
+    accounts.insert(&row).await.unwrap();
+    let row = ServiceAccountToken {
+        id: token,
+        organization: gateway.organization,
+        account,
+        name: "t".into(),
+        created_at: at,
+        created_by: by,
+        expires_at: None,
+        last_used_at: None,
+        revoked_at: None,
+    };
+    accounts
+        .insert_token(&row, Sha256::digest(b"secret").into())
+        .await
+        .unwrap();
+    let binding = RoleBinding {
+        id: RoleBindingId::generate(),
+        organization: Some(gateway.organization),
+        subject: Subject::ServiceAccount(account),
+        grant: Grant {
+            role: Role::Admin,
+            scope: Scope::Organization(gateway.organization),
+        },
+        created_at: at,
+        created_by: by,
+        updated_at: at,
+        revision: 1,
+    };
+    tx.role_bindings().insert(&binding).await.unwrap();
+    tx.commit().await.unwrap();
+    format!("hsa_{}_secret", token.0.simple())
+}
+
+#[tokio::test]
+async fn a_program_decides_nothing_and_hides_nobody() {
+    let review = Review::start().await;
+    let approval = review.ask().await;
+    let maker = review.gateway.admin;
+    let token = program(&review, maker).await;
+    let refused = review.approve(&token, &approval).await.expect(403);
+    assert_eq!(code(&refused), "not_a_person");
+    // Whoever made a program that writes has written, even once the program is gone.
+    review
+        .call(&token, "PUT", "/versions/1", json!({"config": config("name")}))
+        .await
+        .expect(200);
+    let approval = review.ask().await;
+    let refused = review
+        .approve(&review.gateway.admin(), &approval)
+        .await
+        .expect(403);
+    assert_eq!(code(&refused), "own_work");
+    review.approve(&review.second, &approval).await.expect(200);
 }
