@@ -78,9 +78,9 @@ fn forms(value: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     forms.push(("percent-encoded", percent.collect::<String>().into_bytes()));
     if let Ok(text) = std::str::from_utf8(value) {
         let json = json!(text).to_string();
-        forms.push(("JSON", json[1..json.len() - 1].as_bytes().to_vec()));
+        forms.push(("JSON", json.as_bytes()[1..json.len() - 1].to_vec()));
         let twice = json!(json).to_string();
-        forms.push(("JSON in JSON", twice[3..twice.len() - 3].as_bytes().to_vec()));
+        forms.push(("JSON in JSON", twice.as_bytes()[3..twice.len() - 3].to_vec()));
     }
     // Base64 looks different at each of the three places that a value can begin at.
     for shift in 0..3 {

@@ -131,14 +131,11 @@ async fn tell(ctx: &Context, added: &[RecordedEntry]) {
 async fn keep_pruned(ctx: &Context, keys: &SigningKeys, every: Duration, shutdown: &Shutdown) {
     let mut interval = tokio::time::interval(every);
     while shutdown.unless_triggered(interval.tick()).await.is_some() {
-        match shutdown.unless_triggered(prune(ctx, keys)).await {
-            Some(Err(error)) => {
-                tracing::warn!(
-                    error = format!("{error:#}"),
-                    "upkeep of the audit trail failed; it will be tried again"
-                );
-            }
-            Some(Ok(_)) | None => {}
+        if let Some(Err(error)) = shutdown.unless_triggered(prune(ctx, keys)).await {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "upkeep of the audit trail failed; it will be tried again"
+            );
         }
     }
 }

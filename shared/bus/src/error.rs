@@ -81,7 +81,7 @@ pub struct RemoteError {
     pub retry: bool,
     /// The field that does not fit, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub input: Option<InputError>,
+    pub input: Option<Box<InputError>>,
 }
 
 impl RemoteError {
@@ -99,7 +99,7 @@ impl RemoteError {
     #[must_use]
     pub fn invalid(input: InputError) -> Self {
         Self {
-            input: Some(input.clone()),
+            input: Some(Box::new(input.clone())),
             ..Self::new("invalid", input.to_string())
         }
     }

@@ -191,8 +191,13 @@ mod tests {
         );
         assert_eq!(running.ring().newest(), new);
 
-        assert!(command.remove_unneeded(&[old.clone()]).unwrap().is_empty());
-        assert_eq!(command.remove_unneeded(&[]).unwrap(), [old.clone()]);
+        assert!(
+            command
+                .remove_unneeded(std::slice::from_ref(&old))
+                .unwrap()
+                .is_empty()
+        );
+        assert_eq!(command.remove_unneeded(&[]).unwrap(), std::slice::from_ref(&old));
         running.reload().unwrap();
         assert!(matches!(running.open_system("x", &before), Err(Error::UnknownKey(id)) if id == old));
         assert!(!path.with_extension("new").exists());

@@ -86,7 +86,7 @@ fn registry_error(error: BusError, what: &'static str) -> Error {
         BusError::Remote(remote) if remote.code == "not_found" => Error::NotFound(what),
         BusError::Remote(RemoteError {
             input: Some(input), ..
-        }) => input.into(),
+        }) => (*input).into(),
         other if other.is_unavailable() => {
             tracing::warn!(error = %other, "the registry cannot be reached");
             Error::Unavailable {

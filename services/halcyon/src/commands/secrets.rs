@@ -174,7 +174,7 @@ async fn migrate(admin: &SecretsAdmin, to: Backend, dry_run: bool) -> Result<()>
 }
 
 fn say_each(done: u64, every: u64, verb: &str, total: Option<u64>) {
-    if done % every == 0 && done > 0 {
+    if done > 0 && done.is_multiple_of(every) {
         let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
         say(&format!("{verb} {done}{of}"));
     }

@@ -84,7 +84,7 @@ impl Keeper {
         };
         let meta = &stored.meta;
         let prepared = match to {
-            SecretBackend::Vault => self.into_vault(&place(meta), meta.id, &value).await?,
+            SecretBackend::Vault => self.write_to_vault(&place(meta), meta.id, &value).await?,
             SecretBackend::Builtin => {
                 let (key_id, key) = self.newest_key(Tenant(meta.organization)).await?;
                 Prepared::Here { key_id, key }

@@ -148,7 +148,9 @@ async fn a_write_that_came_to_nothing_leaves_nothing_in_vault() {
     // A process that dies between Vault and the database: what it announced falls due later.
     let place = bench.place("signing");
     let id = halcyon_domain::id::SecretId::generate();
-    let prepared = keeper.into_vault(&place, id, &SecretString::from("orphan")).await;
+    let prepared = keeper
+        .write_to_vault(&place, id, &SecretString::from("orphan"))
+        .await;
     drop(prepared.unwrap());
     assert_eq!(vault.versions(&place).await.unwrap(), [1]);
     keeper.sweep().await;
@@ -230,13 +232,10 @@ async fn moving_goes_on_where_it_was_stopped_and_loses_nothing_that_is_written_m
 
     // Written while it goes on: before the switch here, after it there.
     let writes = async {
-        for number in 0..5 {
+        for (number, known) in names.iter().take(5).enumerate() {
             let name = format!("late-{number}");
             bench.put(&keeper, &name, "late", None).await.unwrap();
-            bench
-                .put(&keeper, &names[number], "rewritten", None)
-                .await
-                .unwrap();
+            bench.put(&keeper, known, "rewritten", None).await.unwrap();
         }
     };
     let mover = bench.keeper();

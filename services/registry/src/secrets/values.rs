@@ -82,13 +82,13 @@ impl Keeper {
                     datasource: new.datasource,
                     name: new.name,
                 };
-                self.into_vault(&place, id, new.value).await
+                self.write_to_vault(&place, id, new.value).await
             }
         }
     }
 
     /// Writes a value to Vault, announced.
-    pub(super) async fn into_vault(
+    pub(super) async fn write_to_vault(
         &self,
         place: &Place<'_>,
         id: SecretId,

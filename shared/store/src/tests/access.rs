@@ -158,7 +158,7 @@ async fn users_belong_to_their_tenant_and_are_deleted_softly() {
         );
         let page = PageRequest::default();
         let found = read.users().list(ours, Some("x.ORG"), &page).await.unwrap();
-        assert_eq!(found.items, [renamed.clone()]);
+        assert_eq!(found.items, std::slice::from_ref(&renamed));
 
         let tx = fixture.store.begin().await.unwrap();
         let stale = tx.users().delete(&first, at(2)).await.unwrap_err();

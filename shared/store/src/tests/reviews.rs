@@ -312,7 +312,7 @@ async fn samples_keep_their_bytes_and_go_with_their_datasource() {
             .list(ours, other.id, &PageRequest::default())
             .await
             .unwrap();
-        assert_eq!(page.items, [theirs.clone()]);
+        assert_eq!(page.items, std::slice::from_ref(&theirs));
         assert!(
             read.samples()
                 .find(ours, other.id, theirs.id)

@@ -44,7 +44,7 @@ async fn versions_follow_their_transitions() {
         assert!(tx.versions().find_many(ours, &[]).await.unwrap().is_empty());
         assert_eq!(
             tx.datasources().find_many(ours, &[feed.id]).await.unwrap(),
-            [feed.clone()]
+            std::slice::from_ref(&feed)
         );
         assert!(
             tx.datasources()

@@ -194,8 +194,7 @@ pub(super) const ROWS: &[Row] = &[
     row("rotateTokenKeys", Takes::Role(Admin), At::Global).misses(),
     row("listOrganizations", Takes::SignedIn, At::Organization),
     row("createOrganization", Takes::Role(Admin), At::Global).sends(named),
-    organization("getOrganization", Viewer).of("organizationId", |target| &target.organization).hides().crosses(),
-    organization("updateOrganization", Admin)
+    row("getOrganization", Takes::Role(Viewer), At::Member)
         .of("organizationId", |target| &target.organization)
         .sends(empty)
         .hides()
