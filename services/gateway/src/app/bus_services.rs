@@ -17,6 +17,7 @@ use halcyon_domain::{
     audit::{AuditCheckpoint, AuditEntry},
     event::IngestEvent,
     id::{DatasourceId, OrganizationId},
+    ontology::ObjectKind,
     partition::{partition_of, slot},
     test_run::{TestJob, TestReport},
 };
@@ -25,7 +26,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     Error, Result, RotatedTokenKey,
-    services::{LogStream, SecretWrite, Services, StoredDeadLetter},
+    services::{LogStream, ObjectStream, SecretWrite, Services, StoredDeadLetter},
 };
 
 /// How long the registry may take.
@@ -340,5 +341,19 @@ impl Services for BusServices {
             Some((line, tail))
         });
         Ok(lines.boxed())
+    }
+
+    async fn follow_objects(
+        &self,
+        organization: OrganizationId,
+        datasource: Option<DatasourceId>,
+        kind: ObjectKind,
+    ) -> Result<ObjectStream> {
+        let objects = self.bus.objects(organization, datasource, Some(kind)).await?;
+        let objects = futures::stream::unfold(objects, |mut objects| async move {
+            let object = objects.next().await?;
+            Some((object, objects))
+        });
+        Ok(objects.boxed())
     }
 }

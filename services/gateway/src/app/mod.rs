@@ -24,8 +24,10 @@ mod dead_letters;
 mod diff;
 mod error;
 mod external;
+mod fanout;
 mod impact;
 mod lifecycle;
+mod live;
 mod observe;
 mod ontology;
 mod organizations;
@@ -77,8 +79,10 @@ pub use comments::{CommentPath, EditComment, ListComments, WriteComment};
 pub use datasource_input::{CloneDatasource, CreateDatasource, ListDatasources, UpdateDatasource};
 pub use dead_letters::{ListDeadLetters, ReplayDeadLetters};
 pub use error::{Error, Result};
+pub use fanout::FellBehind;
 pub use impact::{Impact, ImpactApproval, PreviewImpact, SampleImpact};
 pub use lifecycle::Operation;
+pub use live::Live;
 pub use observe::{ListEvents, ListLogs};
 pub use ontology::{AlertView, EntityView, ListAlerts, ListEntities, ListRelationships, RelationshipView};
 pub use organizations::{CreateOrganization, ListOrganizations, UpdateOrganization};
@@ -93,7 +97,7 @@ pub use role_binding_input::{BindingScope, CreateRoleBinding, ListRoleBindings, 
 pub use samples::{ListSamples, SaveSample};
 pub use secrets::{RotateSecret, WriteSecret};
 pub use service_accounts::{CreateServiceAccount, ListServiceAccounts, UpdateServiceAccount};
-pub use services::{LogStream, SecretWrite, Services, StoredDeadLetter};
+pub use services::{LogStream, ObjectStream, SecretWrite, Services, StoredDeadLetter};
 pub use session::Login;
 pub use standing::{StandingAccess, Watched};
 pub use test_runs::RunTest;
@@ -113,6 +117,7 @@ pub struct App {
     pub(crate) access_watch: AccessWatch,
     pub(crate) external: Option<ExternalIssuer>,
     pub(crate) options: Options,
+    pub(crate) followed: live::Followed,
 }
 
 /// What can be set about the use cases.
@@ -154,6 +159,7 @@ impl App {
             access_watch: AccessWatch::new(),
             external: None,
             options,
+            followed: live::Followed::default(),
         }
     }
 

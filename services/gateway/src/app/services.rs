@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use halcyon_bus::objects::PublicObject;
 use halcyon_bus::requests::{CheckpointInfo, OnBehalf, SecretChange, SecretInfo};
 use halcyon_domain::{
     assignment::LogLine,
@@ -11,6 +12,7 @@ use halcyon_domain::{
     clock::Timestamp,
     event::{DeadLetter, IngestEvent},
     id::{DatasourceId, OrganizationId},
+    ontology::ObjectKind,
     test_run::{TestJob, TestReport},
 };
 
@@ -43,6 +45,9 @@ pub struct StoredDeadLetter {
     /// The letter.
     pub letter: DeadLetter,
 }
+
+/// Committed objects as they come.
+pub type ObjectStream = BoxStream<'static, PublicObject>;
 
 /// Log lines as they come.
 pub type LogStream = BoxStream<'static, LogLine>;
@@ -145,4 +150,12 @@ pub trait Services: Send + Sync {
         datasource: DatasourceId,
         kept: usize,
     ) -> Result<LogStream>;
+
+    /// The objects of a kind that are committed from now on, of one datasource or of all.
+    async fn follow_objects(
+        &self,
+        organization: OrganizationId,
+        datasource: Option<DatasourceId>,
+        kind: ObjectKind,
+    ) -> Result<ObjectStream>;
 }

@@ -10,9 +10,10 @@ use async_graphql::{
     Value,
     dynamic::{
         Field, FieldFuture, FieldValue, Interface, InterfaceField, Object, ResolverContext, Schema,
-        SchemaBuilder, SchemaError, TypeRef,
+        SchemaBuilder, SchemaError, Subscription, SubscriptionField, SubscriptionFieldFuture, TypeRef,
     },
 };
+use futures::{StreamExt, stream::BoxStream};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value as Json;
@@ -40,6 +41,7 @@ pub(super) struct Api {
     outputs: Shapes,
     query: Object,
     mutation: Object,
+    subscription: Subscription,
     /// What objects have beside the parts of their JSON.
     links: BTreeMap<String, Vec<Field>>,
     /// The types that can be had by their identifier alone.
@@ -61,6 +63,7 @@ impl Api {
             query: Object::new("Query").description("What can be read."),
             mutation: Object::new("Mutation")
                 .description("What can be done. One after the other, in their order."),
+            subscription: Subscription::new("Subscription").description("What can be followed."),
             links: BTreeMap::new(),
             nodes: BTreeSet::new(),
             described: described(),
@@ -108,6 +111,34 @@ impl Api {
         let mutation = std::mem::replace(&mut self.mutation, Object::new("Mutation"));
         self.mutation = mutation.field(field);
         self.operations.insert(operation, format!("Mutation.{operation}"));
+    }
+
+    /// Something that can be followed.
+    pub(super) fn subscription<A, T, F, Fut>(&mut self, name: &str, about: &str, run: F)
+    where
+        A: DeserializeOwned + JsonSchema + Send,
+        T: Serialize + JsonSchema + Send + 'static,
+        F: Fn(Call, A) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = app::Result<BoxStream<'static, Result<T, Problem>>>> + Send + 'static,
+    {
+        let arguments = self.arguments::<A>();
+        let shape = Arc::new(self.outputs.of::<T>());
+        let (run, read) = (Arc::new(run), arguments.clone());
+        let field = SubscriptionField::new(name, shape.type_ref(), move |ctx| {
+            let (shape, run, arguments) = (shape.clone(), run.clone(), read.clone());
+            SubscriptionFieldFuture::new(async move {
+                let given = given(&ctx, &arguments)?;
+                let items = run(Call::of(&ctx)?, given).await;
+                let items = items.map_err(|error| failure(error.into(), &arguments))?;
+                Ok(items.map(move |item| {
+                    let item = item.map_err(|problem| of_problem(&problem))?;
+                    Ok(output::answer(&item, &shape)?.unwrap_or(FieldValue::NULL))
+                }))
+            })
+        });
+        let field = arguments.described().fold(field, SubscriptionField::argument);
+        let subscription = std::mem::replace(&mut self.subscription, Subscription::new("Subscription"));
+        self.subscription = subscription.field(field.description(about));
     }
 
     /// Something else that objects of a type have: `parent` is what is needed of the object to find it.
@@ -235,7 +266,7 @@ impl Api {
         if !conflicts.is_empty() {
             return Err(SchemaError(conflicts.join("; ")));
         }
-        let mut builder = Schema::build("Query", Some("Mutation"), None);
+        let mut builder = Schema::build("Query", Some("Mutation"), Some("Subscription"));
         for scalar in output::scalars() {
             builder = builder.register(scalar);
         }
@@ -261,7 +292,8 @@ impl Api {
         let builder = builder
             .register(node)
             .register(self.query)
-            .register(self.mutation);
+            .register(self.mutation)
+            .register(self.subscription);
         settle(builder).finish()
     }
 }

@@ -102,7 +102,7 @@ fn within(what: &str, found: usize, most: usize) -> ServerResult<()> {
 }
 
 /// Checks a text before it is parsed.
-fn check_text(text: &str) -> ServerResult<()> {
+pub(super) fn check_text(text: &str) -> ServerResult<()> {
     within("a text", text.len(), MAX_TEXT)?;
     let (mut deepest, mut depth) = (0_usize, 0_usize);
     let bytes = text.as_bytes();

@@ -13,6 +13,7 @@
 //! well (`Deserialize` and `JsonSchema`; what is the body in REST is called `input`). What has nothing to say gives
 //! `.map(done)`. `api.link("Thing", "owner", ...)` adds what an object has beside its JSON; it goes through a loader
 //! (`loaders`), so that a list costs as many queries as one object. `api.node("Thing")` is for what `node(id:)` finds.
+//! `api.subscription("name", about, ...)` gives a stream.
 //! The parity test fails while REST or GraphQL lacks an operation that the other one has.
 
 mod api;
@@ -28,7 +29,9 @@ mod output;
 mod server;
 mod settings;
 mod shape;
+mod socket;
 
+mod access;
 mod audit;
 mod catalog;
 mod datasources;
@@ -36,8 +39,10 @@ mod lifecycle;
 mod node;
 mod observation;
 mod ontology;
+mod reviews;
 mod secrets;
 mod session;
+mod subscriptions;
 mod versions;
 
 #[cfg(test)]
@@ -55,15 +60,18 @@ fn api() -> Api {
     let mut api = Api::new();
     for add in [
         session::add,
+        access::add,
         node::add,
         catalog::add,
         datasources::add,
         versions::add,
+        reviews::add,
         lifecycle::add,
         secrets::add,
         observation::add,
         ontology::add,
         audit::add,
+        subscriptions::add,
     ] {
         add(&mut api);
     }

@@ -2,7 +2,7 @@
 //! kinds of objects, so the kind is found by looking.
 
 use async_graphql::dynamic::{Field, FieldFuture, FieldValue, InputValue, TypeRef};
-use halcyon_domain::id::{DatasourceId, ObjectId};
+use halcyon_domain::id::{DatasourceId, ObjectId, OrganizationId, ProjectId};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
@@ -48,9 +48,11 @@ async fn find(call: &Call, id: Uuid) -> Result<Option<(&'static str, Json)>> {
     }
     first! {
         "Datasource": app.get_datasource(context, DatasourceId(id));
+        "Project": app.get_project(context, ProjectId(id));
         "Alert": app.get_alert(context, ObjectId(id));
         "Entity": app.get_entity(context, ObjectId(id));
         "Relationship": app.get_relationship(context, ObjectId(id));
+        "Organization": app.get_organization(context, OrganizationId(id));
     }
     Ok(None)
 }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{api::Api, arguments::done};
-use crate::app::WriteSecret;
+use crate::app::{RotateSecret, WriteSecret};
 
 /// Whose secrets.
 #[derive(Deserialize, JsonSchema)]
@@ -34,6 +34,17 @@ struct Put {
     input: WriteSecret,
 }
 
+/// Which secret, and its next value.
+#[derive(Deserialize, JsonSchema)]
+struct Rotate {
+    /// The datasource.
+    datasource: DatasourceId,
+    /// The secret's name.
+    name: String,
+    /// The next value.
+    input: RotateSecret,
+}
+
 pub(super) fn add(api: &mut Api) {
     api.query("listSecrets", "secrets", |call, of: Secrets| async move {
         let list = call.app.list_secrets(&call.context, of.datasource).await;
@@ -49,5 +60,10 @@ pub(super) fn add(api: &mut Api) {
             .delete_secret(&call.context, of.datasource, &of.name)
             .await
             .map(done)
+    });
+    api.mutation("rotateSecret", |call, rotate: Rotate| async move {
+        call.app
+            .rotate_secret(&call.context, rotate.datasource, &rotate.name, rotate.input)
+            .await
     });
 }

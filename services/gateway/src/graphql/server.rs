@@ -8,9 +8,10 @@ use salvo::{
     Depot, FlowCtrl, Handler, Request, Response, async_trait,
     http::{
         HeaderValue, Method, StatusCode,
-        header::{ACCEPT, ALLOW, CONTENT_TYPE},
+        header::{ACCEPT, ALLOW, CONTENT_TYPE, SEC_WEBSOCKET_PROTOCOL, UPGRADE},
         mime::Mime,
     },
+    websocket::WebSocketUpgrade,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -20,6 +21,7 @@ use super::{
     context::Call,
     error::{complete, of_request},
     limits::{Limits, MAX_DEPTH},
+    socket::{self, MAX_MESSAGE, PROTOCOL},
 };
 use crate::{
     app::App,
@@ -37,14 +39,14 @@ const PLAIN: &str = "application/json";
 /// Answers `/graphql`.
 #[derive(Clone)]
 pub(crate) struct Graphql {
-    app: Arc<App>,
-    schema: Schema,
+    pub(super) app: Arc<App>,
+    pub(super) schema: Schema,
 }
 
 /// The body of a request.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Body {
+pub(super) struct Body {
     query: String,
     #[serde(default)]
     operation_name: Option<String>,
@@ -53,6 +55,18 @@ struct Body {
     /// Extensions of the protocol: none is known, and GraphQL over HTTP leaves them to be ignored.
     #[serde(default, rename = "extensions")]
     _extensions: Option<Map<String, Value>>,
+}
+
+impl Body {
+    /// What is to be run.
+    pub(super) fn query(self) -> Query {
+        let mut query = Query::new(self.query);
+        if let Some(variables) = self.variables {
+            query = query.variables(Variables::from_json(Value::Object(variables)));
+        }
+        query.operation_name = self.operation_name;
+        query
+    }
 }
 
 impl Graphql {
@@ -84,15 +98,33 @@ impl Graphql {
         is_json(req)?;
         let body = Value::Object(object_of(bytes_of(req).await?)?);
         let body: Body = from_value(body).map_err(|error| Problem::bad_request(error.to_string()))?;
-        let mut query = Query::new(body.query);
-        if let Some(variables) = body.variables {
-            query = query.variables(Variables::from_json(Value::Object(variables)));
+        let call = Call::new(self.app.clone(), context);
+        Ok(self.schema.execute(body.query().data(call)).await)
+    }
+}
+
+impl Graphql {
+    /// Opens a connection for subscriptions.
+    async fn open(&self, req: &mut Request, depot: &Depot, res: &mut Response, info: RequestInfo) {
+        let offered = req.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+        let offers = |value: &HeaderValue| {
+            let protocols = value.to_str().unwrap_or_default().split(',');
+            protocols.map(str::trim).any(|protocol| protocol == PROTOCOL)
+        };
+        if !offered.into_iter().any(offers) {
+            let problem = Problem::bad_request(format!("the protocol is to be `{PROTOCOL}`"));
+            return problem.render(req, depot, res);
         }
-        query.operation_name = body.operation_name;
-        Ok(self
-            .schema
-            .execute(query.data(Call::new(self.app.clone(), context)))
-            .await)
+        let server = self.clone();
+        let opened = WebSocketUpgrade::new()
+            .protocols(&[PROTOCOL])
+            .max_message_size(MAX_MESSAGE)
+            .max_frame_size(MAX_MESSAGE)
+            .upgrade(req, res, move |socket| socket::serve(socket, server, info))
+            .await;
+        if opened.is_err() {
+            Problem::bad_request("the request does not open a websocket").render(req, depot, res);
+        }
     }
 }
 
@@ -134,6 +166,9 @@ fn media_type(req: &Request) -> Option<&'static str> {
 impl Handler for Graphql {
     async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, _: &mut FlowCtrl) {
         let info = RequestInfo::of(req, depot);
+        if req.method() == Method::GET && req.headers().contains_key(UPGRADE) {
+            return self.open(req, depot, res, info).await;
+        }
         if req.method() != Method::POST {
             res.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
             return Problem::of_status(StatusCode::METHOD_NOT_ALLOWED).render(req, depot, res);
@@ -160,7 +195,7 @@ impl Handler for Graphql {
 }
 
 /// Whether fields were run. A text that does not fit the schema fails as a whole, at no field.
-fn was_run(answer: &Answer) -> bool {
+pub(super) fn was_run(answer: &Answer) -> bool {
     answer.data != async_graphql::Value::Null || answer.errors.iter().any(|error| !error.path.is_empty())
 }
 

@@ -1,4 +1,4 @@
-//! Who is signed in, and their sessions. Signing in and out set cookies, which only REST does.
+//! Who is signed in. Signing in and out, and going on in another organisation, set cookies, which only REST does.
 
 use halcyon_domain::id::{SessionId, UserId};
 

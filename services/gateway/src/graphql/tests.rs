@@ -7,9 +7,11 @@ use super::api;
 /// REST's operations that GraphQL has not, each with its reason.
 const ONLY_REST: &[(&str, &str)] = &[
     ("login", "sets a cookie, and nobody is signed in yet"),
-    ("refresh", "sets cookies, and the access token may have run out"),
-    ("logout", "clears a cookie"),
-    ("switchOrganization", "sets a cookie"),
+    ("logout", "clears cookies"),
+    ("refresh", "takes and sets a cookie"),
+    ("switchOrganization", "sets cookies"),
+    ("exportAudit", "is a file"),
+    ("followAudit", "is a stream of server-sent events"),
     (
         "ingest",
         "takes events of any media type in, signed by their senders",

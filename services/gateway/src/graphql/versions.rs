@@ -8,7 +8,7 @@ use super::{
     api::Api,
     arguments::{About, Change, precondition},
 };
-use crate::app::{CreateVersion, EditVersion, ListVersions, PublishVersion, RollBack};
+use crate::app::{ArchiveVersion, CreateVersion, EditVersion, ListVersions, PublishVersion, RollBack};
 
 /// Which versions.
 #[derive(Deserialize, JsonSchema)]
@@ -37,6 +37,20 @@ struct Edit {
     number: u32,
     /// What to change.
     input: EditVersion,
+    /// The `revision` of the version as the caller knows it: if it has another one, nothing is done.
+    #[serde(default)]
+    if_match: Option<i64>,
+}
+
+/// Which draft, as the caller knows it, and why it is archived.
+#[derive(Deserialize, JsonSchema)]
+struct Archive {
+    /// The datasource.
+    datasource: DatasourceId,
+    /// The version's number.
+    number: u32,
+    /// Why.
+    input: ArchiveVersion,
     /// The `revision` of the version as the caller knows it: if it has another one, nothing is done.
     #[serde(default)]
     if_match: Option<i64>,
@@ -101,4 +115,10 @@ pub(super) fn add(api: &mut Api) {
                 .await
         },
     );
+    api.mutation("archiveVersion", |call, of: Archive| async move {
+        let if_match = precondition(of.if_match);
+        call.app
+            .archive_version(&call.context, of.datasource, of.number, of.input, if_match)
+            .await
+    });
 }

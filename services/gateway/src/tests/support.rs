@@ -17,6 +17,7 @@ use halcyon_domain::{
     clock::{Clock, SystemClock, Timestamp},
     event::IngestEvent,
     id::{DatasourceId, OrganizationId, ProjectId, RoleBindingId, SessionId, UserId},
+    ontology::ObjectKind,
     test_run::{TestJob, TestReport},
 };
 use halcyon_infra::{Health, Metrics, Mode};
@@ -31,7 +32,10 @@ use tokio::sync::Notify;
 
 use crate::{
     Settings,
-    app::{App, Error, LogStream, Options, Result, RotatedTokenKey, SecretWrite, Services, StoredDeadLetter},
+    app::{
+        App, Error, LogStream, ObjectStream, Options, Result, RotatedTokenKey, SecretWrite, Services,
+        StoredDeadLetter,
+    },
     auth::{
         ExternalIssuer, Holder, LoginThrottle, Passwords, SessionSettings, ThrottleSettings, TokenSettings,
         Tokens, test_key,
@@ -213,6 +217,15 @@ impl Services for Stand {
 
     async fn follow_log(&self, _: OrganizationId, _: DatasourceId, _: usize) -> Result<LogStream> {
         Ok(futures::stream::empty().boxed())
+    }
+
+    async fn follow_objects(
+        &self,
+        _: OrganizationId,
+        _: Option<DatasourceId>,
+        _: ObjectKind,
+    ) -> Result<ObjectStream> {
+        Ok(futures::stream::pending().boxed())
     }
 }
 
