@@ -339,7 +339,7 @@ impl Scene {
             "deleteProject" => delete(self.made("/projects", self.named("project")).await),
             "createOrganization" => post("/organizations", self.named("organisation")),
             "updateOrganization" => {
-                let own = self.admin.get("/me").await["user"]["organization"].clone();
+                let own = self.admin.get("/me").await["organization"].clone();
                 put(
                     format!("/organizations/{}", own.as_str().unwrap()),
                     json!({"approval_policy": "off"}),
@@ -370,7 +370,7 @@ impl Scene {
             "deleteRoleBinding" => delete(self.made("/role-bindings", self.binding().await).await),
             "rotateTokenKeys" => post("/token-keys/rotate", json!({})),
             "endUserSessions" => {
-                let viewer = self.viewer.get("/me").await["user"]["id"].clone();
+                let viewer = self.viewer.get("/me").await["id"].clone();
                 delete(format!("/users/{}/sessions", viewer.as_str().unwrap()))
             }
             other => panic!("`{other}` is in the table and cannot be asked for"),
@@ -404,7 +404,7 @@ impl Scene {
     /// A role that somebody can be given.
     async fn binding(&self) -> Value {
         let user = self.made("/users", self.somebody()).await;
-        let organization = self.admin.get("/me").await["user"]["organization"].clone();
+        let organization = self.admin.get("/me").await["organization"].clone();
         let scope = json!({"kind": "organization", "id": organization});
         json!({"user_id": user.trim_start_matches("/users/"), "role": "viewer", "scope": scope})
     }
@@ -490,7 +490,7 @@ async fn viewer(studio: &Studio) -> Client {
     let (email, password) = ("viewer@example.test", "a password of this test only");
     let user = json!({"email": email, "name": "Viewer", "password": password});
     let user = studio.client.post("/users", user).await.expect(201);
-    let organization = studio.client.get("/me").await["user"]["organization"].clone();
+    let organization = studio.client.get("/me").await["organization"].clone();
     let scope = json!({"kind": "organization", "id": organization});
     let binding = json!({"user_id": user["id"], "role": "viewer", "scope": scope});
     studio.client.post("/role-bindings", binding).await.expect(201);
