@@ -89,6 +89,7 @@ const TABLE: &[Row] = &[
     row("updateDatasource", "datasource.update", "datasource"),
     row("deleteDatasource", "datasource.delete", "datasource"),
     row("cloneDatasource", "datasource.clone", "datasource"),
+    row("delegateDatasource", "datasource.delegate", "datasource"),
     row("createVersion", "version.create", "datasource"),
     row("editVersion", "version.update", "datasource"),
     row("publishVersion", "datasource.publish", "datasource"),
@@ -246,6 +247,11 @@ impl Scene {
                 of(self.draft().await, "/clone"),
                 json!({"name": self.name("copy")}),
             ),
+            "delegateDatasource" => {
+                let user = self.made("/users", self.somebody()).await;
+                let body = json!({"user_id": user.trim_start_matches("/users/")});
+                post(of(self.draft().await, "/owner"), body)
+            }
             "createVersion" => post(
                 of(self.published().await, "/versions"),
                 json!({"config": config(2)}),

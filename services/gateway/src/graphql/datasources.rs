@@ -10,8 +10,8 @@ use super::{
     loaders::VersionKey,
 };
 use crate::app::{
-    CloneDatasource, CreateDatasource, ListDatasources, ListEvents, ListVersions, UpdateDatasource,
-    ValidateDatasource,
+    CloneDatasource, CreateDatasource, DelegateDatasource, ListDatasources, ListEvents, ListVersions,
+    UpdateDatasource, ValidateDatasource,
 };
 
 /// What is needed of a datasource to find what belongs to it.
@@ -70,6 +70,15 @@ pub(super) fn add(api: &mut Api) {
         |call, about: About<DatasourceId, CloneDatasource>| async move {
             call.app
                 .clone_datasource(&call.context, about.id, about.input)
+                .await
+        },
+    );
+    api.mutation(
+        "delegateDatasource",
+        |call, change: Change<DatasourceId, DelegateDatasource>| async move {
+            let if_match = change.if_match();
+            call.app
+                .delegate_datasource(&call.context, change.id, change.input, if_match)
                 .await
         },
     );

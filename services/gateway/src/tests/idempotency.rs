@@ -239,8 +239,7 @@ async fn what_was_done_is_not_done_again_though_nobody_answered() {
     let asked = gateway.clone();
     let first = tokio::spawn(async move { post(&asked, "/datasources", "k", body()).await });
     // It has committed; its process goes before it has kept the answer.
-    gateway.stand.committed.notified().await;
-    first.abort();
+    *gateway.stand.cut.lock().unwrap() = Some(first.abort_handle());
     assert!(first.await.unwrap_err().is_cancelled());
     assert_eq!(count(&gateway).await, 1);
     let soon = post(&gateway, "/datasources", "k", body()).await;

@@ -28,7 +28,6 @@ use salvo::{
     test::{RequestBuilder, ResponseExt},
 };
 use serde_json::Value;
-use tokio::sync::Notify;
 
 use crate::{
     Settings,
@@ -52,8 +51,8 @@ pub(super) struct Stand {
     pub(super) audit: Mutex<Vec<AuditEntry>>,
     /// The checkpoint of the audit trail that the bus holds.
     pub(super) anchor: Mutex<Option<AuditCheckpoint>>,
-    /// Told of each commit.
-    pub(super) committed: Notify,
+    /// The request to break off as soon as it has committed.
+    pub(super) cut: Mutex<Option<tokio::task::AbortHandle>>,
     /// Whether the bus is gone.
     pub(super) down: Mutex<bool>,
     /// The secrets that were written.
@@ -106,7 +105,9 @@ impl Services for Stand {
     }
 
     fn poke_relay(&self) {
-        self.committed.notify_one();
+        if let Some(request) = self.cut.lock().unwrap().take() {
+            request.abort();
+        }
     }
 
     async fn put_secret(&self, secret: SecretWrite<'_>) -> Result<SecretInfo> {

@@ -246,10 +246,7 @@ impl Maker<'_> {
             .call(self.admin, "POST", path, Some(body))
             .await
             .expect(201);
-        let id = made
-            .get("id")
-            .or_else(|| made.pointer("/token/id"))
-            .unwrap_or(&made);
+        let id = made.get("id").or_else(|| made.get("token_id")).unwrap_or(&made);
         id.as_str().unwrap_or_else(|| panic!("{path}: {made}")).to_owned()
     }
 
