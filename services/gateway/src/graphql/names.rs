@@ -1,7 +1,7 @@
 //! From the names of REST to those of GraphQL: `created_at` is `createdAt`, `rolled_back` is `ROLLED_BACK`.
 
 /// The name of a field or argument.
-pub(crate) fn field(json: &str) -> String {
+pub(super) fn field(json: &str) -> String {
     let mut name = String::with_capacity(json.len());
     let mut upper = false;
     for character in json.chars() {
@@ -18,7 +18,7 @@ pub(crate) fn field(json: &str) -> String {
 }
 
 /// The name of a field that holds the identifier of another object: the object itself may be at the plain name.
-pub(crate) fn reference(json: &str) -> String {
+pub(super) fn reference(json: &str) -> String {
     let name = field(json);
     if name == "id" || name.ends_with("Id") {
         name
@@ -28,7 +28,7 @@ pub(crate) fn reference(json: &str) -> String {
 }
 
 /// The name of an enumeration's value.
-pub(crate) fn word(json: &str) -> String {
+pub(super) fn word(json: &str) -> String {
     let upper = json.to_uppercase();
     upper
         .chars()
@@ -43,7 +43,7 @@ pub(crate) fn word(json: &str) -> String {
 }
 
 /// The name of a type, by that of its JSON schema.
-pub(crate) fn type_of(schema: &str) -> String {
+pub(super) fn type_of(schema: &str) -> String {
     match schema {
         "ConnectorSpec" => "Connector".to_owned(),
         // What a mapping makes, beside what is stored of it.
@@ -53,7 +53,7 @@ pub(crate) fn type_of(schema: &str) -> String {
 }
 
 /// The field that REST sorts by, with its `-`: the other way round than [`field`].
-pub(crate) fn sort(given: &str) -> String {
+pub(super) fn sort(given: &str) -> String {
     let mut name = String::with_capacity(given.len());
     for character in given.chars() {
         if character.is_ascii_uppercase() {

@@ -72,7 +72,7 @@ struct Close(u16, String);
 
 /// What an operation of the connection says.
 enum Told {
-    Answer(Answer),
+    Answer(Box<Answer>),
     End,
 }
 
@@ -199,7 +199,7 @@ impl Connection {
         self.begun += 1;
         let key = (id.clone(), self.begun);
         let name = key.clone();
-        let answers = answers.map(move |answer| (name.clone(), Told::Answer(answer)));
+        let answers = answers.map(move |answer| (name.clone(), Told::Answer(Box::new(answer))));
         let (answers, handle) = futures::stream::abortable(answers);
         let end = once(std::future::ready((key.clone(), Told::End)));
         self.handles.insert(id, (key.1, handle));
@@ -215,12 +215,12 @@ impl Connection {
         match told {
             Told::Answer(answer) if answer.is_err() && !was_run(&answer) => {
                 self.end(&id);
-                let errors = document(answer, &self.info)["errors"].take();
+                let errors = document(*answer, &self.info)["errors"].take();
                 self.send(json!({"id": id, "type": "error", "payload": errors}))
                     .await
             }
             Told::Answer(answer) => {
-                let payload = document(answer, &self.info);
+                let payload = document(*answer, &self.info);
                 self.send(json!({"id": id, "type": "next", "payload": payload}))
                     .await
             }
@@ -239,7 +239,7 @@ impl Connection {
 
     async fn refuse(&mut self, id: &str, problem: &Problem) -> Result<(), Close> {
         let answer = Answer::from_errors(vec![of_request(problem)]);
-        let errors = document(answer, &self.info)["errors"].take();
+        let errors = document(*answer, &self.info)["errors"].take();
         self.send(json!({"id": id, "type": "error", "payload": errors}))
             .await
     }

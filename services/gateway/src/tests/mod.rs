@@ -14,7 +14,6 @@ mod external;
 mod granting;
 mod graphql;
 mod idempotency;
-mod matrix;
 mod people;
 mod process;
 mod publish;
