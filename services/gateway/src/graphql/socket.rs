@@ -239,7 +239,7 @@ impl Connection {
 
     async fn refuse(&mut self, id: &str, problem: &Problem) -> Result<(), Close> {
         let answer = Answer::from_errors(vec![of_request(problem)]);
-        let errors = document(*answer, &self.info)["errors"].take();
+        let errors = document(answer, &self.info)["errors"].take();
         self.send(json!({"id": id, "type": "error", "payload": errors}))
             .await
     }
