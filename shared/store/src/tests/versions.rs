@@ -21,7 +21,7 @@ const WHY: AllTenants = AllTenants::because("a test");
 #[tokio::test]
 async fn versions_follow_their_transitions() {
     on_both(|fixture| async move {
-        let ours = fixture.tenant("ours").await;
+        let (ours, theirs) = (fixture.tenant("ours").await, fixture.tenant("theirs").await);
         let feed = datasource(ours, "edr");
         let tx = fixture.store.begin().await.unwrap();
         tx.datasources().insert(&feed).await.unwrap();
@@ -33,7 +33,6 @@ async fn versions_follow_their_transitions() {
             tx.versions().insert(ours, draft.record()).await.unwrap();
             drafts.push(draft);
         }
-        let theirs = fixture.tenant("theirs").await;
         let wanted = [(feed.id, 2), (feed.id, 7)];
         let found = tx.versions().find_many(ours, &wanted).await.unwrap();
         assert_eq!(
