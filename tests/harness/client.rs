@@ -168,7 +168,22 @@ impl Client {
             .await
             .expect(200);
         self.wait_running(&id, 1).await;
+        self.wait_judged(&id).await;
         id
+    }
+
+    /// Waits until the gateway has what it judges the requests of a webhook with. A GET, which is no event, is 405
+    /// from then on; workers and gateways hear of a publish each for themselves.
+    pub async fn wait_judged(&self, id: &str) {
+        self.wait_for(&format!("{id} to be judged by the gateway"), async |client| {
+            let answer = client
+                .http
+                .get(format!("{}/ingest/{id}", client.url))
+                .send()
+                .await;
+            answer.is_ok_and(|answer| answer.status() == 405)
+        })
+        .await;
     }
 
     /// Waits until a worker runs `version`.

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     num::NonZeroU32,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -15,10 +16,17 @@ use halcyon_domain::{
     id::{DatasourceId, OrganizationId},
     lifecycle::DatasourceStatus,
 };
+use tokio::{sync::Notify, time::timeout};
+
+/// How long a request may wait for its feed's signing secrets, which are on their way after the first publish.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// All feeds.
 #[derive(Default)]
-pub(super) struct Feeds(RwLock<HashMap<DatasourceId, Arc<Feed>>>);
+pub(super) struct Feeds {
+    feeds: RwLock<HashMap<DatasourceId, Arc<Feed>>>,
+    changed: Notify,
+}
 
 /// A feed.
 pub(super) struct Feed {
@@ -73,9 +81,34 @@ impl Gate {
     }
 }
 
+impl Feed {
+    /// Whether it takes events and lacks only what judges them.
+    fn waits_for_gate(&self) -> bool {
+        self.published && self.status.accepts_events() && self.gate.is_none()
+    }
+}
+
 impl Feeds {
-    pub(super) fn get(&self, datasource: DatasourceId) -> Option<Arc<Feed>> {
-        self.0
+    /// The feed, as soon as its requests can be judged; as it is, if that takes too long.
+    pub(super) async fn awaited(&self, datasource: DatasourceId) -> Option<Arc<Feed>> {
+        let ready = async {
+            loop {
+                let changed = self.changed.notified();
+                let feed = self.get(datasource);
+                if !feed.as_ref().is_some_and(|feed| feed.waits_for_gate()) {
+                    return feed;
+                }
+                changed.await;
+            }
+        };
+        match timeout(PATIENCE, ready).await {
+            Ok(feed) => feed,
+            Err(_) => self.get(datasource),
+        }
+    }
+
+    fn get(&self, datasource: DatasourceId) -> Option<Arc<Feed>> {
+        self.feeds
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .get(&datasource)
@@ -83,16 +116,56 @@ impl Feeds {
     }
 
     pub(super) fn set(&self, datasource: DatasourceId, feed: Feed) {
-        self.0
+        self.feeds
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(datasource, Arc::new(feed));
+        self.changed.notify_waiters();
     }
 
     pub(super) fn remove(&self, datasource: DatasourceId) {
-        self.0
+        self.feeds
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&datasource);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn feed(judged: bool) -> Feed {
+        let open = json!({"auth": {"type": "none"}});
+        let webhook = Arc::new(CompiledWebhook::compile(&open).unwrap());
+        Feed {
+            organization: OrganizationId::generate(),
+            status: DatasourceStatus::Active,
+            published: true,
+            parallelism: 1,
+            backlog_full: false,
+            gate: judged.then(|| Arc::new(Gate::new(webhook, Secrets::none(), None))),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_waits_for_what_judges_it_but_not_for_long() {
+        let feeds = Arc::new(Feeds::default());
+        let id = DatasourceId::generate();
+        assert!(feeds.awaited(id).await.is_none());
+        feeds.set(id, feed(false));
+        let waiting = tokio::spawn({
+            let feeds = Arc::clone(&feeds);
+            async move { feeds.awaited(id).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        feeds.set(id, feed(true));
+        assert!(waiting.await.unwrap().unwrap().gate.is_some());
+
+        feeds.set(id, feed(false));
+        assert!(feeds.awaited(id).await.unwrap().gate.is_none());
     }
 }

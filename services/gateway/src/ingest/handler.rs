@@ -85,7 +85,12 @@ impl Endpoint {
             .get(DATASOURCE)
             .and_then(|id| id.parse::<DatasourceId>().ok());
         let datasource = datasource.ok_or_else(refusal::unknown)?;
-        let feed = self.0.feeds.get(datasource).ok_or_else(refusal::unknown)?;
+        let feed = self
+            .0
+            .feeds
+            .awaited(datasource)
+            .await
+            .ok_or_else(refusal::unknown)?;
         let gate = open(&feed)?;
         let body = read(req, gate.webhook.max_body()).await?;
         let now = self.0.clock.now();
