@@ -11,9 +11,11 @@ use halcyon_domain::{
 use halcyon_store::{AllTenants, Session};
 
 use super::{
-    App, Error, RequestContext, Result,
-    access::{Action, Asker, tenant},
+    App, Error, IfMatch, RequestContext, Result,
+    access::{Action, Asker},
     authenticate::WHOSE,
+    authority::outranks,
+    users::resource as user_resource,
     views::{List, SessionInfo},
 };
 
@@ -104,27 +106,28 @@ impl App {
     /// Ends all sessions of a user of the organisation.
     ///
     /// # Errors
-    /// There is no such user, or the caller may not.
+    /// There is no such user, the caller may not, or the user holds more than the caller.
     pub async fn end_user_sessions(&self, context: &RequestContext, id: UserId) -> Result<()> {
-        self.authorize_tenant(context, Action::END_SESSIONS).await?;
-        let found = self.store.read().users().find(tenant(context), id).await?;
-        let resource = Resource {
-            kind: "user".to_owned(),
-            id: Some(id.to_string()),
-            name: Some(found.ok_or(Error::NotFound("user"))?.email),
-        };
-        let tx = self.store.begin().await?;
+        let action = Action::END_SESSIONS;
+        self.known_user(context, id, action).await?;
+        // Nobody is given a role, and so comes to outrank the caller, before the sessions are over.
+        let tx = self.begin_access().await?;
+        let (user, given) = self.locked_user(&tx, context, id, IfMatch::Any).await?;
+        let resource = user_resource(Some(id), &user.email);
+        if !outranks(&context.principal, &given) {
+            drop(tx);
+            return Err(self.forbid(context, action, resource).await);
+        }
         let ended = tx
             .sessions()
             .end_all_of(id, EndReason::RevokedByAdmin, self.clock.now())
             .await?;
-        let summary = format!("ended {ended} sessions");
         let entry = self.entry(
             Asker::of(context),
-            Action::END_SESSIONS.name,
+            action.name,
             resource,
             AuditOutcome::Succeeded,
-            summary,
+            format!("ended {ended} sessions"),
         );
         self.append_audit(&tx, &entry, None).await?;
         self.commit(tx).await

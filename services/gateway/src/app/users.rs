@@ -306,7 +306,12 @@ impl App {
     }
 
     /// A user who belongs to the organisation, for a change.
-    async fn known_user(&self, context: &RequestContext, id: UserId, action: Action) -> Result<User> {
+    pub(super) async fn known_user(
+        &self,
+        context: &RequestContext,
+        id: UserId,
+        action: Action,
+    ) -> Result<User> {
         let found = self.store.read().users().find(tenant(context), id).await?;
         let name = found.as_ref().map_or("", |user| &user.email);
         self.authorize(context, action, &context.tenant(), resource(Some(id), name))
@@ -315,7 +320,7 @@ impl App {
     }
 
     /// The user, kept from changing until the transaction ends, and all that they were given.
-    async fn locked_user(
+    pub(super) async fn locked_user(
         &self,
         tx: &WriteTx,
         context: &RequestContext,

@@ -142,10 +142,32 @@ async fn nobody_takes_over_who_holds_more_than_they() {
             .expect(403);
     }
     gateway.call(&org_admin, "DELETE", &path, None).await.expect(403);
+    let sessions = format!("{path}/sessions");
+    gateway
+        .call(&org_admin, "DELETE", &sessions, None)
+        .await
+        .expect(403);
+    let mutation = "mutation($id: ID!) { endUserSessions(id: $id) }";
+    let answer = gateway
+        .graphql(&org_admin, mutation, json!({"id": gateway.admin}))
+        .await
+        .expect(200);
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "forbidden", "{answer}");
     assert_eq!(
         gateway.refusals(),
-        ["user.update", "user.update", "user.update", "user.delete"]
+        [
+            "user.update",
+            "user.update",
+            "user.update",
+            "user.delete",
+            "user.end_sessions",
+            "user.end_sessions"
+        ]
     );
+    gateway
+        .call(&gateway.admin(), "GET", "/me", None)
+        .await
+        .expect(200);
     assert_eq!(login(&gateway, ADMIN.0, ADMIN.1).await, 200);
 
     let body = json!({"name": "robot"});
