@@ -46,6 +46,14 @@ pub(crate) struct Followed {
     objects: Fanout<ObjectTopic, Arc<PublicObject>>,
 }
 
+#[cfg(test)]
+impl Followed {
+    /// How much is followed.
+    pub(crate) fn topics(&self) -> usize {
+        self.reached.topics() + self.events.topics() + self.logs.topics() + self.objects.topics()
+    }
+}
+
 impl App {
     /// A datasource's state: as it is now, then each time it changes.
     ///

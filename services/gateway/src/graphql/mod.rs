@@ -24,7 +24,7 @@ mod error;
 mod input;
 mod limits;
 mod loaders;
-mod names;
+pub(crate) mod names;
 mod output;
 mod server;
 mod settings;
@@ -45,6 +45,8 @@ mod session;
 mod subscriptions;
 mod versions;
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,7 @@
 //! From the names of REST to those of GraphQL: `created_at` is `createdAt`, `rolled_back` is `ROLLED_BACK`.
 
 /// The name of a field or argument.
-pub(super) fn field(json: &str) -> String {
+pub(crate) fn field(json: &str) -> String {
     let mut name = String::with_capacity(json.len());
     let mut upper = false;
     for character in json.chars() {
@@ -18,7 +18,7 @@ pub(super) fn field(json: &str) -> String {
 }
 
 /// The name of a field that holds the identifier of another object: the object itself may be at the plain name.
-pub(super) fn reference(json: &str) -> String {
+pub(crate) fn reference(json: &str) -> String {
     let name = field(json);
     if name == "id" || name.ends_with("Id") {
         name
@@ -28,7 +28,7 @@ pub(super) fn reference(json: &str) -> String {
 }
 
 /// The name of an enumeration's value.
-pub(super) fn word(json: &str) -> String {
+pub(crate) fn word(json: &str) -> String {
     let upper = json.to_uppercase();
     upper
         .chars()

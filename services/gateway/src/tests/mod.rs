@@ -14,6 +14,7 @@ mod external;
 mod granting;
 mod graphql;
 mod idempotency;
+mod matrix;
 mod people;
 mod process;
 mod publish;

@@ -280,6 +280,11 @@ impl Answer {
     }
 }
 
+fn edge(settings: &Settings, clock: Arc<dyn Clock>) -> Edge {
+    let metrics = Metrics::new().unwrap();
+    Edge::new(settings, Mode::Development, clock, metrics).unwrap()
+}
+
 /// The use cases and paths of a gateway over `store`.
 fn service(
     store: &Store,
@@ -310,13 +315,7 @@ fn service(
             audit_public_keys: None,
         },
     );
-    let edge = Edge::new(
-        settings,
-        Mode::Development,
-        clock.clone(),
-        Metrics::new().unwrap(),
-    )
-    .unwrap();
+    let edge = edge(settings, clock.clone());
     let external = settings.external_issuer.clone();
     let external = external.map(|external| ExternalIssuer::new(external, clock.clone()).unwrap());
     let app = app.with_external_issuer(external);
@@ -415,6 +414,14 @@ impl Gateway {
         }
     }
 
+    /// The same paths over the same use cases once more, for a server.
+    pub(super) fn same(&self) -> Service {
+        let settings = Settings::default();
+        let graphql = Graphql::new(self.app.clone(), &settings.graphql).unwrap();
+        let edge = edge(&settings, Arc::new(SystemClock));
+        routes::service(self.app.clone(), graphql, None, Health::new(), edge)
+    }
+
     /// A token of the admin.
     pub(super) fn admin(&self) -> String {
         self.tokens.issue(&self.signed_in).unwrap().token
@@ -432,13 +439,20 @@ impl Gateway {
         role: Role,
         scope: Scope,
     ) -> (String, UserId) {
+        let id = self.person(organization, role.as_str()).await;
+        self.grant(organization, id, role, scope).await;
+        (self.token(id, organization).await, id)
+    }
+
+    /// A new user of an organisation, without a role and without a password.
+    pub(super) async fn person(&self, organization: OrganizationId, name: &str) -> UserId {
         let id = UserId::generate();
         let at = Timestamp::default();
         let user = User {
             id,
             organization,
             email: format!("{id}@example.org"),
-            name: role.to_string(),
+            name: name.to_owned(),
             disabled: false,
             external: None,
             created_at: at,
@@ -448,8 +462,7 @@ impl Gateway {
         let tx = self.store.begin().await.unwrap();
         tx.users().insert(&user, None).await.unwrap();
         tx.commit().await.unwrap();
-        self.grant(organization, id, role, scope).await;
-        (self.token(id, organization).await, id)
+        id
     }
 
     /// Gives a role.
