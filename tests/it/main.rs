@@ -11,6 +11,7 @@ use std::path::Path;
 mod approvals;
 mod architecture;
 mod audit;
+mod audit_complete;
 mod canary;
 mod cli;
 mod config_as_code;
