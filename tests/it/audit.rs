@@ -13,6 +13,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::cli::Cli;
+
 const SOON: Duration = Duration::from_secs(30);
 
 fn halcyon_audit(studio: &Studio, args: &[&str]) -> Output {
@@ -232,5 +234,75 @@ async fn the_trail_is_followed_over_http_and_nats() {
     let message = tokio::time::timeout(SOON, entries.next()).await.unwrap().unwrap();
     let entry: Value = serde_json::from_slice(&message.payload).unwrap();
     assert!(entry["sequence"].is_i64() && entry["hash"].is_string(), "{entry}");
+    studio.up.stop();
+}
+
+#[tokio::test]
+async fn the_trail_is_read_on_the_command_line() {
+    let studio = Studio::start(crate::halcyon()).await;
+    let cli = Cli::local(&studio);
+    for name in ["one", "two", "three"] {
+        create(&studio.client, name).await;
+    }
+    let body = json!({"email": "viewer@example.test", "name": "V", "password": "correct horse battery"});
+    studio.client.post("/users", body).await.expect(201);
+    studio
+        .client
+        .wait_for("all of it in the trail", async |client| {
+            client.all("/audit").await.len() >= 5
+        })
+        .await;
+
+    let created = ["audit", "list", "--action", "datasource.*"];
+    let of = |more: &[&str]| cli.run(&[&created[..], more].concat());
+    let table = of(&[]).expect(0);
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(lines.len(), 4, "{table}");
+    assert!(lines[0].starts_with("AT ") && lines[0].ends_with("ID"), "{table}");
+    assert!(
+        lines[1].contains("admin@halcyon.local") && lines[1].contains("datasource three"),
+        "{table}"
+    );
+    let names = |listed: &Value| {
+        let items = listed.as_array().unwrap().iter();
+        let names = items.map(|entry| entry["resource"]["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names(&of(&["--oldest-first", "-o", "json"]).json(0)),
+        ["one", "two", "three"]
+    );
+    for (flags, count) in [
+        (&["--outcome", "refused"][..], 0),
+        (&["--actor", "admin@halcyon.local", "--from", "1h"], 3),
+        (&["--to", "1h"], 0),
+        (&["--from", "2100-01-01T00:00:00Z"], 0),
+        (&["--datasource", "two"], 1),
+        (&["--resource", "user"], 0),
+        (&["-q", "three"], 1),
+    ] {
+        let listed = of(&[flags, &["-o", "json"]].concat()).json(0);
+        assert_eq!(listed.as_array().unwrap().len(), count, "{flags:?}");
+    }
+
+    // What a page leaves out is said, and where to go on.
+    let first = of(&["--limit", "2", "-o", "json"]);
+    let cursor = first.err.trim().rsplit(' ').next().unwrap().to_owned();
+    assert!(first.err.starts_with("there are more: go on with --cursor "));
+    let listed = first.json(0);
+    assert_eq!(names(&listed), ["three", "two"]);
+    let rest = of(&["--limit", "2", "--cursor", &cursor, "-o", "json"]);
+    assert_eq!(rest.err, "");
+    assert_eq!(names(&rest.json(0)), ["one"]);
+    let id = listed[0]["id"].as_str().unwrap();
+    let shown = cli.run(&["audit", "show", id, "-o", "yaml"]).expect(0);
+    assert!(shown.contains("action: datasource.create"), "{shown}");
+    assert!(cli.run(&["audit", "show", id]).expect(0).contains("outcome"));
+
+    let nothing = "00000000-0000-7000-8000-000000000000";
+    assert_eq!(cli.run(&["audit", "show", nothing]).code, 3);
+    assert_eq!(of(&["--from", "yesterday"]).code, 2);
+    assert_eq!(of(&["--outcome", "maybe"]).code, 2);
+    assert_eq!(Cli::nowhere(studio.folder.path()).run(&created).code, 5);
     studio.up.stop();
 }

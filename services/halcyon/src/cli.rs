@@ -21,7 +21,8 @@ Exit codes:
   3  what it is about is not there
   4  it makes no sense in the present state, or something was changed meanwhile
   5  the system cannot be reached, or does not know who is calling
-  6  there are changes to be made (plan --detailed-exit-code)";
+  6  there are changes to be made (plan --detailed-exit-code)
+`audit verify` ends with 0, 1 if the trail was tampered with, 2 if that cannot be told.";
 
 /// HALCYON Datasource Studio: external data feeds as alerts, entities and relationships.
 #[derive(Parser)]
@@ -47,7 +48,7 @@ enum Command {
     Worker,
     /// Run a test-runner.
     TestRunner,
-    /// Run the audit service; or verify and export the audit trail.
+    /// Run the audit service; or read, verify and export the audit trail.
     Audit(commands::audit::AuditArgs),
     /// Run the ontology service.
     Ontology,
@@ -57,8 +58,8 @@ enum Command {
     Migrate(commands::migrate::MigrateArgs),
     /// Administer access without a running gateway.
     Admin(commands::admin::AdminArgs),
-    /// Look after how secrets are kept: keys, and moving them to Vault.
-    Secrets(commands::secrets::SecretsArgs),
+    /// Look after how secrets are kept: keys, and moving them to Vault. Their values are `halcyon secret`.
+    SecretStore(commands::secret_store::SecretStoreArgs),
     /// Check what the system stands on: nats, database, keys.
     Doctor,
     /// Set up a vendor's feed on a running system and replay its sample events.
@@ -72,7 +73,8 @@ enum Command {
     /// Work with datasources.
     #[command(visible_alias = "datasource")]
     Ds(ds::DsArgs),
-    /// Work with datasources' secrets.
+    /// Work with datasources' secrets: their values. How they are kept is `halcyon secret-store`.
+    #[command(visible_alias = "secrets")]
     Secret(commands::secret::SecretArgs),
     /// Ask for approvals, give them or refuse them.
     Approval(commands::approval::ApprovalArgs),
@@ -105,7 +107,7 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) apply: Vec<PathBuf>,
     /// What is printed when the system is ready.
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, short = 'o', value_enum, default_value = "text")]
     pub(crate) output: Output,
 }
 
@@ -113,6 +115,7 @@ pub(crate) struct UpArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
     /// For people.
+    #[value(alias = "table")]
     Text,
     /// One JSON line, for scripts.
     Json,
@@ -127,7 +130,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Config(config) => return commands::config::run(&sources, &config),
         Command::Migrate(migrate) => return commands::migrate::run(&sources, &migrate).await,
         Command::Admin(admin) => return commands::admin::run(&sources, &admin).await,
-        Command::Secrets(secrets) => return commands::secrets::run(&sources, &secrets).await,
+        Command::SecretStore(store) => return commands::secret_store::run(&sources, &store).await,
         Command::Doctor => return commands::doctor::run(&sources).await,
         Command::Demo(demo) => return demo::run(demo).await,
         Command::Login(login) => return commands::login::login(&login).await,

@@ -321,11 +321,11 @@ async fn read_all(recorder: &mut Recorder, ids: &[String]) {
 fn commands(data: &Path, environment: &[(String, String)]) -> Vec<u8> {
     let mut printed = Vec::new();
     for args in [
-        &["secrets", "status"][..],
-        &["secrets", "migrate", "--to", "vault"],
-        &["secrets", "rotate-kek"],
-        &["secrets", "rotate-data-keys"],
-        &["secrets", "status"],
+        &["secret-store", "status"][..],
+        &["secret-store", "migrate", "--to", "vault"],
+        &["secret-store", "rotate-kek"],
+        &["secret-store", "rotate-data-keys"],
+        &["secret-store", "status"],
     ] {
         let output = Command::new(crate::halcyon())
             .args(args)

@@ -74,7 +74,7 @@ impl System {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(crate::halcyon());
         command
-            .arg("secrets")
+            .arg("secret-store")
             .args(args)
             .arg("--data-dir")
             .arg(self.data())
@@ -82,7 +82,7 @@ impl System {
         command
     }
 
-    /// Runs `halcyon secrets`; what it prints.
+    /// Runs `halcyon secret-store`; what it prints.
     fn secrets(&self, args: &[&str]) -> String {
         let output = self.command(args).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
@@ -441,7 +441,7 @@ fn a_wrong_vault_address_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(crate::halcyon())
         .args([
-            "secrets",
+            "secret-store",
             "status",
             "--set",
             "registry.secrets.vault.url=nonsense",

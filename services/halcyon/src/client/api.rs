@@ -97,8 +97,18 @@ impl Api {
         query: &[(&str, &str)],
         most: usize,
     ) -> Result<Vec<Value>> {
+        Ok(self.list_from(path, query, None, most).await?.0)
+    }
+
+    /// The first items of a list from a place in it on, page by page, and the place after them if there are more.
+    pub(crate) async fn list_from(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        mut cursor: Option<String>,
+        most: usize,
+    ) -> Result<(Vec<Value>, Option<String>)> {
         let mut items = Vec::new();
-        let mut cursor = None::<String>;
         loop {
             let limit = most.saturating_sub(items.len()).clamp(1, 200).to_string();
             let mut query = query.to_vec();
@@ -111,7 +121,7 @@ impl Api {
             cursor = page["next_cursor"].as_str().map(str::to_owned);
             if cursor.is_none() || items.len() >= most {
                 items.truncate(most);
-                return Ok(items);
+                return Ok((items, cursor));
             }
         }
     }

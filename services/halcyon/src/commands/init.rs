@@ -23,7 +23,12 @@ pub(crate) struct InitArgs {
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
     /// The database, such as `postgres://user:password@host/halcyon`.
-    #[arg(long, value_name = "URL")]
+    #[arg(
+        long,
+        env = "HALCYON__DATABASE__URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     database_url: String,
     /// Where nats-server will listen.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDRESS")]

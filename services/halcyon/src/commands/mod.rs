@@ -14,4 +14,4 @@ pub(crate) mod init;
 pub(crate) mod login;
 pub(crate) mod migrate;
 pub(crate) mod secret;
-pub(crate) mod secrets;
+pub(crate) mod secret_store;

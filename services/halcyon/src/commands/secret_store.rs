@@ -1,4 +1,4 @@
-//! `halcyon secrets`: how secrets are kept, rotation of the keys that protect them, moving them to Vault and back.
+//! `halcyon secret-store`: how secrets are kept, rotation of the keys that protect them, moving them to Vault and back.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -10,9 +10,9 @@ use halcyon_store::{SecretBackend, Store};
 
 use crate::settings::{Settings, Sources};
 
-/// Flags of `halcyon secrets`.
+/// Flags of `halcyon secret-store`.
 #[derive(Parser)]
-pub(crate) struct SecretsArgs {
+pub(crate) struct SecretStoreArgs {
     /// The folder of a system that was started by `halcyon up`; its database and key file are used.
     #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
@@ -39,7 +39,7 @@ enum What {
     },
 }
 
-/// Flags of `halcyon secrets rotate-kek`. Without any: a new key is made and used, unless an earlier rotation was
+/// Flags of `halcyon secret-store rotate-kek`. Without any: a new key is made and used, unless an earlier rotation was
 /// not finished, which is then.
 #[derive(Parser)]
 struct RotateKekArgs {
@@ -64,7 +64,7 @@ enum Backend {
 }
 
 /// Runs the command.
-pub(crate) async fn run(sources: &Sources, args: &SecretsArgs) -> Result<()> {
+pub(crate) async fn run(sources: &Sources, args: &SecretStoreArgs) -> Result<()> {
     let mut settings = Settings::load(sources)?;
     if let Some(folder) = &args.data_dir {
         settings.use_data_dir(folder);
@@ -108,7 +108,7 @@ async fn status(admin: &SecretsAdmin) -> Result<()> {
 async fn rotate_kek(admin: &SecretsAdmin, args: &RotateKekArgs) -> Result<()> {
     if args.remove_old {
         if admin.left_to_rewrap().await? > 0 {
-            bail!("keys are still wrapped by older ones: run `halcyon secrets rotate-kek` first");
+            bail!("keys are still wrapped by older ones: run `halcyon secret-store rotate-kek` first");
         }
         let removed = admin.remove_old_keys().await?;
         say(&format!(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use reqwest::Method;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::Login;
@@ -32,7 +33,10 @@ impl Api {
             token: String::new(),
         };
         let session = api
-            .post("/auth/login", json!({"email": email, "password": password}))
+            .post(
+                "/auth/login",
+                json!({"email": email, "password": password.expose_secret()}),
+            )
             .await
             .with_context(|| format!("cannot sign in as {email}"))?;
         api.token = session["access_token"]

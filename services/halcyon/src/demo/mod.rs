@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use self::{
@@ -21,7 +22,10 @@ use self::{
     feed::{Feed, Sender},
     summary::{Found, Summary},
 };
-use crate::up::{PASSWORD_FILE, RUN_FILE};
+use crate::{
+    client::read_secret,
+    up::{PASSWORD_FILE, RUN_FILE},
+};
 
 /// How long to wait for a state that should come by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,14 +34,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DemoArgs {
     /// Where the gateway is; if absent, where the data folder says that the system runs.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, env = "HALCYON_URL", value_name = "URL")]
     url: Option<String>,
     /// Who to sign in as; if absent, the first administrator.
     #[arg(long)]
     email: Option<String>,
-    /// The password; if absent, the one of the first start is read from the data folder.
-    #[arg(long, env = "HALCYON_DEMO_PASSWORD", hide_env_values = true)]
-    password: Option<String>,
+    /// A file with the password, `-` for standard input; if absent, the one of the first start is read from the data
+    /// folder.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
     /// The data folder of `halcyon up`.
     #[arg(long, default_value = ".halcyon", value_name = "DIR")]
     data_dir: PathBuf,
@@ -59,7 +64,7 @@ pub(crate) struct DemoArgs {
 struct Login {
     url: String,
     email: String,
-    password: String,
+    password: SecretString,
 }
 
 /// Runs the demonstration against a running system.
@@ -137,15 +142,10 @@ impl Login {
             known(&args.url, "url", "--url")?,
             known(&args.email, "admin_email", "--email")?,
         );
-        let password = match &args.password {
-            Some(password) => password.clone(),
-            None => {
-                let file = args.data_dir.join(PASSWORD_FILE);
-                let text = std::fs::read_to_string(&file);
-                let text = text.with_context(|| format!("{}: give --password", file.display()))?;
-                text.trim().to_owned()
-            }
-        };
+        let kept = args.data_dir.join(PASSWORD_FILE);
+        let file = args.password_file.as_ref().unwrap_or(&kept);
+        let password = read_secret(Some(file), "password");
+        let password = password.context("the password: give another --password-file")?;
         Ok(Self { url, email, password })
     }
 }

@@ -153,7 +153,7 @@ impl Keeper {
             meta.name,
             to.as_str()
         );
-        let by = entries::system("halcyon secrets");
+        let by = entries::system("halcyon secret-store");
         let entry = entries::entry(subject, "secret.move", summary, &by, now);
         entries::record(&tx, subject, &entry).await?;
         tx.commit().await?;

@@ -140,7 +140,7 @@ impl Keeper {
             version: Some(version),
         };
         let summary = format!("made version {version} of the organisation's data key");
-        let by = entries::system("halcyon secrets");
+        let by = entries::system("halcyon secret-store");
         let mut entry = entries::entry(subject, "data_key.rotate", summary, &by, self.clock.now());
         entry.resource = Resource {
             kind: "data_key".to_owned(),

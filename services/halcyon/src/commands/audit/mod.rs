@@ -1,5 +1,7 @@
-//! `halcyon audit verify | export | rotate-key`: the audit trail without a running gateway, and its proof.
+//! `halcyon audit list | show`: the audit trail through the API. `verify | export | rotate-key`: the trail without a
+//! running gateway, and its proof.
 
+mod read;
 mod verify;
 
 use std::{io::Write, path::PathBuf};
@@ -30,6 +32,10 @@ pub(crate) struct AuditArgs {
 
 #[derive(Subcommand)]
 pub(crate) enum What {
+    /// List the entries of the audit trail of your organisation, the newest first.
+    List(read::ListArgs),
+    /// Show an entry of the audit trail, and what changed.
+    Show(read::ShowArgs),
     /// Verify the audit trail in the database of the settings, or in an exported file.
     ///
     /// Exits with 0 if it is as it was written, with 1 if it was tampered with (the place is named), and with 2 if
@@ -64,6 +70,8 @@ enum FileFormat {
 /// Does it.
 pub(crate) async fn run(sources: &Sources, what: &What) -> Result<()> {
     match what {
+        What::List(args) => read::list(args).await,
+        What::Show(args) => read::show(args).await,
         What::Verify(args) => verify::run(sources, args).await,
         What::Export(args) => export(sources, args).await,
         What::RotateKey => rotate_key(sources),

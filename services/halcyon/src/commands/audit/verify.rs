@@ -45,7 +45,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FILE")]
     checkpoints: Option<PathBuf>,
     /// How the findings are printed.
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, short = 'o', value_enum, default_value = "text")]
     output: Output,
 }
 
