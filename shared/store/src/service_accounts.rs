@@ -2,11 +2,11 @@
 
 use halcyon_domain::{
     clock::Timestamp,
-    id::{ActorId, OrganizationId, ServiceAccountId, ServiceAccountTokenId},
+    id::{ActorId, OrganizationId, ServiceAccountId},
 };
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect, Select,
+    ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Select,
     sea_query::{Condition, Expr, ExprTrait, LockType},
 };
 
@@ -45,49 +45,6 @@ pub struct ServiceAccount {
     pub revision: i64,
 }
 
-/// What is known of a service account's token. Its secret is known to whoever it was given to, and to nobody else.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceAccountToken {
-    /// Its identifier, which is a part of the token.
-    pub id: ServiceAccountTokenId,
-    /// The organisation.
-    pub organization: OrganizationId,
-    /// The service account.
-    pub account: ServiceAccountId,
-    /// What people call it.
-    pub name: String,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// By whom.
-    pub created_by: Option<ActorId>,
-    /// From when on it does not count.
-    pub expires_at: Option<Timestamp>,
-    /// When it was last used, to the minute.
-    pub last_used_at: Option<Timestamp>,
-    /// Since when it does not count.
-    pub revoked_at: Option<Timestamp>,
-}
-
-/// A token with what proves it, and its account.
-#[derive(Clone)]
-pub struct TokenCredentials {
-    /// The account.
-    pub account: ServiceAccount,
-    /// The token.
-    pub token: ServiceAccountToken,
-    /// The SHA-256 of its secret.
-    pub hash: Vec<u8>,
-}
-
-impl std::fmt::Debug for TokenCredentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenCredentials")
-            .field("account", &self.account)
-            .field("token", &self.token)
-            .finish_non_exhaustive()
-    }
-}
-
 impl From<Model> for ServiceAccount {
     fn from(row: Model) -> Self {
         Self {
@@ -104,22 +61,6 @@ impl From<Model> for ServiceAccount {
     }
 }
 
-impl From<tokens::Model> for ServiceAccountToken {
-    fn from(row: tokens::Model) -> Self {
-        Self {
-            id: ServiceAccountTokenId(row.id),
-            organization: OrganizationId(row.organization_id),
-            account: ServiceAccountId(row.service_account_id),
-            name: row.name,
-            created_at: row.created_at,
-            created_by: row.created_by.map(ActorId),
-            expires_at: row.expires_at,
-            last_used_at: row.last_used_at,
-            revoked_at: row.revoked_at,
-        }
-    }
-}
-
 const SORTING: Sorting<Column> = Sorting {
     fields: &[
         ("name", Column::Name),
@@ -130,25 +71,10 @@ const SORTING: Sorting<Column> = Sorting {
     id: Column::Id,
 };
 
-const TOKEN_SORTING: Sorting<tokens::Column> = Sorting {
-    fields: &[
-        ("created_at", tokens::Column::CreatedAt),
-        ("name", tokens::Column::Name),
-    ],
-    default: "-created_at",
-    id: tokens::Column::Id,
-};
-
 fn of(tenant: Tenant) -> Select<Entity> {
     Entity::find()
         .filter(Column::OrganizationId.eq(tenant.uuid()))
         .filter(Column::DeletedAt.is_null())
-}
-
-fn tokens_of(tenant: Tenant, account: ServiceAccountId) -> Select<tokens::Entity> {
-    tokens::Entity::find()
-        .filter(tokens::Column::OrganizationId.eq(tenant.uuid()))
-        .filter(tokens::Column::ServiceAccountId.eq(account.0))
 }
 
 /// Service accounts and their tokens.
@@ -197,49 +123,6 @@ impl<C: Connection> ServiceAccounts<'_, C> {
         page::fetch(self.0, select, &SORTING, request)
             .await?
             .try_map(|row| Ok(row.into()))
-    }
-
-    /// The tokens of a service account, revoked ones too; sorted by `created_at` or `name`.
-    ///
-    /// # Errors
-    /// The page cannot be had, or the database fails.
-    pub async fn tokens(
-        &self,
-        tenant: Tenant,
-        account: ServiceAccountId,
-        request: &PageRequest,
-    ) -> Result<Page<ServiceAccountToken>> {
-        page::fetch(self.0, tokens_of(tenant, account), &TOKEN_SORTING, request)
-            .await?
-            .try_map(|row| Ok(row.into()))
-    }
-
-    /// How many tokens of a service account are not revoked.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn count_tokens(&self, tenant: Tenant, account: ServiceAccountId) -> Result<u64> {
-        let live = tokens_of(tenant, account).filter(tokens::Column::RevokedAt.is_null());
-        Ok(live.count(&self.0.db()).await?)
-    }
-
-    /// A token with its account, unless that was deleted: who shows a token has said of which organisation it is
-    /// by that alone.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn credentials(
-        &self,
-        _: AllTenants,
-        id: ServiceAccountTokenId,
-    ) -> Result<Option<TokenCredentials>> {
-        let Some(mut row) = tokens::Entity::find_by_id(id.0).one(&self.0.db()).await? else {
-            return Ok(None);
-        };
-        let hash = std::mem::take(&mut row.hash);
-        let token = ServiceAccountToken::from(row);
-        let account = self.find(Tenant(token.organization), token.account).await?;
-        Ok(account.map(|account| TokenCredentials { account, token, hash }))
     }
 }
 
@@ -357,71 +240,5 @@ impl ServiceAccounts<'_, WriteTx> {
         Err(Error::StaleRevision {
             current: current.ok_or(Error::NotFound("service account"))?.revision,
         })
-    }
-
-    /// Adds a token whose secret has this SHA-256.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn insert_token(&self, token: &ServiceAccountToken, hash: [u8; 32]) -> Result<()> {
-        let row = tokens::ActiveModel {
-            id: Set(token.id.0),
-            organization_id: Set(token.organization.0),
-            service_account_id: Set(token.account.0),
-            name: Set(token.name.clone()),
-            hash: Set(hash.to_vec()),
-            created_at: Set(token.created_at),
-            created_by: Set(token.created_by.map(|id| id.0)),
-            expires_at: Set(token.expires_at),
-            last_used_at: Set(token.last_used_at),
-            revoked_at: Set(token.revoked_at),
-        };
-        tokens::Entity::insert(row)
-            .exec_without_returning(&self.0.db())
-            .await?;
-        Ok(())
-    }
-
-    /// Revokes a token. Returns it as it is now; none if there is no such token that was not revoked yet.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn revoke_token(
-        &self,
-        tenant: Tenant,
-        account: ServiceAccountId,
-        id: ServiceAccountTokenId,
-        at: Timestamp,
-    ) -> Result<Option<ServiceAccountToken>> {
-        let done = tokens::Entity::update_many()
-            .col_expr(tokens::Column::RevokedAt, Expr::value(at))
-            .filter(tokens::Column::Id.eq(id.0))
-            .filter(tokens::Column::OrganizationId.eq(tenant.uuid()))
-            .filter(tokens::Column::ServiceAccountId.eq(account.0))
-            .filter(tokens::Column::RevokedAt.is_null())
-            .exec(&self.0.db())
-            .await?;
-        if done.rows_affected == 0 {
-            return Ok(None);
-        }
-        let row = tokens_of(tenant, account)
-            .filter(tokens::Column::Id.eq(id.0))
-            .one(&self.0.db())
-            .await?;
-        Ok(row.map(ServiceAccountToken::from))
-    }
-
-    /// Notes that a token was used.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn touch_token(&self, tenant: Tenant, id: ServiceAccountTokenId, at: Timestamp) -> Result<()> {
-        tokens::Entity::update_many()
-            .col_expr(tokens::Column::LastUsedAt, Expr::value(at))
-            .filter(tokens::Column::Id.eq(id.0))
-            .filter(tokens::Column::OrganizationId.eq(tenant.uuid()))
-            .exec(&self.0.db())
-            .await?;
-        Ok(())
     }
 }

@@ -15,7 +15,7 @@ use halcyon_secrets::{ExposeSecret, SecretString, TokenKey};
 use halcyon_store::Topic;
 use serde_json::json;
 
-use super::keeper::{Keeper, NewSecret, Which};
+use super::{keeper::Keeper, opening::Which, writing::NewSecret};
 use crate::{
     Error, Settings,
     fixture::{Database, by, now},

@@ -5,6 +5,7 @@ mod entries;
 mod keeper;
 pub(crate) mod moving;
 mod open;
+mod opening;
 mod put;
 mod rewrap;
 mod tenant_keys;
@@ -12,6 +13,7 @@ mod tickets;
 mod token_keys;
 pub(crate) mod upkeep;
 mod values;
+mod writing;
 
 #[cfg(test)]
 mod keeper_tests;

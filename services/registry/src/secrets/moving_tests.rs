@@ -12,10 +12,7 @@ use halcyon_store::SecretBackend;
 use halcyon_tests::openbao::OpenBao;
 use serde_json::json;
 
-use super::{
-    keeper::{Keeper, NewSecret, Which},
-    moving::Moved,
-};
+use super::{keeper::Keeper, moving::Moved, opening::Which, writing::NewSecret};
 use crate::{
     Error, Settings,
     fixture::{Database, by, now},

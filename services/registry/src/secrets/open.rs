@@ -24,7 +24,7 @@ use serde_json::Value;
 use super::{
     Secrets,
     entries::{self, Subject},
-    keeper::{Opened, OpenedVersion, Which},
+    opening::{Opened, OpenedVersion, Which},
 };
 use crate::Error;
 

@@ -7,7 +7,7 @@ use halcyon_bus::requests::{
 use halcyon_domain::{clock::Timestamp, config::is_secret_name, error::InputError};
 use halcyon_secrets::{ExposeSecret, SecretSlice, SecretString};
 
-use super::{Secrets, keeper::NewSecret};
+use super::{Secrets, writing::NewSecret};
 use crate::Error;
 
 /// The longest value of a secret, in bytes.

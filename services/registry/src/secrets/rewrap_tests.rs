@@ -15,7 +15,7 @@ use halcyon_store::{Organization, Store, Tenant};
 use halcyon_tests::openbao::OpenBao;
 use serde_json::json;
 
-use super::keeper::{Keeper, NewSecret, Which};
+use super::{keeper::Keeper, opening::Which, writing::NewSecret};
 use crate::{
     Error, KeyStep, SecretsAdmin, Settings,
     fixture::{Database, by},

@@ -15,10 +15,7 @@ use halcyon_secrets::{
 use halcyon_store::{Kept, SecretBackend, SecretChore, SecretMeta, StoredSecret, Tenant, WriteTx};
 use uuid::Uuid;
 
-use super::{
-    keeper::{Keeper, NewSecret},
-    tenant_keys::tenant_key_lock,
-};
+use super::{keeper::Keeper, tenant_keys::tenant_key_lock, writing::NewSecret};
 use crate::{Error, reconcile::load::CONTROL_PLANE};
 
 /// How long a write may be under way, besides what Vault may take for it.
