@@ -118,6 +118,12 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Where the processes' logs are, and the folder `data`.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }

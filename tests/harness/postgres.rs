@@ -106,6 +106,27 @@ impl Postgres {
         Ok(())
     }
 
+    /// A database as SQL: all that is in it, uncompressed.
+    ///
+    /// # Errors
+    /// The server is down.
+    pub async fn dump(&self, database: &str) -> Result<Vec<u8>> {
+        let mut dump = tokio::process::Command::new(self.programs.join("pg_dump"));
+        let output = dump.args(["--dbname", database]).output().await?;
+        ensure!(
+            output.status.success(),
+            "pg_dump: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(output.stdout)
+    }
+
+    /// Where its data and its log are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The port it listens on.
     #[must_use]
     pub const fn port(&self) -> u16 {
@@ -216,7 +237,7 @@ impl Drop for Postgres {
 
 /// The folder with all the programs that are needed: on PATH, else the newest of Debian's.
 fn programs() -> Result<PathBuf> {
-    let needed = ["initdb", "postgres", "psql", "pg_isready"];
+    let needed = ["initdb", "postgres", "psql", "pg_dump", "pg_isready"];
     let complete = |folder: &Path| needed.iter().all(|program| folder.join(program).exists());
     let path = env::var_os("PATH").unwrap_or_default();
     if let Some(folder) = env::split_paths(&path).find(|folder| complete(folder)) {
