@@ -7,8 +7,8 @@ use std::{
 };
 
 use async_graphql::{
-    Request, ServerError, ServerResult, Value, Variables,
-    extensions::{Extension, ExtensionContext, ExtensionFactory, NextParseQuery, NextPrepareRequest},
+    Name, Request, ServerError, ServerResult, Value, Variables,
+    extensions::{Extension, ExtensionContext, ExtensionFactory, NextPrepareRequest},
     parser::types::{ExecutableDocument, Field, OperationType, Selection, SelectionSet},
 };
 use salvo::http::StatusCode;
@@ -20,7 +20,7 @@ use crate::problem::Problem;
 pub(super) const MAX_TEXT: usize = 64 * 1024;
 /// How deep brackets of any kind may be nested in a text: the parser goes down with each.
 const MAX_NESTING: usize = 48;
-/// How deep fields may be nested.
+/// How deep fields and fragments may be nested.
 pub(super) const MAX_DEPTH: usize = 20;
 /// What a request may cost: one for each field, those of a page once for each object that it may hold.
 pub(super) const MAX_COST: usize = 20_000;
@@ -65,26 +65,19 @@ struct Guard {
 
 #[async_graphql::async_trait::async_trait]
 impl Extension for Guard {
+    /// The library looks at a text as it parses it, and follows each fragment as often as it is used: what is added up
+    /// here is refused before that.
     async fn prepare_request(
         &self,
         ctx: &ExtensionContext<'_>,
-        request: Request,
+        mut request: Request,
         next: NextPrepareRequest<'_>,
     ) -> ServerResult<Request> {
         check_text(&request.query)?;
+        let variables = request.variables.clone();
+        let document = request.parsed_query()?;
+        Survey::new(document, &variables, &self.paged).check()?;
         next.run(ctx, request).await
-    }
-
-    async fn parse_query(
-        &self,
-        ctx: &ExtensionContext<'_>,
-        query: &str,
-        variables: &Variables,
-        next: NextParseQuery<'_>,
-    ) -> ServerResult<ExecutableDocument> {
-        let document = next.run(ctx, query, variables).await?;
-        Survey::new(&document, variables, &self.paged).check()?;
-        Ok(document)
     }
 }
 
@@ -194,6 +187,8 @@ struct Survey<'a> {
     paged: &'a BTreeSet<String>,
     /// Fragments that are added up; nothing for one that is being added up: if it uses itself, validation says so.
     fragments: HashMap<&'a str, Option<Sum>>,
+    /// How deep the survey is in selections: each is a step down the stack.
+    inside: usize,
 }
 
 impl<'a> Survey<'a> {
@@ -203,12 +198,13 @@ impl<'a> Survey<'a> {
             variables,
             paged,
             fragments: HashMap::new(),
+            inside: 0,
         }
     }
 
     fn check(mut self) -> ServerResult<()> {
         for (_, operation) in self.document.operations.iter() {
-            let mut sum = self.selection(&operation.node.selection_set.node);
+            let mut sum = self.selection(&operation.node.selection_set.node)?;
             sum.directives = sum.directives.saturating_add(operation.node.directives.len());
             within("a depth", sum.depth, MAX_DEPTH)?;
             within("a cost", sum.cost, MAX_COST)?;
@@ -220,45 +216,57 @@ impl<'a> Survey<'a> {
                 within("a number of subscriptions", sum.fields, 1)?;
             }
         }
+        // What no operation uses is validated, too.
+        for name in self.document.fragments.keys() {
+            within("a cost", self.fragment(name)?.cost, MAX_COST)?;
+        }
         Ok(())
     }
 
-    fn selection(&mut self, set: &'a SelectionSet) -> Sum {
+    fn selection(&mut self, set: &'a SelectionSet) -> ServerResult<Sum> {
+        within("a depth", self.inside, MAX_DEPTH)?;
+        self.inside += 1;
         let mut sum = Sum::default();
         for item in &set.items {
             let mut part = match &item.node {
-                Selection::Field(field) => self.field(&field.node),
-                Selection::InlineFragment(inline) => self.selection(&inline.node.selection_set.node),
-                Selection::FragmentSpread(spread) => self.fragment(spread.node.fragment_name.node.as_str()),
+                Selection::Field(field) => self.field(&field.node)?,
+                Selection::InlineFragment(inline) => self.selection(&inline.node.selection_set.node)?,
+                Selection::FragmentSpread(spread) => {
+                    self.fragment(spread.node.fragment_name.node.as_str())?
+                }
             };
             part.directives = part.directives.saturating_add(item.node.directives().len());
             sum = sum.beside(part);
         }
-        sum
+        self.inside -= 1;
+        Ok(sum)
     }
 
-    fn field(&mut self, field: &'a Field) -> Sum {
-        let inside = self.selection(&field.selection_set.node);
+    fn field(&mut self, field: &'a Field) -> ServerResult<Sum> {
+        let inside = match &field.selection_set.node {
+            set if set.items.is_empty() => Sum::default(),
+            set => self.selection(set)?,
+        };
         let name = field.name.node.as_str();
         let times = if self.paged.contains(name) {
             self.page(field)
         } else {
             1
         };
-        Sum {
+        Ok(Sum {
             cost: inside.cost.saturating_mul(times).saturating_add(1),
             depth: inside.depth + 1,
             aliases: inside.aliases.saturating_add(usize::from(field.alias.is_some())),
             directives: inside.directives,
             lists: inside.lists + usize::from(LISTS.contains(&name)),
             fields: 1,
-        }
+        })
     }
 
     /// How many objects a page may hold.
     fn page(&self, field: &Field) -> usize {
         let given = field.get_argument("first").map(|value| value.node.clone());
-        let known = |name: async_graphql::Name| self.variables.get(&name).cloned().ok_or(());
+        let known = |name: Name| self.variable(&name).ok_or(());
         let number = match given.map(|value| value.into_const_with(known)) {
             Some(Ok(Value::Number(number))) => number.as_u64(),
             _ => None,
@@ -266,107 +274,39 @@ impl<'a> Survey<'a> {
         number.map_or(PAGE, |number| usize::try_from(number).unwrap_or(usize::MAX))
     }
 
-    fn fragment(&mut self, name: &str) -> Sum {
+    /// A variable as it was given, or else the largest number that an operation has for it.
+    fn variable(&self, name: &Name) -> Option<Value> {
+        if let Some(given) = self.variables.get(name) {
+            return Some(given.clone());
+        }
+        let operations = self.document.operations.iter();
+        let definitions = operations.flat_map(|(_, operation)| &operation.node.variable_definitions);
+        definitions
+            .filter(|definition| definition.node.name.node == *name)
+            .filter_map(|definition| definition.node.default_value.as_ref())
+            .map(|value| value.node.clone())
+            .max_by_key(|value| match value {
+                Value::Number(number) => number.as_u64().unwrap_or_default(),
+                _ => 0,
+            })
+    }
+
+    fn fragment(&mut self, name: &str) -> ServerResult<Sum> {
         let Some((name, fragment)) = self.document.fragments.get_key_value(name) else {
-            return Sum::default();
+            return Ok(Sum::default());
         };
         match self.fragments.get(name.as_str()) {
-            Some(known) => known.unwrap_or_default(),
+            Some(known) => Ok(known.unwrap_or_default()),
             None => {
                 self.fragments.insert(name.as_str(), None);
-                let sum = self.selection(&fragment.node.selection_set.node);
+                let sum = self.selection(&fragment.node.selection_set.node)?;
                 self.fragments.insert(name.as_str(), Some(sum));
-                sum
+                Ok(sum)
             }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn survey(text: &str, variables: serde_json::Value) -> Result<(), String> {
-        check_text(text).map_err(|error| error.message)?;
-        let document = async_graphql::parser::parse_query(text).unwrap();
-        let paged = BTreeSet::from(["datasources".to_owned()]);
-        Survey::new(&document, &Variables::from_json(variables), &paged)
-            .check()
-            .map_err(|error| error.message)
-    }
-
-    #[track_caller]
-    fn refused_for(text: &str, what: &str) {
-        let message = survey(text, serde_json::Value::Null).unwrap_err();
-        assert!(message.contains(what), "{message}");
-    }
-
-    #[test]
-    fn a_page_costs_as_many_times_as_it_has_objects() {
-        let query = |first: &str| {
-            format!("query q($n: Int) {{ datasources(first: {first}) {{ edges {{ node {{ id name }} }} }} }}")
-        };
-        assert!(survey(&query("200"), serde_json::Value::Null).is_ok());
-        refused_for(&query("99999"), "a cost");
-        assert!(survey(&query("$n"), serde_json::json!({"n": 99_999})).is_err());
-        assert!(survey(&query("$n"), serde_json::json!({"n": 10})).is_ok());
-        let nested = "{ datasources { a: datasources { b: datasources { id } } } }";
-        refused_for(nested, "a cost");
-    }
-
-    #[test]
-    fn fragments_that_double_are_added_up_in_no_time() {
-        let mut text = String::from("{ ...f0 }");
-        for number in 0..40 {
-            let next = number + 1;
-            text +=
-                &format!(" fragment f{number} on Query {{ me {{ ...f{next} }} you: me {{ ...f{next} }} }}");
-        }
-        text += " fragment f40 on Query { id }";
-        assert!(survey(&text, serde_json::Value::Null).is_err());
-        // One that uses itself ends, too.
-        let _ = survey(
-            "{ ...f } fragment f on Query { me { ...f } }",
-            serde_json::Value::Null,
-        );
-    }
-
-    #[test]
-    fn aliases_roots_depth_and_directives_have_limits() {
-        let many = |number: usize, one: &dyn Fn(usize) -> String| (0..number).map(one).collect::<String>();
-        refused_for(
-            &format!("{{ me {{ {} }} }}", many(31, &|n| format!("a{n}: id "))),
-            "aliases",
-        );
-        refused_for(
-            &format!("{{ {} }}", many(21, &|n| format!("f{n} "))),
-            "at its root",
-        );
-        refused_for(
-            &format!("{{ {} id {} }}", "a { ".repeat(20), "} ".repeat(20)),
-            "a depth",
-        );
-        refused_for(
-            &format!("{{ id {} }}", "@skip(if: true) ".repeat(31)),
-            "directives",
-        );
-        refused_for("subscription { a b }", "subscriptions");
-        let lists = "{ __schema { types { fields { type { fields { type { inputFields { name } } } } } } } }";
-        refused_for(lists, "schema's lists");
-    }
-
-    #[test]
-    fn a_text_is_judged_before_it_is_parsed() {
-        refused_for(&"{a".repeat(20_000), "a nesting");
-        refused_for(&"[".repeat(49), "a nesting");
-        refused_for(&" ".repeat(MAX_TEXT + 1), "a text");
-        // What is in quotes or comments is no nesting.
-        let text = format!("{{ me }} # {}", "{".repeat(100));
-        assert!(check_text(&text).is_ok());
-        let text = format!(
-            "{{ a(b: \"{0}\\\"{0}\", c: \"\"\"{0}\\\"\"\"{0}\"\"\") }}",
-            "{".repeat(100)
-        );
-        assert!(check_text(&text).is_ok());
-    }
-}
+#[path = "limits_tests.rs"]
+mod tests;
