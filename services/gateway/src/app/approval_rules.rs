@@ -3,7 +3,7 @@
 use halcyon_domain::{
     approval::{Approval, ApprovalRecord, ApprovalStatus, Approved, ConfigHash},
     datasource::{Datasource, DatasourceEventKind},
-    id::DatasourceId,
+    id::{DatasourceId, ProjectId},
     organization::ApprovalPolicy,
     version::VersionRecord,
 };
@@ -33,6 +33,22 @@ impl App {
         let tenant = datasource.organization.into();
         let policy = organizations.approval_policy(tenant, datasource.project).await?;
         Ok(policy == ApprovalPolicy::Required)
+    }
+
+    /// Whether what is published of a datasource takes an approval now, and would take none in that project.
+    pub(crate) async fn leaves_approvals(
+        &self,
+        datasource: &Datasource,
+        project: Option<ProjectId>,
+    ) -> Result<bool> {
+        let moved = Datasource {
+            project,
+            ..datasource.clone()
+        };
+        let read = self.store.read();
+        let organizations = read.organizations();
+        Ok(self.requires_approval(&organizations, datasource).await?
+            && !self.requires_approval(&organizations, &moved).await?)
     }
 
     /// Why `draft` may be published as it is. In the transaction of the publish this is the last word.

@@ -277,12 +277,19 @@ impl App {
             datasource: None,
         };
         let permission = Permission::DatasourceUpdate;
+        let forbidden = || Error::Forbidden {
+            permission: permission.as_str(),
+        };
         if !context.principal.may(permission, &target) {
-            return Err(Error::Forbidden {
-                permission: permission.as_str(),
-            });
+            return Err(forbidden());
         }
-        self.project(context, Some(project)).await.map(|_| ())
+        let project = self.project(context, Some(project)).await?;
+        if !context.principal.may(permission, &context.tenant())
+            && self.leaves_approvals(known, project).await?
+        {
+            return Err(forbidden());
+        }
+        Ok(())
     }
 
     async fn bulk_act(

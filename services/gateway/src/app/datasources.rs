@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     App, Error, IfMatch, RequestContext, Result,
-    access::{Action, Change, tenant},
+    access::{Action, Change, resource_of, tenant},
     authority::told,
     datasource_input::{
         CloneDatasource, CreateDatasource, UpdateDatasource, check_comment, check_text, check_update,
@@ -170,7 +170,13 @@ impl App {
                 // Moving it into a project takes the right to make one there.
                 self.authorize_create(context, Action::UPDATE, Some(project), &known.name)
                     .await?;
-                self.project(context, Some(project)).await?
+                let project = self.project(context, Some(project)).await?;
+                if self.leaves_approvals(&known, project).await? {
+                    // Who is bound by approvals does not decide on them.
+                    let (whole, about) = (context.tenant(), resource_of(&known));
+                    self.authorize(context, Action::UPDATE, &whole, about).await?;
+                }
+                project
             }
             _ => known.project,
         };

@@ -480,6 +480,46 @@ async fn a_project_may_say_otherwise_than_its_organisation() {
 }
 
 #[tokio::test]
+async fn nobody_whom_approvals_bind_moves_out_of_their_reach() {
+    let review = Review::start().await;
+    let gateway = &review.gateway;
+    gateway.require_approval("off").await;
+    gateway.require_approval_in_project(Some("required")).await;
+    let free = gateway
+        .call(&review.second, "POST", "/projects", Some(json!({"name": "free"})))
+        .await
+        .expect(201);
+    let free_id = free["id"].as_str().unwrap().parse().unwrap();
+    // An admin of both projects, and of nothing else.
+    let (both, user) = gateway
+        .user_of(gateway.organization, Role::Admin, Scope::Project(gateway.project))
+        .await;
+    let scope = Scope::Project(free_id);
+    gateway
+        .grant(gateway.organization, user, Role::Admin, scope)
+        .await;
+    let to_free = json!({"project": free["id"]});
+    review.call(&both, "PUT", "", to_free.clone()).await.expect(403);
+    assert_eq!(gateway.refusals(), ["datasource.update"]);
+    let bulk = |dry_run: bool| {
+        let id = review.path.rsplit('/').next().unwrap();
+        let body = json!({"action": "update", "ids": [id], "change": to_free, "dry_run": dry_run});
+        gateway.call(&both, "POST", "/datasources/bulk", Some(body))
+    };
+    for dry_run in [true, false] {
+        let report = bulk(dry_run).await.expect(200);
+        assert_eq!(report["items"][0]["outcome"], "refused", "{dry_run}: {report}");
+    }
+    // Where approvals are needed as well, and for who decides on them, it is a move like any other.
+    gateway.require_approval("required").await;
+    review.call(&both, "PUT", "", to_free.clone()).await.expect(200);
+    gateway.require_approval("off").await;
+    let back = json!({"project": gateway.project.to_string()});
+    review.call(&both, "PUT", "", back).await.expect(200);
+    review.call(&review.second, "PUT", "", to_free).await.expect(200);
+}
+
+#[tokio::test]
 async fn approvals_of_others_are_not_there() {
     let review = Review::start().await;
     review.ask().await;
