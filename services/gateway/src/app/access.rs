@@ -49,6 +49,7 @@ actions! {
     ENABLE = "datasource.enable": DatasourceOperate;
     DISABLE = "datasource.disable": DatasourceOperate;
     TEST = "datasource.test": DatasourceTest;
+    TEST_ELSEWHERE = "datasource.test": DatasourceUpdate;
     IMPACT = "version.impact": DatasourceTest;
     REQUEST_APPROVAL = "approval.request": DatasourceUpdate;
     WITHDRAW_APPROVAL = "approval.withdraw": DatasourceUpdate;

@@ -70,6 +70,9 @@ impl App {
             (None, Some(number)) => self.config_of(context, id, number, "/version").await?,
             (None, None) => return Err(Error::NotFound("version")),
         };
+        if number.is_none() {
+            self.may_hand_out(context, &datasource, &config).await?;
+        }
         let compare_with = match input.compare_with {
             Some(number) => Some(self.config_of(context, id, number, "/compare_with").await?),
             None => None,
@@ -124,6 +127,31 @@ impl App {
             )),
             other => other.map(|version| version.config),
         }
+    }
+
+    /// A configuration that is not stored says where secrets go. To say so takes the right to write one, unless its
+    /// connection is that of a version to come or in effect: then somebody with that right has said so.
+    async fn may_hand_out(
+        &self,
+        context: &RequestContext,
+        datasource: &Datasource,
+        config: &Value,
+    ) -> Result<()> {
+        if secret_refs(config).is_empty() {
+            return Ok(());
+        }
+        let connection = config.get("connection");
+        let stored = [datasource.draft_version, datasource.current_version];
+        for number in stored.into_iter().flatten() {
+            let version = self.version(context, datasource.id, number).await?;
+            let same = version.config.get("connection") == connection;
+            if same && secret_refs(config).len() == connection.map_or(0, |part| secret_refs(part).len()) {
+                return Ok(());
+            }
+        }
+        let (target, resource) = (target_of(datasource), resource_of(datasource));
+        self.authorize(context, Action::TEST_ELSEWHERE, &target, resource)
+            .await
     }
 
     /// What the test-runner shows to the registry for the secrets that the configuration names.

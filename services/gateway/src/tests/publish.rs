@@ -1,6 +1,7 @@
 //! Publishing, rolling back, operating, testing, secrets.
 
 use halcyon_domain::{
+    access::{Role, Scope},
     error::InputError,
     test_run::{StoredTestResult, TestReport},
 };
@@ -252,6 +253,42 @@ async fn a_test_run_gets_what_it_needs_and_is_audited() {
     }
     let entry = feed.gateway.trail().await.pop().unwrap();
     assert_eq!(entry.action, "datasource.test");
+}
+
+#[tokio::test]
+async fn an_operator_says_what_is_tried_but_not_where_secrets_go() {
+    let feed = Feed::published().await;
+    *feed.gateway.stand.report.lock().unwrap() = Some(TestReport {
+        ok: true,
+        ..TestReport::default()
+    });
+    let everywhere = Scope::Organization(feed.gateway.organization);
+    let operator = feed.gateway.user(Role::Operator, everywhere).await;
+    let path = format!("{}/test", feed.path);
+    let test = |token: String, config: Value| {
+        let body = json!({"config": config, "payload": {"id": 1}});
+        let (gateway, path) = (&feed.gateway, path.as_str());
+        async move { gateway.call(&token, "POST", path, Some(body)).await }
+    };
+    // Another mapping over the connection in effect, and a connection without secrets.
+    test(operator.clone(), config("name")).await.expect(200);
+    test(
+        operator.clone(),
+        json!({"connection": {"auth": {"type": "none"}}}),
+    )
+    .await
+    .expect(200);
+    // Another connection, or a secret beside it, takes the right to write one.
+    let mut elsewhere = config("title");
+    elsewhere["connection"]["auth"]["type"] = json!("api_key");
+    let mut beside = config("title");
+    beside["mapping"]["lookup"] = json!({"$secret": "token"});
+    for config in [elsewhere, beside] {
+        let refused = test(operator.clone(), config.clone()).await.expect(403);
+        assert!(refused["detail"].as_str().unwrap().contains("datasource.update"));
+        test(feed.gateway.admin(), config).await.expect(200);
+    }
+    assert_eq!(feed.gateway.refusals(), ["datasource.test", "datasource.test"]);
 }
 
 #[tokio::test]
