@@ -121,7 +121,10 @@ impl<K: Eq + Hash> Buckets<K> {
 }
 
 /// Counts the requests of each caller and turns away what is too much.
-pub(crate) struct RateLimit {
+#[derive(Clone)]
+pub(crate) struct RateLimit(Arc<Counters>);
+
+struct Counters {
     subjects: Buckets<Uuid>,
     addresses: Buckets<Option<IpAddr>>,
     clock: Arc<dyn Clock>,
@@ -131,12 +134,29 @@ pub(crate) struct RateLimit {
 impl RateLimit {
     /// Nobody has sent anything.
     pub(crate) fn new(settings: &LimitSettings, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
-        Self {
+        Self(Arc::new(Counters {
             subjects: Buckets::new(settings.subject),
             addresses: Buckets::new(settings.address),
             clock,
             metrics,
+        }))
+    }
+
+    /// Counts what a caller asks for over a connection that is open.
+    ///
+    /// # Errors
+    /// It is too much.
+    pub(crate) fn admit(&self, subject: Uuid) -> Result<(), Problem> {
+        let (left, taken) = self.0.subjects.take(subject, self.0.clock.now());
+        if taken || left.quota.requests == 0 {
+            return Ok(());
         }
+        Err(self.refusal("subject", left))
+    }
+
+    fn refusal(&self, name: &'static str, left: Left) -> Problem {
+        self.0.metrics.add(Metric::HttpLimited, 1, &[("by", name)]);
+        Problem::too_many("too many requests; slow down", left.until(1.0))
     }
 
     /// Whose bucket it was, what is left in it, and whether it held the request.
@@ -147,15 +167,15 @@ impl RateLimit {
             let caller = identity::caller(req, depot).await.ok();
             caller.and_then(|caller| caller.actor().id)
         };
-        let now = self.clock.now();
+        let now = self.0.clock.now();
         match subject {
             Some(subject) => {
-                let (left, taken) = self.subjects.take(subject, now);
+                let (left, taken) = self.0.subjects.take(subject, now);
                 ("subject", left, taken)
             }
             None => {
                 let address = RequestInfo::of(req, depot).remote_ip.map(network_of);
-                let (left, taken) = self.addresses.take(address, now);
+                let (left, taken) = self.0.addresses.take(address, now);
                 ("address", left, taken)
             }
         }
@@ -166,6 +186,7 @@ impl RateLimit {
 impl Handler for RateLimit {
     async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
         let (name, left, taken) = self.take(req, depot).await;
+        depot.insert_typed(self.clone());
         if left.quota.requests == 0 {
             ctrl.call_next(req, depot, res).await;
             return;
@@ -173,9 +194,7 @@ impl Handler for RateLimit {
         if taken {
             ctrl.call_next(req, depot, res).await;
         } else {
-            self.metrics.add(Metric::HttpLimited, 1, &[("by", name)]);
-            let wait = left.until(1.0);
-            Problem::too_many("too many requests; slow down", wait).render(req, depot, res);
+            self.refusal(name, left).render(req, depot, res);
             ctrl.skip_rest();
         }
         left.write(name, res.headers_mut());

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     app::App,
     context::RequestInfo,
-    edge::identity,
+    edge::{identity, rate::RateLimit},
     problem::Problem,
     rest::{bytes_of, object_of},
 };
@@ -115,12 +115,12 @@ impl Graphql {
             let problem = Problem::bad_request(format!("the protocol is to be `{PROTOCOL}`"));
             return problem.render(req, depot, res);
         }
-        let server = self.clone();
+        let (server, rate) = (self.clone(), depot.get_typed::<RateLimit>().ok().cloned());
         let opened = WebSocketUpgrade::new()
             .protocols(&[PROTOCOL])
             .max_message_size(MAX_MESSAGE)
             .max_frame_size(MAX_MESSAGE)
-            .upgrade(req, res, move |socket| socket::serve(socket, server, info))
+            .upgrade(req, res, move |socket| socket::serve(socket, server, info, rate))
             .await;
         if opened.is_err() {
             Problem::bad_request("the request does not open a websocket").render(req, depot, res);

@@ -32,6 +32,7 @@ use super::{
 use crate::{
     app::{RequestContext, Watched},
     context::RequestInfo,
+    edge::rate::RateLimit,
     problem::Problem,
 };
 
@@ -84,6 +85,8 @@ type Running = SelectAll<BoxStream<'static, (Key, Told)>>;
 struct Connection {
     server: Graphql,
     info: RequestInfo,
+    /// What the caller may ask for, here and by other requests together.
+    rate: Option<RateLimit>,
     sink: SplitSink<WebSocket, Message>,
     /// The caller, once they have shown who they are.
     caller: Option<RequestContext>,
@@ -95,11 +98,12 @@ struct Connection {
 }
 
 /// Serves a connection until one side ends it.
-pub(super) async fn serve(socket: WebSocket, server: Graphql, info: RequestInfo) {
+pub(super) async fn serve(socket: WebSocket, server: Graphql, info: RequestInfo, rate: Option<RateLimit>) {
     let (sink, mut source) = socket.split();
     let mut connection = Connection {
         server,
         info,
+        rate,
         sink,
         caller: None,
         handles: HashMap::new(),
@@ -180,6 +184,11 @@ impl Connection {
         };
         if self.handles.contains_key(&id) {
             return Err(Close(4409, format!("Subscriber for {id} already exists")));
+        }
+        if let (Some(rate), Some(subject)) = (&self.rate, caller.actor().id)
+            && let Err(problem) = rate.admit(subject)
+        {
+            return self.refuse(&id, &problem).await;
         }
         if self.handles.len() >= MAX_SUBSCRIPTIONS {
             let detail = format!("a connection has at most {MAX_SUBSCRIPTIONS} subscriptions");

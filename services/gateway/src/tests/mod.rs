@@ -23,6 +23,7 @@ mod revocation;
 mod session;
 mod sessions;
 mod standing;
+mod subscriptions;
 mod support;
 mod tenants;
 mod tls;

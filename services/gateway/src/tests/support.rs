@@ -400,9 +400,14 @@ impl Gateway {
 
     /// Another gateway on the same database.
     pub(super) fn beside(&self) -> Self {
+        self.beside_with(&Settings::default())
+    }
+
+    /// The same with an edge of these settings.
+    pub(super) fn beside_with(&self, settings: &Settings) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let stand = Arc::new(Stand::default());
-        let (app, service) = service(&self.store, &stand, clock, &self.tokens, &Settings::default());
+        let (app, service) = service(&self.store, &stand, clock, &self.tokens, settings);
         Self {
             service,
             app,
