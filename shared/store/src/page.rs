@@ -1,9 +1,10 @@
 //! Lists in pages: an opaque cursor holds the sort key and identifier of the last row that was given out.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chrono::DateTime;
+use chrono::{DateTime, Datelike};
 use sea_orm::{
-    ColumnTrait, EntityTrait, ModelTrait, Order, QueryFilter, QueryOrder, QuerySelect, Select, Value,
+    ColumnTrait, ColumnType, EntityTrait, ModelTrait, Order, QueryFilter, QueryOrder, QuerySelect, Select,
+    Value,
     sea_query::{Expr, ExprTrait, Func, LikeExpr},
 };
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,9 @@ use crate::{
 
 /// The most rows of a page.
 pub const MAX_LIMIT: u32 = 200;
+
+/// The first year that both databases know.
+const FIRST_YEAR: i32 = -4712;
 
 /// Which page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,10 +110,25 @@ impl Key {
         }
     }
 
-    fn value(self) -> Result<Value> {
+    /// The value to compare a column with. A cursor comes from outside, so it may hold what the column cannot: Postgres
+    /// compares no time with a text, and knows no year before -4712 and no NUL.
+    fn value(self, column: &impl ColumnTrait) -> Result<Value> {
+        let foreign = || invalid("cursor", "not one of ours");
+        let definition = column.def();
+        let fits = match (&self, definition.get_column_type()) {
+            (Self::Time(_), ColumnType::TimestampWithTimeZone)
+            | (Self::Number(_), ColumnType::BigInteger)
+            | (Self::Uuid(_), ColumnType::Uuid) => true,
+            (Self::Text(text), ColumnType::String(_) | ColumnType::Text) => !text.contains('\0'),
+            _ => false,
+        };
+        if !fits {
+            return Err(foreign());
+        }
         Ok(match self {
             Self::Time(micros) => DateTime::from_timestamp_micros(micros)
-                .ok_or_else(|| invalid("cursor", "not one of ours"))?
+                .filter(|time| time.year() >= FIRST_YEAR)
+                .ok_or_else(foreign)?
                 .into(),
             Self::Text(text) => text.into(),
             Self::Number(number) => number.into(),
@@ -165,7 +184,8 @@ where
             return Err(invalid("cursor", "belongs to another order"));
         }
         let row = Expr::tuple([column.into_expr(), sorting.id.into_expr()]);
-        let last = Expr::tuple([Expr::value(cursor.key.value()?), Expr::value(cursor.id.value()?)]);
+        let (key, id) = (cursor.key.value(column)?, cursor.id.value(&sorting.id)?);
+        let last = Expr::tuple([Expr::value(key), Expr::value(id)]);
         select = select.filter(if descending { row.lt(last) } else { row.gt(last) });
     }
     let limit = request.limit as usize;

@@ -1,5 +1,6 @@
 //! Datasources and their drafts.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use halcyon_domain::datasource::DatasourceEventKind;
 use serde_json::{Value, json};
 
@@ -315,4 +316,35 @@ async fn a_datasource_can_be_checked_without_being_made() {
         .await
         .expect(200);
     assert_eq!(list["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_cursor_of_anothers_making_is_refused() {
+    let gateway = Gateway::start().await;
+    let ask = async |path: &str, sort: &str, key: Value, id: Value| {
+        let cursor = json!({"s": sort, "k": key, "i": id}).to_string();
+        let cursor = URL_SAFE_NO_PAD.encode(cursor);
+        let path = format!("{path}?sort={sort}&cursor={cursor}");
+        gateway.call(&gateway.admin(), "GET", &path, None).await
+    };
+    let id = json!({"u": uuid::Uuid::nil()});
+    for (sort, key) in [
+        ("created_at", json!({"s": "x"})),
+        ("created_at", json!({"n": 1})),
+        ("created_at", json!({"t": i64::MAX})),
+        ("created_at", json!({"t": -300_000_000_000_000_000_i64})),
+        ("name", json!({"t": 1})),
+        ("name", json!({"s": "a\0b"})),
+    ] {
+        let refused = ask("/datasources", sort, key.clone(), id.clone())
+            .await
+            .expect(400);
+        assert_eq!(refused["errors"][0]["pointer"], "/cursor", "{key}");
+    }
+    ask("/datasources", "name", json!({"s": "a"}), json!({"s": "a"}))
+        .await
+        .expect(400);
+    for (sort, key) in [("name", json!({"s": "a"})), ("created_at", json!({"t": 1}))] {
+        ask("/datasources", sort, key, id.clone()).await.expect(200);
+    }
 }
