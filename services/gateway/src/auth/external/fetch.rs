@@ -76,7 +76,10 @@ impl Jwks {
             }
             return Ok(Some(key.clone()));
         }
-        self.refresh(Some(kid)).await;
+        // A task of its own: a sender who goes away does not break off what others wait for.
+        let (this, wanted) = (self.clone(), kid.to_owned());
+        let fetched = tokio::spawn(async move { this.refresh(Some(&wanted)).await });
+        drop(fetched.await);
         let fetched = self.usable(now).ok_or(ExternalError::NoKeys)?;
         Ok(fetched.keys.get(kid).cloned())
     }

@@ -444,6 +444,27 @@ async fn keys_are_fetched_for_a_new_name_by_age_and_not_too_often() {
 }
 
 #[tokio::test]
+async fn a_sender_who_goes_away_breaks_off_nothing_that_others_wait_for() {
+    let signer = Signer::new(Algorithm::EdDSA, "k");
+    let mut fixture = Fixture::new(&[]).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut settings = settings(&fixture.published);
+    settings.jwks_url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+    fixture.issuer = ExternalIssuer::new(settings, Arc::new(fixture.clock.clone())).unwrap();
+    let token = signer.sign(&fixture.good());
+    let mut issuer_side = tokio::select! {
+        _ = fixture.issuer.verify(&token) => panic!("nobody has answered yet"),
+        accepted = listener.accept() => accepted.unwrap().0,
+    };
+    // Whoever asked first is gone; the issuer answers now.
+    let answer = ok(&document(&[&signer]).to_string());
+    let mut request = [0; 4096];
+    let _ = issuer_side.read(&mut request).await;
+    let _ = issuer_side.write_all(answer.as_bytes()).await;
+    assert!(fixture.holds(&token).await);
+}
+
+#[tokio::test]
 async fn odd_answers_of_the_issuer_are_not_believed() {
     let signer = Signer::new(Algorithm::EdDSA, "k");
     let elsewhere = Published::serve(&document(&[&signer])).await;
