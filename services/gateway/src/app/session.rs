@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use halcyon_domain::audit::{Actor, ActorKind, AuditOutcome, Resource};
-use halcyon_store::{AllTenants, User, WriteTx};
+use halcyon_store::{AllTenants, Credentials, Tenant, User, WriteTx};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -70,26 +70,42 @@ impl App {
         };
         let right = self
             .passwords
-            .check(input.password, hash)
+            .check(input.password, hash.clone())
             .await
             .map_err(Error::internal)?;
         let Some(user) = user else {
             tracing::info!("a login with an unknown e-mail address was refused");
             return Err(WRONG);
         };
-        if !right {
-            let tx = self.store.begin().await?;
-            self.record_login(&tx, &user, info, AuditOutcome::Refused, "a login was refused")
+        let signed_in = self.enter(&user, hash.filter(|_| right), info).await?;
+        self.throttle.give_back(&input.email, info.remote_ip);
+        Ok(signed_in)
+    }
+
+    /// Begins the session of a user whose password has this hash; there is none if the password was wrong. It is looked
+    /// at again where nobody can change it any more: to check a password takes a while, and one that was replaced
+    /// meanwhile opens no session.
+    pub(crate) async fn enter(
+        &self,
+        user: &User,
+        hash: Option<String>,
+        info: &RequestInfo,
+    ) -> Result<SignedIn> {
+        let tx = self.store.begin().await?;
+        let home = Tenant(user.organization);
+        tx.users().lock(home, user.id).await?;
+        let now = tx.users().credentials(home, user.id).await?;
+        let stands = |now: &Credentials| !now.user.disabled && now.password_hash == hash;
+        if hash.is_none() || !now.as_ref().is_some_and(stands) {
+            self.record_login(&tx, user, info, AuditOutcome::Refused, "a login was refused")
                 .await?;
             self.commit(tx).await?;
             return Err(WRONG);
         }
-        let tx = self.store.begin().await?;
-        let signed_in = self.begin_session(&tx, &user, info).await?;
-        self.record_login(&tx, &user, info, AuditOutcome::Succeeded, "signed in")
+        let signed_in = self.begin_session(&tx, user, info).await?;
+        self.record_login(&tx, user, info, AuditOutcome::Succeeded, "signed in")
             .await?;
         self.commit(tx).await?;
-        self.throttle.give_back(&input.email, info.remote_ip);
         Ok(signed_in)
     }
 

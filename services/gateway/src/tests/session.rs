@@ -1,13 +1,15 @@
 //! Signing in and who is signed in.
 
 use halcyon_domain::{
+    audit::AuditOutcome,
     clock::Timestamp,
     id::{SessionId, UserId},
 };
+use halcyon_store::AllTenants;
 use serde_json::json;
 
 use super::support::{ADMIN, Gateway};
-use crate::auth::Holder;
+use crate::{app::Error, auth::Holder, context::RequestInfo};
 
 #[tokio::test]
 async fn a_login_gives_a_token_and_a_cookie() {
@@ -49,6 +51,36 @@ async fn a_login_gives_a_token_and_a_cookie() {
     let out = gateway.ask("POST", "/api/v1/auth/logout", &[], None).await;
     assert!(out.header("set-cookie").contains("Max-Age=0"));
     assert_eq!(out.status, 204);
+}
+
+#[tokio::test]
+async fn a_password_that_was_replaced_while_it_was_checked_opens_no_session() {
+    let gateway = Gateway::start().await;
+    let reason = AllTenants::because("a test");
+    let known = gateway.store.read().users().by_email(reason, ADMIN.0).await;
+    let known = known.unwrap().unwrap();
+    let info = RequestInfo {
+        request_id: String::new(),
+        trace_id: String::new(),
+        remote_ip: None,
+        user_agent: None,
+    };
+    let enter = async || {
+        let hash = known.password_hash.clone();
+        gateway.app.enter(&known.user, hash, &info).await
+    };
+    assert!(enter().await.is_ok());
+    let tx = gateway.store.begin().await.unwrap();
+    let users = tx.users();
+    let changed = users.update(&known.user, Some("another"), gateway.now());
+    changed.await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(matches!(enter().await, Err(Error::Unauthenticated(_))));
+    let last = gateway.trail().await.pop().unwrap();
+    assert_eq!(
+        (last.action.as_str(), last.outcome),
+        ("session.login", AuditOutcome::Refused)
+    );
 }
 
 #[tokio::test]
