@@ -251,7 +251,9 @@ impl App {
         }
         let tx = self.begin_access().await?;
         let before = found(&tx, id, if_match).await?;
-        let tenant = Tenant(id);
+        let (tenant, now) = (Tenant(id), self.clock.now());
+        // First the projects: whoever is about to put a datasource into one is done then, or finds none any more.
+        tx.organizations().delete_projects(tenant, now).await?;
         if tx.datasources().any_in(tenant, None).await? {
             let detail = "the organisation has datasources; delete them first".to_owned();
             return Err(Error::Conflict {
@@ -259,9 +261,7 @@ impl App {
                 detail,
             });
         }
-        let now = self.clock.now();
         let taken = self.empty(&tx, tenant).await?;
-        tx.organizations().delete_projects(tenant, now).await?;
         tx.organizations().delete(&before, now).await?;
         let mut told_before = told_of(&before);
         told_before["role_bindings"] = told(&taken);
