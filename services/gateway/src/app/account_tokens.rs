@@ -16,9 +16,10 @@ use super::{
     App, Error, IfMatch, RequestContext, Result,
     access::{Action, tenant},
     authority::{ObjectChange, outranks},
+    datasource_input::check_named,
     paged,
     repeats::answer_holds_secret,
-    service_accounts::{check, locked, resource},
+    service_accounts::{locked, resource},
     views::{List, NewTokenView, TokenView},
 };
 use crate::auth::{Authenticated, Credential, NewToken, ShownToken};
@@ -133,7 +134,7 @@ impl App {
     ) -> Result<NewTokenView> {
         let action = Action::CREATE_SERVICE_ACCOUNT_TOKEN;
         self.known_account(context, id, action).await?;
-        check(Some(&input.name), None)?;
+        check_named(Some(&input.name), None)?;
         let now = self.clock.now();
         if input.expires_at.is_some_and(|at| at <= now) {
             return Err(Error::field("/expires_at", "out_of_range", "a time to come"));

@@ -185,3 +185,17 @@ pub(super) fn check_text(
         Err(InputError::new(pointer, "invalid", detail))
     }
 }
+
+/// Checks the name and the description of what has both.
+pub(super) fn check_named(name: Option<&str>, description: Option<&str>) -> Result<()> {
+    let errors: Vec<InputError> = name
+        .and_then(|name| check_name(name).err())
+        .into_iter()
+        .chain(check_text(description, "/description", 4_000).err())
+        .collect();
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Invalid(errors))
+    }
+}

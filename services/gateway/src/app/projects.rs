@@ -3,8 +3,6 @@
 use halcyon_domain::{
     access::{Permission, Scope, Target},
     audit::Resource,
-    datasource::check_name,
-    error::InputError,
     id::ProjectId,
     organization::ApprovalPolicy,
 };
@@ -17,7 +15,7 @@ use super::{
     App, Error, IfMatch, RequestContext, Result,
     access::{Action, tenant},
     authority::{ObjectChange, told},
-    datasource_input::check_text,
+    datasource_input::check_named,
     paged,
     views::{List, ProjectView},
 };
@@ -103,19 +101,6 @@ fn told_of(project: &Project) -> Value {
     })
 }
 
-fn check(name: Option<&str>, description: Option<&str>) -> Result<()> {
-    let errors: Vec<InputError> = name
-        .and_then(|name| check_name(name).err())
-        .into_iter()
-        .chain(check_text(description, "/description", 4_000).err())
-        .collect();
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Invalid(errors))
-    }
-}
-
 impl App {
     /// The projects that the caller may see.
     ///
@@ -173,7 +158,7 @@ impl App {
         let action = Action::CREATE_PROJECT;
         self.authorize(context, action, &context.tenant(), resource(None, &input.name))
             .await?;
-        check(Some(&input.name), input.description.as_deref())?;
+        check_named(Some(&input.name), input.description.as_deref())?;
         let now = self.clock.now();
         let project = Project {
             id: ProjectId::generate(),
@@ -221,7 +206,7 @@ impl App {
         };
         self.authorize(context, action, &target, resource(Some(id), &known.name))
             .await?;
-        check(input.name.as_deref(), input.description.as_deref())?;
+        check_named(input.name.as_deref(), input.description.as_deref())?;
         let tx = self.store.begin().await?;
         let before = locked(&tx, context, id, if_match).await?;
         let mut after = before.clone();

@@ -1,8 +1,6 @@
 //! Service accounts: programs that sign in with tokens of their own.
 
-use halcyon_domain::{
-    access::Subject, audit::Resource, datasource::check_name, error::InputError, id::ServiceAccountId,
-};
+use halcyon_domain::{access::Subject, audit::Resource, id::ServiceAccountId};
 use halcyon_store::{AllTenants, RoleBinding, ServiceAccount, WriteTx};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -12,7 +10,7 @@ use super::{
     App, Error, IfMatch, RequestContext, Result,
     access::{Action, tenant},
     authority::{ObjectChange, outranks, told},
-    datasource_input::check_text,
+    datasource_input::check_named,
     paged,
     views::{List, ServiceAccountView},
 };
@@ -62,19 +60,6 @@ fn told_of(account: &ServiceAccount) -> Value {
     json!({"name": account.name, "description": account.description, "disabled": account.disabled})
 }
 
-pub(super) fn check(name: Option<&str>, description: Option<&str>) -> Result<()> {
-    let errors: Vec<InputError> = name
-        .and_then(|name| check_name(name).err())
-        .into_iter()
-        .chain(check_text(description, "/description", 4_000).err())
-        .collect();
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Invalid(errors))
-    }
-}
-
 impl App {
     /// The service accounts of the organisation.
     ///
@@ -122,7 +107,7 @@ impl App {
         let action = Action::CREATE_SERVICE_ACCOUNT;
         self.authorize(context, action, &context.tenant(), resource(None, &input.name))
             .await?;
-        check(Some(&input.name), input.description.as_deref())?;
+        check_named(Some(&input.name), input.description.as_deref())?;
         let now = self.clock.now();
         let account = ServiceAccount {
             id: ServiceAccountId::generate(),
@@ -163,7 +148,7 @@ impl App {
     ) -> Result<ServiceAccountView> {
         let action = Action::UPDATE_SERVICE_ACCOUNT;
         self.known_account(context, id, action).await?;
-        check(input.name.as_deref(), input.description.as_deref())?;
+        check_named(input.name.as_deref(), input.description.as_deref())?;
         let tx = self.begin_access().await?;
         let (before, given) = locked(&tx, context, id, if_match).await?;
         if !outranks(&context.principal, &given) {

@@ -1,5 +1,6 @@
 //! Arguments that many operations have. The parts of a type here are the arguments of a field.
 
+use halcyon_domain::id::DatasourceId;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -48,6 +49,22 @@ pub(super) struct About<I, T> {
     pub(super) id: I,
     /// The details.
     pub(super) input: T,
+}
+
+/// Which datasource.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct Whose {
+    /// The datasource.
+    pub(super) datasource: DatasourceId,
+}
+
+/// Which datasource, and what of it.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct Within<L> {
+    /// The datasource.
+    pub(super) datasource: DatasourceId,
+    #[serde(flatten)]
+    pub(super) list: L,
 }
 
 /// Nothing.

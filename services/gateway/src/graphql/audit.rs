@@ -1,23 +1,12 @@
 //! The audit trail.
 
-use halcyon_domain::id::{AuditEntryId, DatasourceId};
-use schemars::JsonSchema;
-use serde::Deserialize;
+use halcyon_domain::id::AuditEntryId;
 
 use super::{
     api::Api,
-    arguments::{Nothing, Of},
+    arguments::{Nothing, Of, Within},
 };
 use crate::app::{ListAudit, ListAuditCheckpoints, VerifyAudit};
-
-/// Which datasource's entries.
-#[derive(Deserialize, JsonSchema)]
-struct Within {
-    /// The datasource.
-    datasource: DatasourceId,
-    #[serde(flatten)]
-    list: ListAudit,
-}
 
 pub(super) fn add(api: &mut Api) {
     api.page("listAudit", "audit", |call, list: ListAudit| async move {
@@ -31,7 +20,7 @@ pub(super) fn add(api: &mut Api) {
     api.page(
         "listDatasourceAudit",
         "datasourceAudit",
-        |call, of: Within| async move {
+        |call, of: Within<ListAudit>| async move {
             call.app
                 .list_datasource_audit(&call.context, of.datasource, of.list)
                 .await

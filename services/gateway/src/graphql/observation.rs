@@ -1,30 +1,12 @@
 //! What a datasource does: history, numbers, log, dead letters.
 
 use halcyon_domain::id::DatasourceId;
-use schemars::JsonSchema;
-use serde::Deserialize;
 
 use super::{
     api::Api,
-    arguments::{About, At, Change, done},
+    arguments::{About, At, Change, Whose, Within, done},
 };
 use crate::app::{ListDeadLetters, ListEvents, ListLogs, ReplayDeadLetters, WriteCheckpoint};
-
-/// Which datasource, and what of it.
-#[derive(Deserialize, JsonSchema)]
-struct Within<L> {
-    /// The datasource.
-    datasource: DatasourceId,
-    #[serde(flatten)]
-    list: L,
-}
-
-/// Which datasource.
-#[derive(Deserialize, JsonSchema)]
-struct Whose {
-    /// The datasource.
-    datasource: DatasourceId,
-}
 
 pub(super) fn add(api: &mut Api) {
     api.page(

@@ -6,21 +6,12 @@ use serde::Deserialize;
 
 use super::{
     api::Api,
-    arguments::{About, New, done, precondition},
+    arguments::{About, New, Within, done, precondition},
 };
 use crate::app::{
     DecideApproval, EditComment, ListApprovals, ListComments, ListInbox, ListSamples, PreviewImpact,
     RequestApproval, RunBulk, SaveSample, WithdrawApproval, WriteComment,
 };
-
-/// Which datasource, and what of it.
-#[derive(Deserialize, JsonSchema)]
-struct Within<L> {
-    /// The datasource.
-    datasource: DatasourceId,
-    #[serde(flatten)]
-    list: L,
-}
 
 /// Which approval.
 #[derive(Deserialize, JsonSchema)]

@@ -4,15 +4,11 @@ use halcyon_domain::id::DatasourceId;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{api::Api, arguments::done};
+use super::{
+    api::Api,
+    arguments::{Whose, done},
+};
 use crate::app::{RotateSecret, WriteSecret};
-
-/// Whose secrets.
-#[derive(Deserialize, JsonSchema)]
-struct Secrets {
-    /// The datasource.
-    datasource: DatasourceId,
-}
 
 /// Which secret.
 #[derive(Deserialize, JsonSchema)]
@@ -46,7 +42,7 @@ struct Rotate {
 }
 
 pub(super) fn add(api: &mut Api) {
-    api.query("listSecrets", "secrets", |call, of: Secrets| async move {
+    api.query("listSecrets", "secrets", |call, of: Whose| async move {
         let list = call.app.list_secrets(&call.context, of.datasource).await;
         list.map(|list| list.items)
     });

@@ -13,7 +13,10 @@ use salvo::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{api::Api, arguments::Of};
+use super::{
+    api::Api,
+    arguments::{Of, Within},
+};
 use crate::{
     app::{FellBehind, ListLogs, Live, Result},
     problem::Problem,
@@ -25,15 +28,6 @@ struct From {
     /// The datasource; all of the organisation's if absent, which takes a role for the organisation.
     #[serde(default)]
     datasource: Option<DatasourceId>,
-}
-
-/// Lines of which datasource's log.
-#[derive(Deserialize, JsonSchema)]
-struct Lines {
-    /// The datasource.
-    datasource: DatasourceId,
-    #[serde(flatten)]
-    list: ListLogs,
 }
 
 /// What a committed event made, or made new, of an object.
@@ -129,7 +123,7 @@ pub(super) fn add(api: &mut Api) {
         call.app.follow_events(&call.context, of.id).await.map(given)
     });
     let about = "A datasource's log lines, as they are written. `first` does not count here.";
-    api.subscription("logs", about, |call, of: Lines| async move {
+    api.subscription("logs", about, |call, of: Within<ListLogs>| async move {
         call.app
             .follow_lines(&call.context, of.datasource, of.list)
             .await

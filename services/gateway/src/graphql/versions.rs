@@ -6,18 +6,9 @@ use serde::Deserialize;
 
 use super::{
     api::Api,
-    arguments::{About, Change, precondition},
+    arguments::{About, Change, Within, precondition},
 };
 use crate::app::{ArchiveVersion, CreateVersion, EditVersion, ListVersions, PublishVersion, RollBack};
-
-/// Which versions.
-#[derive(Deserialize, JsonSchema)]
-struct Versions {
-    /// The datasource.
-    datasource: DatasourceId,
-    #[serde(flatten)]
-    list: ListVersions,
-}
 
 /// Which version.
 #[derive(Deserialize, JsonSchema)]
@@ -68,11 +59,15 @@ struct Pair {
 }
 
 pub(super) fn add(api: &mut Api) {
-    api.page("listVersions", "versions", |call, of: Versions| async move {
-        call.app
-            .list_versions(&call.context, of.datasource, of.list)
-            .await
-    });
+    api.page(
+        "listVersions",
+        "versions",
+        |call, of: Within<ListVersions>| async move {
+            call.app
+                .list_versions(&call.context, of.datasource, of.list)
+                .await
+        },
+    );
     api.query("getVersion", "version", |call, of: Version| async move {
         call.app
             .get_version(&call.context, of.datasource, of.number)
