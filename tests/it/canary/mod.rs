@@ -22,6 +22,7 @@ use halcyon_tests::{
     ports,
     postgres::Postgres,
     up::Up,
+    wait,
 };
 
 use recorder::{Canaries, Recorder};
@@ -327,6 +328,9 @@ async fn no_credential_is_found_anywhere_in_processes_over_postgres() {
     read_all(&mut recorder, &ids).await;
     let mut told = Vec::new();
     for address in &metrics {
+        // Only the gateway was waited for until now.
+        let listens = address.trim_start_matches("http://").trim_end_matches("/metrics");
+        wait::port(listens).await.unwrap();
         let answer = reqwest::get(address).await.unwrap();
         assert_eq!(answer.status(), 200, "{address}");
         told.push((address.clone(), answer.text().await.unwrap()));

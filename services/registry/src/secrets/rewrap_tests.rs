@@ -181,7 +181,9 @@ async fn the_key_encryption_key_is_rotated_while_secrets_are_opened() {
     tenants.assert_all(&tenants.keeper()).await;
 
     let done = while_reading(&tenants, admin.rewrap(|_| ())).await.unwrap();
-    assert_eq!((done, admin.left_to_rewrap().await.unwrap()), (left, 0));
+    // What the dying process had sent to the database may have been done after the count.
+    assert!(done == left || done + 1 == left, "{done} of {left}");
+    assert_eq!(admin.left_to_rewrap().await.unwrap(), 0);
     assert_eq!(admin.status().await.unwrap().wrapped_by, [(new.clone(), 13)]);
 
     // The old key is not needed any more: it is taken away.
