@@ -62,6 +62,8 @@ enum Command {
     SecretStore(commands::secret_store::SecretStoreArgs),
     /// Check what the system stands on: nats, database, keys.
     Doctor,
+    /// Ask a service on this host whether it is ready, for the health checks of containers.
+    Ready(commands::ready::ReadyArgs),
     /// Set up a vendor's feed on a running system and replay its sample events.
     Demo(demo::DemoArgs),
     /// Sign in to a running system and keep the login.
@@ -132,6 +134,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Admin(admin) => return commands::admin::run(&sources, &admin).await,
         Command::SecretStore(store) => return commands::secret_store::run(&sources, &store).await,
         Command::Doctor => return commands::doctor::run(&sources).await,
+        Command::Ready(ready) => return commands::ready::run(&sources, &ready).await,
         Command::Demo(demo) => return demo::run(demo).await,
         Command::Login(login) => return commands::login::login(&login).await,
         Command::Logout(logout) => return commands::login::logout(&logout).await,

@@ -90,6 +90,15 @@ impl Keys {
         ))
     }
 
+    /// What the nodes of a nats cluster prove themselves to each other with; made when it is first asked for.
+    pub(crate) fn routes_password(&self) -> Result<SecretString> {
+        let file = self.folder.join("nats-routes.password");
+        if !file.exists() {
+            write_private(&file, &password())?;
+        }
+        Ok(SecretString::from(fs::read_to_string(file)?.trim()))
+    }
+
     /// The public nkeys of all services.
     pub(crate) fn users(&self) -> Result<Vec<(Service, String)>> {
         let user = |service| {

@@ -43,7 +43,22 @@ pub(crate) fn findings(settings: &Settings) -> Vec<String> {
     let in_clear = vault.filter(|url| in_clear(url)).map(|_| {
         "`registry.secrets.vault.url` is not `https`: secrets would cross the network in clear".to_owned()
     });
-    weak.chain(in_clear).collect()
+    let bus = &settings.bus;
+    let encrypted = bus.tls.is_required() || bus.tls.encrypted_beneath;
+    let bus_in_clear = (!encrypted && bus.url.split(',').any(bus_in_clear)).then(|| {
+        "`bus.url` leads to other hosts without TLS: set `bus.tls.ca_file` or `tls://`, or \
+         `bus.tls.encrypted_beneath` where something beneath encrypts"
+            .to_owned()
+    });
+    weak.chain(in_clear).chain(bus_in_clear).collect()
+}
+
+/// Whether a nats-server that is not on this host may be reached without encryption.
+fn bus_in_clear(url: &str) -> bool {
+    let url = url.trim();
+    let (scheme, rest) = url.split_once("://").unwrap_or(("nats", url));
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    !matches!(scheme, "tls" | "wss") && !is_here(host)
 }
 
 /// Whether a server that others can reach is reached without encryption.
@@ -120,6 +135,28 @@ mod tests {
         ] {
             assert!(check(&settings(Mode::Production, fine)).is_ok(), "{fine}");
         }
+    }
+
+    #[test]
+    fn nats_on_other_hosts_is_reached_over_tls_in_production() {
+        let mut settings = settings(Mode::Production, "sqlite:///var/lib/halcyon.db");
+        for (url, fine) in [
+            ("nats://127.0.0.1:4222", true),
+            ("nats://nats-1:4222", false),
+            ("tls://nats-1:4222, nats-2:4222", false),
+            ("tls://nats-1:4222,tls://nats-2:4222", true),
+        ] {
+            settings.bus.url = url.to_owned();
+            assert_eq!(check(&settings).is_ok(), fine, "{url}");
+        }
+        settings.bus.url = "nats://nats-1:4222".to_owned();
+        settings.bus.tls.ca_file = Some("/etc/halcyon/ca.crt".into());
+        assert!(check(&settings).is_ok());
+        settings.bus.tls = halcyon_bus::BusTls {
+            encrypted_beneath: true,
+            ..halcyon_bus::BusTls::default()
+        };
+        assert!(check(&settings).is_ok());
     }
 
     #[test]

@@ -26,8 +26,8 @@ pub(crate) struct Settings {
     pub(crate) bus: BusSettings,
     /// Where keys are.
     pub(crate) keys: KeySettings,
-    /// Where services other than the gateway serve health and metrics, by service; a service that is not named
-    /// does not.
+    /// Where services serve health and metrics, by service; one that is not named does not. The gateway does at its
+    /// own address, too; named here, it is also asked apart from its API.
     pub(crate) health: BTreeMap<Service, SocketAddr>,
     /// Logs and traces.
     pub(crate) telemetry: TelemetrySettings,

@@ -71,8 +71,10 @@ impl Bus {
     /// for ever, with a jittered delay of at most two seconds.
     ///
     /// # Errors
-    /// No server could be reached in time, it refused the identity, or it is too old.
+    /// No server could be reached in time, it refused the identity, it is too old, or `bus.tls` names what is not
+    /// there.
     pub async fn connect(settings: &BusSettings, identity: &Identity) -> Result<Self, Error> {
+        settings.tls.check()?;
         let (connected, connections) = watch::channel(0_u64);
         let deadline = Instant::now() + settings.connect_timeout.get();
         let mut attempt = 0;
@@ -236,6 +238,16 @@ fn options(settings: &BusSettings, identity: &Identity, connected: watch::Sender
             on_event(service, &event, &connected);
             std::future::ready(())
         });
+    let tls = &settings.tls;
+    if tls.is_required() {
+        options = options.require_tls(true);
+    }
+    if let Some(file) = &tls.ca_file {
+        options = options.add_root_certificates(file.clone());
+    }
+    if let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) {
+        options = options.add_client_certificate(certificate.clone(), key.clone());
+    }
     if let Some(seed) = identity.seed() {
         options = options.nkey(seed.expose_secret().to_owned());
     } else if let Some((user, password)) = url_credentials(&settings.url) {

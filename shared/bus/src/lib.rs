@@ -59,4 +59,4 @@ pub use lease::{Lease, LeaseHolder, LeaseRecord, LeaseStore};
 pub use mirror::KvMirror;
 pub use publisher::{FramePublisher, FramePublishers};
 pub use seal::InstanceKey;
-pub use settings::BusSettings;
+pub use settings::{BusSettings, BusTls};

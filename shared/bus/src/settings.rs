@@ -1,20 +1,24 @@
 //! How to reach the bus.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use halcyon_domain::{duration::HumanDuration, partition::DEFAULT_PARTITIONS};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
+
 /// The settings of a connection to the bus.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BusSettings {
-    /// Servers, separated by commas: `nats://host:port`. User and password may stand in the URL; a seed in
-    /// the identity wins over them.
+    /// Servers, separated by commas: `nats://host:port`, or `tls://host:port`. User and password may stand in the
+    /// URL; a seed in the identity wins over them.
     pub url: String,
+    /// Encryption on the way to the servers.
+    pub tls: BusTls,
     /// The file with the service's nkey seed (`SU...`); none where the URL carries credentials.
-    pub nkey_seed_file: Option<std::path::PathBuf>,
+    pub nkey_seed_file: Option<PathBuf>,
     /// The number of partitions of the data path. The same for every service; it can only grow.
     pub partitions: u16,
     /// Copies of each stream: 1 on one node, 3 on a cluster.
@@ -35,6 +39,7 @@ impl Default for BusSettings {
     fn default() -> Self {
         Self {
             url: "nats://127.0.0.1:4222".to_owned(),
+            tls: BusTls::default(),
             nkey_seed_file: None,
             partitions: DEFAULT_PARTITIONS,
             replicas: 1,
@@ -44,6 +49,51 @@ impl Default for BusSettings {
             ack_timeout: HumanDuration::from_secs(2),
             publish_deadline: HumanDuration::from_secs(5),
         }
+    }
+}
+
+/// Encryption on the way to the servers. Where nothing is set, `tls://` in the address still asks for it, and the
+/// system's authorities are trusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BusTls {
+    /// A file with the certificates (PEM) of the authorities that sign for the servers; no others are trusted then,
+    /// and a server without TLS is refused.
+    pub ca_file: Option<PathBuf>,
+    /// A file with the client's own certificate (PEM), where the servers ask for one.
+    pub certificate: Option<PathBuf>,
+    /// A file with its private key (PEM).
+    pub key: Option<PathBuf>,
+    /// Whether something beneath encrypts already, such as a service mesh: production is then content without TLS.
+    pub encrypted_beneath: bool,
+}
+
+impl BusTls {
+    /// Whether servers without TLS are refused.
+    #[must_use]
+    pub const fn is_required(&self) -> bool {
+        self.ca_file.is_some() || self.certificate.is_some()
+    }
+
+    /// Looks at the files once, so that a wrong name is said instead of tried again for ever. They are read again at
+    /// each connection, so they can be replaced.
+    ///
+    /// # Errors
+    /// A file cannot be read, or a certificate comes without its key.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.certificate.is_some() != self.key.is_some() {
+            return Err(Error::Setup(
+                "bus.tls: `certificate` and `key` go together".to_owned(),
+            ));
+        }
+        for file in [&self.ca_file, &self.certificate, &self.key]
+            .into_iter()
+            .flatten()
+        {
+            std::fs::File::open(file)
+                .map_err(|error| Error::Setup(format!("bus.tls: {}: {error}", file.display())))?;
+        }
+        Ok(())
     }
 }
 

@@ -38,7 +38,7 @@ pub struct TelemetrySettings {
     pub format: LogFormat,
     /// Which lines are written, in the form of `tracing-subscriber`'s `EnvFilter`: `info,halcyon_worker=debug`.
     pub filter: String,
-    /// Where traces go (OTLP over HTTP), such as `http://127.0.0.1:4318/v1/traces`; nowhere if absent.
+    /// Where traces go (OTLP over HTTP), such as `http://127.0.0.1:4318/v1/traces`; nowhere if absent or empty.
     pub otlp_endpoint: Option<String>,
 }
 
@@ -76,6 +76,7 @@ pub fn init(settings: &TelemetrySettings, service: &'static str) -> anyhow::Resu
     let provider = settings
         .otlp_endpoint
         .as_deref()
+        .filter(|endpoint| !endpoint.is_empty())
         .map(|endpoint| provider(endpoint, service))
         .transpose()?;
     // Without a collector spans are not kept for one either: that costs time in each request.

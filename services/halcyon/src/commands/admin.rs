@@ -30,13 +30,20 @@ enum What {
         /// A file with the password; a password is made and printed if absent.
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
+        /// Do nothing, and succeed, if there are users already: for what sets a system up again and again.
+        #[arg(long)]
+        if_none: bool,
     },
 }
 
 /// Makes the first administrator.
 #[expect(clippy::print_stdout, reason = "the password is told here and nowhere else")]
 pub(crate) async fn run(sources: &Sources, args: &AdminArgs) -> Result<()> {
-    let What::Create { email, password_file } = &args.what;
+    let What::Create {
+        email,
+        password_file,
+        if_none,
+    } = &args.what;
     let store = Store::connect(&Settings::load(sources)?.database).await?;
     let password = match password_file {
         Some(file) => {
@@ -46,6 +53,9 @@ pub(crate) async fn run(sources: &Sources, args: &AdminArgs) -> Result<()> {
         None => keys::password(),
     };
     if !create_first(&store, email, &password).await? {
+        if *if_none {
+            return Ok(store.close().await?);
+        }
         bail!("there are users already: an administrator among them makes further ones");
     }
     if password_file.is_none() {

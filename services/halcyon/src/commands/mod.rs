@@ -13,5 +13,6 @@ pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod login;
 pub(crate) mod migrate;
+pub(crate) mod ready;
 pub(crate) mod secret;
 pub(crate) mod secret_store;

@@ -1,14 +1,17 @@
 //! The configuration of a nats-server: storage, limits, a user for each service with its permissions.
 
+mod cluster;
+
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+pub use self::cluster::{ClusterParams, TlsFiles};
 use crate::{Error, Service};
 
-const TEMPLATE: &str = include_str!("../../../nats/server.conf");
-const PERMISSIONS: &str = include_str!("../../../nats/permissions.toml");
+const TEMPLATE: &str = include_str!("../../../../nats/server.conf");
+const PERMISSIONS: &str = include_str!("../../../../nats/permissions.toml");
 
 /// The name of the user that may only subscribe to committed objects and checkpoints.
 pub const SUBSCRIBER: &str = "subscriber";
@@ -25,6 +28,10 @@ pub struct ServerParams {
     pub listen: SocketAddr,
     /// Where the server tells about itself over HTTP; it must be on loopback.
     pub monitor: Option<SocketAddr>,
+    /// The certificate for clients; they connect in the clear without.
+    pub tls: Option<TlsFiles>,
+    /// The server's part in a cluster, if it has one.
+    pub cluster: Option<ClusterParams>,
     /// The folder that JetStream stores in.
     pub store_dir: PathBuf,
     /// The most that JetStream may store in files, in bytes. At least what `streams.toml` adds up to.
@@ -54,6 +61,8 @@ impl ServerParams {
             server_name: "halcyon".to_owned(),
             listen,
             monitor: None,
+            tls: None,
+            cluster: None,
             store_dir,
             max_file_store: 16 * 1024 * 1024 * 1024,
             sync_always: true,
@@ -95,14 +104,44 @@ pub fn server_config(params: &ServerParams) -> Result<String, Error> {
         ("{{server_name}}", quote(&params.server_name)?),
         ("{{listen}}", quote(&params.listen.to_string())?),
         ("{{monitor}}", monitor),
+        (
+            "{{tls}}",
+            params
+                .tls
+                .as_ref()
+                .map_or(Ok(String::new()), |tls| tls.block(false))?,
+        ),
+        (
+            "{{cluster}}",
+            params
+                .cluster
+                .as_ref()
+                .map_or(Ok(String::new()), ClusterParams::block)?,
+        ),
         ("{{store_dir}}", quote(store_dir)?),
         ("{{max_file_store}}", params.max_file_store.to_string()),
         ("{{sync_interval}}", sync_interval.to_owned()),
         ("{{users}}", users(params)?),
     ];
-    // Comments come from the template; what is filled in is never looked at again.
-    let mut config = String::with_capacity(TEMPLATE.len() + 16 * 1024);
-    let mut rest = TEMPLATE;
+    Ok(fill_in(TEMPLATE, &filled))
+}
+
+/// The users alone, as a file that the configuration of a server of one's own may `include`. It holds passwords.
+///
+/// # Errors
+/// A parameter cannot be written into the file.
+pub fn users_config(params: &ServerParams) -> Result<String, Error> {
+    Ok(format!(
+        "# Written by `halcyon init`: the users of HALCYON's services and their permissions.\n\
+         authorization {{\n  timeout: 5\n  users: [\n{}  ]\n}}\n",
+        users(params)?
+    ))
+}
+
+/// Comments come from the template; what is filled in is never looked at again.
+fn fill_in(template: &str, filled: &[(&str, String)]) -> String {
+    let mut config = String::with_capacity(template.len() + 16 * 1024);
+    let mut rest = template;
     while let Some(at) = rest.find("{{") {
         config.push_str(&rest[..at]);
         rest = &rest[at..];
@@ -118,7 +157,7 @@ pub fn server_config(params: &ServerParams) -> Result<String, Error> {
         }
     }
     config.push_str(rest);
-    Ok(config)
+    config
 }
 
 fn users(params: &ServerParams) -> Result<String, Error> {
