@@ -1,7 +1,7 @@
 # HALCYON Datasource Studio. `make run` and `make test` are all that is needed on a fresh Debian machine.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint reference fuzz-api bench load
+.PHONY: help run build test lint reference fuzz-api bench load stack stack-down
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -40,3 +40,11 @@ load: build ## Measure ingest beside a bare server, and the time from 202 to the
 	target/release/halcyon-load ingest --sync always
 	target/release/halcyon-load ingest --sync default
 	target/release/halcyon-load latency
+
+stack: build ## Bring the stack of deploy/ up with Docker Compose, and do the main job through it
+	deploy/stack image
+	deploy/stack up
+	deploy/stack prove
+
+stack-down: ## Stop it; ARGS=-v deletes its data and keys
+	deploy/stack down $(ARGS)

@@ -4,6 +4,8 @@ mod cli;
 mod client;
 mod commands;
 mod demo;
+#[cfg(test)]
+mod deploy_tests;
 mod ds;
 mod keys;
 mod manifest;
