@@ -1,7 +1,7 @@
 # HALCYON Datasource Studio. `make run` and `make test` are all that is needed on a fresh Debian machine.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint reference fuzz-api bench load stack stack-down
+.PHONY: help run build test lint check-deploy reference fuzz-api bench load stack stack-down
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -17,11 +17,16 @@ test: ## Install what the tests need and run them all
 	scripts/setup test
 	cargo nextest run --workspace --locked $(NEXTEST_ARGS)
 
-lint: ## Check format, lints and the AsyncAPI document
-	scripts/setup
+lint: ## Check format, lints, the AsyncAPI document and what deploy/ holds
+	scripts/setup deploy
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	scripts/check-asyncapi
+	scripts/check-deploy
+
+check-deploy: ## Check the Compose file, the images, the chart and Prometheus' rules
+	scripts/setup deploy
+	scripts/check-deploy
 
 reference: ## Write docs/reference/ anew
 	scripts/setup test
