@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -26,6 +26,8 @@ pub(crate) struct Board {
     pub(crate) news: Notify,
     /// Whether the worker's lease is held: sources run only then.
     pub(crate) leased: watch::Sender<bool>,
+    /// How many partitions are held here.
+    pub(crate) partitions: AtomicUsize,
     feeds: RwLock<HashMap<DatasourceId, Arc<Feed>>>,
     /// Sources that this worker runs.
     sources: RwLock<HashMap<DatasourceId, Arc<Feed>>>,
@@ -55,6 +57,7 @@ impl Board {
             threads,
             news: Notify::new(),
             leased: watch::Sender::new(false),
+            partitions: AtomicUsize::new(0),
             feeds: RwLock::default(),
             sources: RwLock::default(),
             changes: watch::Sender::new(0),

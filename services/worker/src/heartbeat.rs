@@ -1,6 +1,9 @@
 //! What the worker says of itself: each second, and at once when a datasource's state has changed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use halcyon_domain::{
     assignment::Heartbeat,
@@ -57,6 +60,8 @@ pub(crate) fn heartbeat(board: &Board, worker: WorkerId, instance: InstanceId) -
 
 /// Brings the metrics up to date, once a second rather than with each event.
 fn count(board: &Board, metrics: &Metrics) {
+    let held = u16::try_from(board.partitions.load(Ordering::Relaxed)).unwrap_or(u16::MAX);
+    metrics.set(Metric::WorkerPartitions, f64::from(held), &[]);
     let parked = board.parked();
     let mut states = [0_u32; RuntimeStatus::ALL.len()];
     for feed in feeds(board) {

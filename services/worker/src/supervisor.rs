@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -126,6 +126,9 @@ impl Supervisor {
                 }
             });
         }
+        self.board
+            .partitions
+            .store(self.partitions.len(), Ordering::Relaxed);
         self.compare_sources(&assignments, leased);
     }
 
