@@ -90,6 +90,9 @@ enum Command {
     Apply(commands::apply::ApplyArgs),
     /// Print what a shell needs to complete this command line.
     Completions(commands::completions::CompletionsArgs),
+    /// Map events for a worker that died of one. Not for people.
+    #[command(name = halcyon_worker::MAP_EVENTS, hide = true)]
+    MapEvents,
 }
 
 /// Flags of `halcyon up`.
@@ -149,6 +152,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Completions(completions) => {
             return commands::completions::run(&completions, Args::command());
         }
+        Command::MapEvents => return commands::map_events::run(),
         Command::Gateway => Service::Gateway,
         Command::Registry => Service::Registry,
         Command::Worker => Service::Worker,

@@ -170,7 +170,13 @@ async fn run_service(
             halcyon_ontology::run(context, settings.ontology, shutdown).await
         }
         Service::Worker => {
-            let context = without_store!(halcyon_worker, bus, parts, clock);
+            let context = halcyon_worker::Context {
+                bus,
+                clock,
+                health: parts.health,
+                metrics: parts.metrics,
+                executable: std::env::current_exe().ok(),
+            };
             halcyon_worker::run(context, settings.worker, shutdown).await
         }
         Service::TestRunner => {

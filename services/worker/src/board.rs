@@ -10,7 +10,7 @@ use halcyon_bus::Bus;
 use halcyon_domain::{clock::Clock, id::DatasourceId};
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::{Settings, feed::Feed, logs::Logs, sink::Sink};
+use crate::{Settings, apart::Apart, feed::Feed, logs::Logs, sink::Sink};
 
 /// What the parts of a worker share.
 pub(crate) struct Board {
@@ -19,6 +19,8 @@ pub(crate) struct Board {
     pub(crate) settings: Settings,
     pub(crate) sink: Sink,
     pub(crate) logs: Logs,
+    /// Where events are mapped that may kill the process; nothing where there is no executable for it.
+    pub(crate) apart: Option<Apart>,
     /// Mappings that run at a time.
     pub(crate) processors: Semaphore,
     pub(crate) threads: usize,
@@ -40,7 +42,7 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    pub(crate) fn new(bus: Bus, clock: Arc<dyn Clock>, settings: Settings) -> Self {
+    pub(crate) fn new(bus: Bus, clock: Arc<dyn Clock>, settings: Settings, apart: Option<Apart>) -> Self {
         let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = if settings.mapping_threads == 0 {
             available
@@ -53,6 +55,7 @@ impl Board {
             bus,
             clock,
             settings,
+            apart,
             processors: Semaphore::new(threads),
             threads,
             news: Notify::new(),

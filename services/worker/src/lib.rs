@@ -7,10 +7,12 @@
 //! | `supervisor` | follows the assignments: which partitions, which versions, which sources |
 //! | `feed` | a datasource at this worker: its version, state and numbers |
 //! | `mapper`, `sink` | events to outcomes, off the async threads; outcomes to the bus |
+//! | `apart` | events that killed a worker, in a process of their own |
 //! | `partition` | a partition: frames, attempts, parking and draining |
 //! | `pull` | a source that this worker runs: batches, checkpoints, failures |
 //! | `heartbeat`, `logs` | what the worker says of itself and of its datasources |
 
+mod apart;
 mod board;
 mod feed;
 mod heartbeat;
@@ -25,5 +27,6 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 
+pub use apart::{SUBCOMMAND as MAP_EVENTS, map_events};
 pub use run::{Context, run};
 pub use settings::Settings;

@@ -11,7 +11,7 @@ use halcyon_domain::{
     error::InputError,
     event::{EventOutcome, IngestEvent, RecordOutcome},
 };
-use halcyon_mapping::{EventResult, MappingContext, Outcome};
+use halcyon_mapping::{CompiledMapping, EventResult, MappingContext, Outcome};
 
 use crate::{
     board::Board,
@@ -62,6 +62,27 @@ impl Board {
     }
 }
 
+impl Board {
+    /// As [`Board::map`], in a process of the events' own: the processes that had them before have died. The whole
+    /// group is mapped, or nothing is known of it.
+    ///
+    /// # Errors
+    /// No process can be started, or it was asked to end.
+    pub(crate) async fn map_apart(
+        &self,
+        feed: &Feed,
+        version: &Arc<Version>,
+        events: Vec<IngestEvent>,
+    ) -> Result<Batch, Error> {
+        let Some(apart) = self.apart.as_ref().filter(|_| !events.is_empty()) else {
+            return self.map(feed, version, events, Duration::MAX).await;
+        };
+        let _share = feed.share.acquire().await.ok();
+        let _processor = self.processors.acquire().await.ok();
+        apart.map(version, events).await
+    }
+}
+
 fn map_all(version: &Version, events: Vec<IngestEvent>, slice: Duration) -> Batch {
     let started = Instant::now();
     let mut batch = Batch {
@@ -70,7 +91,9 @@ fn map_all(version: &Version, events: Vec<IngestEvent>, slice: Duration) -> Batc
     };
     let mut events = events.into_iter();
     for event in events.by_ref() {
-        batch.mapped.push(map_one(version, event));
+        batch
+            .mapped
+            .push(map_one(&version.mapping, version.number, event));
         if started.elapsed() >= slice {
             break;
         }
@@ -80,14 +103,15 @@ fn map_all(version: &Version, events: Vec<IngestEvent>, slice: Duration) -> Batc
     batch
 }
 
-fn map_one(version: &Version, event: IngestEvent) -> Mapped {
-    let map = || version.mapping.map(&event.payload, &MappingContext::from(&event));
+/// Maps one event. A panic is a dead letter.
+pub(crate) fn map_one(mapping: &CompiledMapping, version: u32, event: IngestEvent) -> Mapped {
+    let map = || mapping.map(&event.payload, &MappingContext::from(&event));
     // The mapping is not changed by being used, so nothing half done can be seen after a panic.
     let result = catch_unwind(AssertUnwindSafe(map)).unwrap_or_else(|_| {
         let detail = "the mapping failed in a way that it must not; this is a fault of the system";
         EventResult::dead_lettered(InputError::new("", "mapping_panicked", detail))
     });
-    let outcome = outcome_of(&event, version.number, result);
+    let outcome = outcome_of(&event, version, result);
     Mapped { event, outcome }
 }
 

@@ -1,6 +1,6 @@
 //! A worker from its start to its end.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use halcyon_bus::{Bus, InstanceKey, LeaseHolder, LeaseRecord, subjects::lease_keys};
 use halcyon_domain::{
@@ -10,7 +10,7 @@ use halcyon_domain::{
 };
 use halcyon_infra::{Check, Health, Metric, Metrics, Shutdown};
 
-use crate::{Settings, board::Board, heartbeat, pull::secrets::Opener, supervisor::Supervisor};
+use crate::{Settings, apart::Apart, board::Board, heartbeat, pull::secrets::Opener, supervisor::Supervisor};
 
 /// How long to wait for the streams, which the registry makes, before looking again.
 const STREAMS: Duration = Duration::from_secs(30);
@@ -27,6 +27,9 @@ pub struct Context {
     pub health: Health,
     /// Where its metrics are counted.
     pub metrics: Metrics,
+    /// The `halcyon` executable, to map events in a process of their own that killed the worker's. Without it they
+    /// are mapped in this one.
+    pub executable: Option<PathBuf>,
 }
 
 /// Runs a worker until `shutdown` is triggered and the work in flight is done.
@@ -39,6 +42,7 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         clock,
         health,
         metrics,
+        executable,
     } = ctx;
     let check = health.check("worker.bus");
     if shutdown.unless_triggered(streams(&bus)).await.is_none() {
@@ -65,7 +69,12 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         .leases(settings.lease.get())
         .hold(&lease_keys::worker(worker), record);
     let drain = settings.drain.get();
-    let board = Arc::new(Board::new(bus.clone(), clock, settings));
+    let board = Arc::new(Board::new(
+        bus.clone(),
+        clock,
+        settings,
+        executable.map(Apart::new),
+    ));
     let mut supervisor = Supervisor::new(
         board.clone(),
         worker,

@@ -12,6 +12,7 @@ pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod login;
+pub(crate) mod map_events;
 pub(crate) mod migrate;
 pub(crate) mod ready;
 pub(crate) mod secret;

@@ -35,6 +35,14 @@ impl Version {
         })
     }
 
+    /// What it was made from.
+    pub(crate) fn assigned(&self) -> AssignedVersion {
+        AssignedVersion {
+            number: self.number,
+            config: self.source.clone(),
+        }
+    }
+
     /// Whether it was made from that.
     pub(crate) fn is(&self, assigned: &AssignedVersion) -> bool {
         self.number == assigned.number && self.source == assigned.config

@@ -12,7 +12,8 @@ pub(crate) enum Mode {
     Together,
     /// One event at a time, so that the others of the frame get through.
     OneByOne,
-    /// One event at a time; one that cannot be processed is dead-lettered.
+    /// One event at a time, in a process of their own: the worker may have died of one. One that cannot be processed
+    /// is dead-lettered.
     Last,
 }
 

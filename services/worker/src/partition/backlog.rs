@@ -26,6 +26,8 @@ struct Parked {
     /// Grows with every group that begins to park.
     arrivals: u64,
     draining: bool,
+    /// It was parked when the partition was taken over: the holder before may have died of its first events.
+    inherited: bool,
     /// Since when nobody tells this worker of the datasource.
     unknown_since: Option<Instant>,
 }
@@ -37,8 +39,19 @@ impl Backlog {
 
     /// Notes what was found parked.
     pub(crate) fn add(&self, datasource: DatasourceId, count: u64) {
-        self.lock().entry(datasource).or_default().count += count;
+        let mut all = self.lock();
+        let parked = all.entry(datasource).or_default();
+        parked.count += count;
+        parked.inherited = true;
+        drop(all);
         self.grown.notify_one();
+    }
+
+    /// Whether the holder before may have died of what is to be drained next.
+    pub(crate) fn is_inherited(&self, datasource: DatasourceId) -> bool {
+        self.lock()
+            .get(&datasource)
+            .is_some_and(|parked| parked.inherited)
     }
 
     /// Compares with what was found parked: what was not known is noted, and what was counted twice is put right.
@@ -136,6 +149,7 @@ impl Backlog {
     pub(crate) fn drained(&self, datasource: DatasourceId, count: u64) {
         if let Some(parked) = self.lock().get_mut(&datasource) {
             parked.count = parked.count.saturating_sub(count);
+            parked.inherited = false;
         }
     }
 

@@ -102,10 +102,14 @@ impl Partition {
             .into_iter()
             .map(|parked| (parked.sequence, parked.event))
             .unzip();
-        let batch = self
-            .board
-            .map(feed, version, events, self.board.settings.park_after.get())
-            .await?;
+        // The first page after the partition has changed hands is mapped apart: deliveries are not counted here, and
+        // an event that kills the worker would do so for ever.
+        let batch = if self.backlog.is_inherited(feed.id) {
+            self.board.map_apart(feed, version, events).await?
+        } else {
+            let slice = self.board.settings.park_after.get();
+            self.board.map(feed, version, events, slice).await?
+        };
         let done = batch.mapped.len();
         // There is no counting of attempts here: what cannot be published now never can.
         if let Err(again) = self.hand_on(feed, batch.mapped, batch.took, Mode::Last).await {

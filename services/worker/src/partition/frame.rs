@@ -133,6 +133,9 @@ impl Partition {
                 let rest = batch.rest.into_iter().chain(later).collect();
                 return self.park(parking, rest, &mut turn).await;
             }
+        } else if mode == Mode::Last {
+            let batch = self.board.map_apart(&feed, &version, now).await.map_err(Again)?;
+            self.hand_on(&feed, batch.mapped, batch.took, mode).await?;
         } else {
             for event in now {
                 let batch = self

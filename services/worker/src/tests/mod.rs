@@ -6,4 +6,4 @@ mod sources;
 mod states;
 mod support;
 
-pub(crate) use support::event;
+pub(crate) use support::{event, version};

@@ -45,7 +45,7 @@ pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
 }
 
 /// A version whose alerts carry `title`.
-pub(super) fn version(number: u32, title: &str) -> AssignedVersion {
+pub(crate) fn version(number: u32, title: &str) -> AssignedVersion {
     let config = json!({"connection": {"auth": {"type": "none"}}, "mapping": mapping(title)});
     AssignedVersion { number, config }
 }
@@ -139,6 +139,7 @@ impl Rig {
             clock: Arc::new(SystemClock),
             health: Health::new(),
             metrics: Metrics::new().unwrap(),
+            executable: None,
         };
         let task = tokio::spawn(run(context, self.settings.clone(), shutdown.clone()));
         let id = soon(async {
