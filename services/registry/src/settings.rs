@@ -20,6 +20,9 @@ pub struct Settings {
     pub leader_lease: HumanDuration,
     /// The time to live of workers' leases: how long a new leader waits for a worker that it has not heard.
     pub worker_lease: HumanDuration,
+    /// How long a datasource may take to start or to stop before that is an error, `start_timed_out` or
+    /// `stop_timed_out`. It goes on trying.
+    pub state_deadline: HumanDuration,
     /// How often everything is compared, whether or not a change was heard of.
     pub reconcile_interval: HumanDuration,
     /// How often numbers are written to the database. Changes of state are written at once.
@@ -76,6 +79,7 @@ impl Default for Settings {
             kek_file: PathBuf::from("kek"),
             leader_lease: HumanDuration::from_secs(10),
             worker_lease: HumanDuration::from_secs(10),
+            state_deadline: HumanDuration::from_secs(60),
             reconcile_interval: HumanDuration::from_secs(30),
             heartbeat_write_interval: HumanDuration::from_secs(2),
             ticket_ttl: HumanDuration::from_secs(60),

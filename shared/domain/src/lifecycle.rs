@@ -220,6 +220,10 @@ states! {
         SourceFailed = "source_failed",
         /// The task ended unexpectedly and will be started again.
         TaskFailed = "task_failed",
+        /// It should run and does not yet, after the time in which it should have begun.
+        StartTimedOut = "start_timed_out",
+        /// It should have stopped, and still runs after the time in which it should have.
+        StopTimedOut = "stop_timed_out",
         /// An admin or operator stopped or disabled it.
         StoppedByUser = "stopped_by_user",
     }

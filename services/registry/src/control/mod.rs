@@ -124,7 +124,7 @@ impl Known for Memory {
 
 impl<'s> Control<'s> {
     fn new(shared: &'s Shared) -> Self {
-        let tracker = Tracker::new([], shared.clock.now(), TimeDelta::zero());
+        let tracker = Tracker::new([], shared.clock.now(), TimeDelta::zero(), TimeDelta::MAX);
         Self {
             shared,
             desired: DesiredSet::new(shared.store.clone()),
@@ -175,9 +175,10 @@ impl<'s> Control<'s> {
             let stored = stored
                 .into_iter()
                 .map(|record| (record.datasource, record.state, record.metrics));
-            let patience =
-                TimeDelta::from_std(self.shared.settings.worker_lease.get()).unwrap_or(TimeDelta::MAX);
-            self.memory.tracker = Tracker::new(stored, self.shared.clock.now(), patience);
+            let settings = &self.shared.settings;
+            let [patience, deadline] = [&settings.worker_lease, &settings.state_deadline]
+                .map(|time| TimeDelta::from_std(time.get()).unwrap_or(TimeDelta::MAX));
+            self.memory.tracker = Tracker::new(stored, self.shared.clock.now(), patience, deadline);
             self.is_primed = true;
         }
         self.memory.faults = SecretFaults::read(self.shared).await?;

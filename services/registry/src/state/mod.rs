@@ -1,6 +1,8 @@
 //! What the workers reached: reports are judged ([`observe`](observe::observe)), kept ([`Tracker`]) and written.
 
 mod observe;
+#[cfg(test)]
+mod observe_tests;
 mod tracker;
 mod write;
 

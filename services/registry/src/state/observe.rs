@@ -10,14 +10,16 @@ use super::{Happening, Report};
 use crate::reconcile::{DesiredDatasource, SecretFault};
 
 /// A datasource's state after the workers' reports, and what is new in it for the history. `reports` are of
-/// workers whose lease stands; none means that nobody holds the datasource.
+/// workers whose lease stands; none means that nobody holds the datasource. `overdue` says that it has been on its way
+/// for longer than it may.
 pub(super) fn observe(
     desired: &DesiredDatasource,
     before: &DatasourceState,
     reports: &[Report],
+    overdue: bool,
 ) -> (DatasourceState, Vec<Happening>) {
     let mut state = facts(before, reports);
-    let (status, reason, message) = judge(desired, before, reports);
+    let (status, reason, message) = late(desired, judge(desired, before, reports), overdue);
     state.reason = reason;
     state.message = message;
     if reports.is_empty() && !desired.is_to_run() {
@@ -126,6 +128,41 @@ fn judge(desired: &DesiredDatasource, before: &DatasourceState, reports: &[Repor
     }
 }
 
+/// Whether a datasource is on its way to what is wanted of it, with nothing that would say why it takes so long.
+pub(super) fn is_on_its_way(desired: &DesiredDatasource, state: &DatasourceState) -> bool {
+    on_its_way(desired, state.status, state.reason)
+}
+
+fn on_its_way(desired: &DesiredDatasource, status: RuntimeStatus, reason: Reason) -> bool {
+    if matches!(reason, Reason::StartTimedOut | Reason::StopTimedOut) {
+        return true;
+    }
+    if desired.is_to_run() {
+        matches!(status, RuntimeStatus::Init | RuntimeStatus::Starting)
+    } else {
+        !matches!(status, RuntimeStatus::Init | RuntimeStatus::Stopped)
+    }
+}
+
+/// What takes longer than it may is an error, until it is done.
+fn late(desired: &DesiredDatasource, judged: Judgement, overdue: bool) -> Judgement {
+    let (status, reason, message) = judged;
+    if !overdue || desired.wanted.is_none() || !on_its_way(desired, status, reason) {
+        return (status, reason, message);
+    }
+    if !desired.is_to_run() {
+        let message = "it has not stopped in time: a worker still has it".to_owned();
+        return (RuntimeStatus::Error, Reason::StopTimedOut, Some(message));
+    }
+    // What was said first stays.
+    let message = match (reason, message) {
+        (Reason::StartTimedOut, Some(message)) => message,
+        (_, Some(why)) => format!("it has not started in time: {why}"),
+        (_, None) => "it has not started in time".to_owned(),
+    };
+    (RuntimeStatus::Error, Reason::StartTimedOut, Some(message))
+}
+
 /// The worst comes first.
 const fn rank(status: RuntimeStatus) -> u8 {
     match status {
@@ -138,7 +175,7 @@ const fn rank(status: RuntimeStatus) -> u8 {
 }
 
 /// The way from one status to another: where the state machine has no edge, it goes through `STARTING`.
-fn steps(from: RuntimeStatus, to: RuntimeStatus) -> Vec<RuntimeStatus> {
+pub(super) fn steps(from: RuntimeStatus, to: RuntimeStatus) -> Vec<RuntimeStatus> {
     if from == to {
         Vec::new()
     } else if from.may_become(to) {
@@ -220,227 +257,4 @@ pub(super) fn differs(one: &DatasourceState, other: &DatasourceState) -> bool {
         ..state.clone()
     };
     plain(one) != plain(other)
-}
-
-#[cfg(test)]
-mod tests {
-    use halcyon_domain::{
-        assignment::{AssignedVersion, TaskStatus},
-        id::{DatasourceId, OrganizationId, WorkerId},
-        lifecycle::{DatasourceStatus, DesiredState},
-    };
-    use serde_json::json;
-
-    use super::*;
-
-    fn desired(generation: i64, version: u32) -> DesiredDatasource {
-        DesiredDatasource {
-            datasource: DatasourceId::generate(),
-            organization: OrganizationId::generate(),
-            connector: "http_webhook".to_owned(),
-            pull: false,
-            status: DatasourceStatus::Active,
-            desired: DesiredState::Running,
-            generation,
-            wanted: Some(AssignedVersion {
-                number: version,
-                config: json!({}),
-            }),
-            last_good: None,
-            secrets_revision: 0,
-            backlog_full: false,
-            secret_fault: None,
-        }
-    }
-
-    fn report(desired: &DesiredDatasource, status: RuntimeStatus, version: Option<u32>) -> Report {
-        let task = TaskStatus {
-            datasource: desired.datasource,
-            generation: desired.generation,
-            version,
-            status,
-            reason: Reason::AsDesired,
-            message: None,
-            restarts: 0,
-            next_attempt_at: None,
-            last_event_at: None,
-            metrics: DatasourceMetrics {
-                events: 2,
-                lag_ms: 5,
-                ..DatasourceMetrics::default()
-            },
-        };
-        Report {
-            worker: WorkerId::generate(),
-            at: Timestamp::default(),
-            task,
-        }
-    }
-
-    fn kinds(happenings: &[Happening]) -> Vec<DatasourceEventKind> {
-        happenings.iter().map(|happening| happening.kind).collect()
-    }
-
-    #[test]
-    fn a_first_report_of_running_goes_through_starting() {
-        use DatasourceEventKind::{StateChanged, VersionRunning};
-        let desired = desired(3, 1);
-        let running = report(&desired, RuntimeStatus::Running, Some(1));
-        let (state, happenings) = observe(&desired, &DatasourceState::default(), &[running]);
-        assert_eq!(
-            (state.status, state.observed_generation),
-            (RuntimeStatus::Running, 3)
-        );
-        assert_eq!((state.version, state.last_good_version), (Some(1), Some(1)));
-        assert_eq!(kinds(&happenings), [StateChanged, StateChanged, VersionRunning]);
-        assert_eq!(happenings[0].message, "INIT to STARTING (as_desired)");
-    }
-
-    #[test]
-    fn a_secret_that_cannot_be_had_stops_what_starts_and_an_expired_one_stops_all() {
-        let mut desired = desired(3, 1);
-        let running = [report(&desired, RuntimeStatus::Running, Some(1))];
-        let (was_running, _) = observe(&desired, &DatasourceState::default(), &running);
-        let unavailable = |is_missed| {
-            Some(SecretFault::Unavailable {
-                name: "signing".to_owned(),
-                is_missed,
-            })
-        };
-        desired.secret_fault = unavailable(false);
-        let (starts, _) = observe(&desired, &DatasourceState::default(), &running);
-        assert_eq!(
-            (starts.status, starts.reason),
-            (RuntimeStatus::Error, Reason::SecretsUnavailable)
-        );
-        let (goes_on, _) = observe(&desired, &was_running, &running);
-        assert_eq!(goes_on.status, RuntimeStatus::Running);
-        desired.secret_fault = unavailable(true);
-        let (missed, _) = observe(&desired, &was_running, &running);
-        assert_eq!(missed.reason, Reason::SecretsUnavailable);
-        desired.secret_fault = None;
-        let (recovered, _) = observe(&desired, &starts, &running);
-        assert_eq!(
-            (recovered.status, recovered.reason),
-            (RuntimeStatus::Running, Reason::AsDesired)
-        );
-        desired.secret_fault = Some(SecretFault::Expired("signing".to_owned()));
-        let (expired, _) = observe(&desired, &was_running, &running);
-        assert_eq!(
-            (expired.status, expired.reason),
-            (RuntimeStatus::Error, Reason::SecretExpired)
-        );
-        assert!(expired.message.unwrap().contains("`signing`"));
-    }
-
-    #[test]
-    fn the_same_report_again_is_no_news() {
-        let desired = desired(3, 1);
-        let running = report(&desired, RuntimeStatus::Running, Some(1));
-        let (state, _) = observe(
-            &desired,
-            &DatasourceState::default(),
-            std::slice::from_ref(&running),
-        );
-        let (again, happenings) = observe(&desired, &state, &[running]);
-        assert!(happenings.is_empty() && !differs(&state, &again));
-    }
-
-    #[test]
-    fn a_refused_version_is_told_once_and_the_old_one_runs_on() {
-        let first = desired(1, 1);
-        let (state, _) = observe(
-            &first,
-            &DatasourceState::default(),
-            &[report(&first, RuntimeStatus::Running, Some(1))],
-        );
-        let second = DesiredDatasource {
-            generation: 2,
-            ..desired(2, 2)
-        };
-        let mut refused = report(&second, RuntimeStatus::Running, Some(1));
-        refused.task.reason = Reason::VersionRejected;
-        refused.task.message = Some("no such function".to_owned());
-        let (state, happenings) = observe(&second, &state, std::slice::from_ref(&refused));
-        assert_eq!(
-            (state.status, state.version, state.last_good_version),
-            (RuntimeStatus::Running, Some(1), Some(1))
-        );
-        assert_eq!(kinds(&happenings), [DatasourceEventKind::VersionRejected]);
-        assert_eq!(happenings[0].message, "version 2 was refused: no such function");
-        assert!(observe(&second, &state, &[refused]).1.is_empty());
-    }
-
-    #[test]
-    fn a_lost_worker_shows_as_starting_without_a_worker() {
-        let desired = desired(1, 1);
-        let running = report(&desired, RuntimeStatus::Running, Some(1));
-        let (state, _) = observe(&desired, &DatasourceState::default(), &[running]);
-        let (state, _) = observe(&desired, &state, &[]);
-        assert_eq!(
-            (state.status, state.reason, state.version),
-            (RuntimeStatus::Starting, Reason::NoWorker, None)
-        );
-        let (fresh, happenings) = observe(&desired, &DatasourceState::default(), &[]);
-        assert_eq!((fresh.status, happenings.len()), (RuntimeStatus::Init, 0));
-    }
-
-    #[test]
-    fn it_is_stopped_once_every_worker_has_reached_the_stop() {
-        let running = desired(1, 1);
-        let report = report(&running, RuntimeStatus::Running, Some(1));
-        let (state, _) = observe(
-            &running,
-            &DatasourceState::default(),
-            std::slice::from_ref(&report),
-        );
-        let disabled = DesiredDatasource {
-            status: DatasourceStatus::Disabled,
-            generation: 2,
-            ..running
-        };
-        let (still, _) = observe(&disabled, &state, std::slice::from_ref(&report));
-        assert_eq!(still.status, RuntimeStatus::Running);
-        let mut reached = report;
-        reached.task.generation = 2;
-        let (stopped, _) = observe(&disabled, &still, &[reached]);
-        assert_eq!(
-            (stopped.status, stopped.reason),
-            (RuntimeStatus::Stopped, Reason::StoppedByUser)
-        );
-        let (nobody, _) = observe(&disabled, &still, &[]);
-        assert_eq!(
-            (nobody.status, nobody.observed_generation),
-            (RuntimeStatus::Stopped, 2)
-        );
-    }
-
-    #[test]
-    fn several_workers_add_up_and_the_worst_counts() {
-        let desired = desired(4, 2);
-        let good = report(&desired, RuntimeStatus::Running, Some(2));
-        let mut bad = report(&desired, RuntimeStatus::Error, None);
-        bad.task.generation = 3;
-        bad.task.reason = Reason::TaskFailed;
-        let reports = [good, bad];
-        let (state, _) = observe(&desired, &DatasourceState::default(), &reports);
-        assert_eq!(
-            (state.status, state.reason, state.observed_generation),
-            (RuntimeStatus::Error, Reason::TaskFailed, 3)
-        );
-        let sum = add_up(&reports);
-        assert_eq!((sum.events, sum.lag_ms), (4, 5));
-    }
-
-    #[test]
-    fn every_way_is_one_the_state_machine_has() {
-        for from in RuntimeStatus::ALL {
-            for to in RuntimeStatus::ALL.iter().filter(|to| **to != RuntimeStatus::Init) {
-                let reached = steps(*from, *to)
-                    .into_iter()
-                    .try_fold(*from, RuntimeStatus::advance_to);
-                assert_eq!(reached, Ok(*to), "{from} to {to}");
-            }
-        }
-    }
 }

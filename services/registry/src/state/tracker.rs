@@ -12,7 +12,7 @@ use halcyon_domain::{
 
 use super::{
     Happening, Report,
-    observe::{add_up, differs, observe},
+    observe::{add_up, differs, is_on_its_way, observe},
 };
 use crate::reconcile::DesiredDatasource;
 
@@ -37,6 +37,8 @@ pub(crate) struct Tracker {
     started_at: Timestamp,
     /// A worker that has not been heard by this registry may still be at work for so long.
     patience: TimeDelta,
+    /// A datasource may be on its way for so long.
+    deadline: TimeDelta,
 }
 
 #[derive(Debug)]
@@ -47,6 +49,8 @@ struct Known {
     last_report: Option<Timestamp>,
     backlog_full: bool,
     happenings: Vec<Happening>,
+    /// The generation that it is on its way to, and since when.
+    on_its_way: Option<(i64, Timestamp)>,
 }
 
 /// What is to be written of one datasource.
@@ -64,11 +68,13 @@ pub(crate) struct Unwritten {
 
 impl Tracker {
     /// What the database says, at the time when this registry began to lead. `patience` is the time in which a
-    /// worker that is at work is heard for certain, or loses its lease.
+    /// worker that is at work is heard for certain, or loses its lease; `deadline` is how long a datasource may take
+    /// to start or to stop.
     pub(crate) fn new(
         stored: impl IntoIterator<Item = (DatasourceId, DatasourceState, DatasourceMetrics)>,
         started_at: Timestamp,
         patience: TimeDelta,
+        deadline: TimeDelta,
     ) -> Self {
         let known = stored
             .into_iter()
@@ -79,6 +85,7 @@ impl Tracker {
             known,
             started_at,
             patience,
+            deadline,
         }
     }
 
@@ -131,8 +138,10 @@ impl Tracker {
                 };
                 known.backlog_full = known.metrics.parked >= limit;
             }
-            let (state, happenings) = observe(datasource, &known.state, &reports);
+            let overdue = known.is_overdue(datasource, now, self.deadline);
+            let (state, happenings) = observe(datasource, &known.state, &reports, overdue);
             known.state = state;
+            known.note_way(datasource, now);
             known.happenings.extend(happenings);
         }
     }
@@ -211,7 +220,22 @@ impl Known {
             written,
             last_report: None,
             happenings: Vec::new(),
+            on_its_way: None,
         }
+    }
+
+    fn is_overdue(&self, desired: &DesiredDatasource, now: Timestamp, deadline: TimeDelta) -> bool {
+        self.on_its_way
+            .is_some_and(|(generation, since)| generation == desired.generation && now - since >= deadline)
+    }
+
+    /// Notes since when it has been on its way; a new command is a new way.
+    fn note_way(&mut self, desired: &DesiredDatasource, now: Timestamp) {
+        self.on_its_way = match self.on_its_way {
+            _ if !is_on_its_way(desired, &self.state) => None,
+            Some((generation, since)) if generation == desired.generation => Some((generation, since)),
+            _ => Some((desired.generation, now)),
+        };
     }
 
     /// Whether silence is no news yet: somebody was at work, and should still be.
@@ -297,6 +321,10 @@ mod tests {
         TimeDelta::seconds(10)
     }
 
+    fn deadline() -> TimeDelta {
+        TimeDelta::seconds(60)
+    }
+
     fn status(tracker: &Tracker) -> Vec<RuntimeStatus> {
         tracker.states().map(|state| state.status).collect()
     }
@@ -304,7 +332,7 @@ mod tests {
     #[test]
     fn numbers_wait_for_their_turn_and_states_do_not() {
         let (datasource, worker) = (desired(), WorkerId::generate());
-        let mut tracker = Tracker::new([], start(), patience());
+        let mut tracker = Tracker::new([], start(), patience(), deadline());
         tracker.hear(heartbeat(worker, &datasource, 1));
         tracker.refresh([&datasource].into_iter(), start());
         assert!(tracker.has_news());
@@ -324,7 +352,7 @@ mod tests {
     #[test]
     fn a_backlog_is_full_until_it_has_room_again() {
         let (datasource, worker) = (desired(), WorkerId::generate());
-        let mut tracker = Tracker::new([], start(), patience());
+        let mut tracker = Tracker::new([], start(), patience(), deadline());
         let mut full = |parked| {
             let mut heard = heartbeat(worker, &datasource, 1);
             heard.tasks[0].metrics.parked = parked;
@@ -339,7 +367,7 @@ mod tests {
             ..DatasourceMetrics::default()
         };
         let stored = [(datasource.datasource, DatasourceState::default(), metrics)];
-        let next = Tracker::new(stored, start(), patience());
+        let next = Tracker::new(stored, start(), patience(), deadline());
         assert!(
             next.backlog_full(datasource.datasource),
             "a new leader opens nothing by mistake"
@@ -349,7 +377,7 @@ mod tests {
     #[test]
     fn a_short_silence_is_no_news_and_a_lost_worker_is() {
         let (datasource, worker) = (desired(), WorkerId::generate());
-        let mut tracker = Tracker::new([], start(), patience());
+        let mut tracker = Tracker::new([], start(), patience(), deadline());
         tracker.hear(heartbeat(worker, &datasource, 1));
         tracker.refresh([&datasource].into_iter(), start());
         tracker.retain_workers(|_| false);
@@ -369,7 +397,7 @@ mod tests {
             ..DatasourceState::default()
         };
         let stored = [(datasource.datasource, state, DatasourceMetrics::default())];
-        let mut tracker = Tracker::new(stored, start(), patience());
+        let mut tracker = Tracker::new(stored, start(), patience(), deadline());
         tracker.refresh([&datasource].into_iter(), start() + TimeDelta::seconds(9));
         assert!(!tracker.has_news());
         tracker.refresh([&datasource].into_iter(), start() + patience());
@@ -379,7 +407,7 @@ mod tests {
     #[test]
     fn what_happened_during_a_write_is_written_next() {
         let (datasource, worker) = (desired(), WorkerId::generate());
-        let mut tracker = Tracker::new([], start(), patience());
+        let mut tracker = Tracker::new([], start(), patience(), deadline());
         tracker.hear(heartbeat(worker, &datasource, 1));
         tracker.refresh([&datasource].into_iter(), start());
         let rows = tracker.unwritten(false);
@@ -388,5 +416,26 @@ mod tests {
         tracker.written(rows);
         assert!(tracker.has_news());
         assert_eq!(tracker.unwritten(false)[0].happenings.len(), 1);
+    }
+
+    #[test]
+    fn a_start_that_takes_too_long_is_an_error_and_a_new_command_is_a_new_start() {
+        let mut datasource = desired();
+        let mut tracker = Tracker::new([], start(), patience(), deadline());
+        let at = |seconds| start() + TimeDelta::seconds(seconds);
+        tracker.refresh([&datasource].into_iter(), at(10));
+        tracker.refresh([&datasource].into_iter(), at(69));
+        assert_eq!(status(&tracker), [RuntimeStatus::Init]);
+        tracker.refresh([&datasource].into_iter(), at(70));
+        assert_eq!(status(&tracker), [RuntimeStatus::Error]);
+        tracker.refresh([&datasource].into_iter(), at(100));
+        assert_eq!(status(&tracker), [RuntimeStatus::Error]);
+        datasource.generation += 1;
+        tracker.refresh([&datasource].into_iter(), at(101));
+        assert_eq!(status(&tracker), [RuntimeStatus::Starting]);
+        let worker = WorkerId::generate();
+        tracker.hear(heartbeat(worker, &datasource, 1));
+        tracker.refresh([&datasource].into_iter(), at(102));
+        assert_eq!(status(&tracker), [RuntimeStatus::Running]);
     }
 }
