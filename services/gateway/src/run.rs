@@ -18,7 +18,8 @@ use crate::{
     graphql::Graphql,
     ingest::{self, IngestContext, IngestState},
     relay::Relay,
-    routes, server,
+    routes,
+    server::{self, Ending},
 };
 
 /// How often readiness is looked at.
@@ -56,7 +57,8 @@ pub struct Context {
 pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow::Result<()> {
     settings.tokens.check().map_err(anyhow::Error::msg)?;
     check_exposure(&settings, ctx.mode)?;
-    let edge = Edge::new(&settings, ctx.mode, ctx.clock.clone(), ctx.metrics.clone())?;
+    let mut edge = Edge::new(&settings, ctx.mode, ctx.clock.clone(), ctx.metrics.clone())?;
+    edge.protected.stopping = shutdown.clone();
     let tls = settings.tls.clone().map(Certificates::open).transpose();
     let (certificates, configs) = tls.context("`gateway.tls`")?.unzip();
     let listening = server::listen(settings.listen, configs).await?;
@@ -99,13 +101,18 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
     background.spawn(watch_access(app.clone(), ctx.bus.clone(), background.clone()));
     let ingest = Router::with_path("ingest").push(ingest::router(&ingest));
     let graphql = Graphql::new(app.clone(), &settings.graphql)?;
+    let ending = Ending {
+        shutdown,
+        intake: ctx.health.check("gateway.intake"),
+        delay: settings.drain_delay(ctx.mode),
+    };
     let service = routes::service(app, graphql, Some(ingest), ctx.health, edge);
     let address = listening.address;
     tracing::info!(gateway.address = %address, gateway.instance = %process.instance, "the gateway listens");
     if let Some(listening) = ctx.listening {
         let _ = listening.send(address);
     }
-    let served = server::serve(listening, service, &settings, &shutdown).await;
+    let served = server::serve(listening, service, &settings, ending).await;
     // The relay stops last, so that what the last requests changed goes out.
     background.trigger();
     background.drain(Duration::from_secs(5)).await;

@@ -1,9 +1,13 @@
 //! The HTTP server and what it answers besides the API: probes, the description, problems for what no route takes.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
-use halcyon_infra::{Health, Metric, Metrics, Shutdown, probes};
+use halcyon_infra::{Check, Health, Metric, Metrics, Shutdown, probes};
 use salvo::{
     Depot, FlowCtrl, Handler, Listener, Request, Response, Server, Service, async_trait,
     conn::{Acceptor, TcpListener, rustls::RustlsAcceptor, tcp::TcpAcceptor},
@@ -54,16 +58,46 @@ pub(crate) async fn listen(address: SocketAddr, tls: Option<Configs>) -> anyhow:
     })
 }
 
-/// Answers until `shutdown` is triggered, then finishes the requests under way.
+/// How a server ends.
+pub(crate) struct Ending {
+    /// What ends it.
+    pub(crate) shutdown: Shutdown,
+    /// Tells balancers to send no more.
+    pub(crate) intake: Check,
+    /// How long it goes on meanwhile.
+    pub(crate) delay: Duration,
+}
+
+impl Ending {
+    /// Ends when told to, without a delay and without telling anybody.
+    #[cfg(test)]
+    pub(crate) fn at_once(shutdown: Shutdown) -> Self {
+        Self {
+            shutdown,
+            intake: Health::new().check("gateway.intake"),
+            delay: Duration::ZERO,
+        }
+    }
+
+    /// Waits until no more requests are to be expected.
+    async fn begins(&self) {
+        self.intake.ready();
+        self.shutdown.triggered().await;
+        self.intake.failing("the gateway is being stopped");
+        tokio::time::sleep(self.delay).await;
+    }
+}
+
+/// Answers until the end begins, then finishes the requests under way.
 pub(crate) async fn serve(
     listening: Listening,
     service: Service,
     settings: &Settings,
-    shutdown: &Shutdown,
+    ending: Ending,
 ) -> anyhow::Result<()> {
     match listening.acceptor {
-        Accepts::Plain(acceptor) => serve_on(acceptor, service, settings, shutdown).await,
-        Accepts::Tls(acceptor) => serve_on(acceptor, service, settings, shutdown).await,
+        Accepts::Plain(acceptor) => serve_on(acceptor, service, settings, ending).await,
+        Accepts::Tls(acceptor) => serve_on(acceptor, service, settings, ending).await,
     }
 }
 
@@ -71,7 +105,7 @@ async fn serve_on<A: Acceptor + Send + Sync + 'static>(
     acceptor: A,
     service: Service,
     settings: &Settings,
-    shutdown: &Shutdown,
+    ending: Ending,
 ) -> anyhow::Result<()> {
     let limits = &settings.limits;
     let timeouts = FuseConfig::default()
@@ -89,9 +123,8 @@ async fn serve_on<A: Acceptor + Send + Sync + 'static>(
         .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX));
     let drain = settings.drain_timeout.get();
     let handle = server.handle();
-    let stop = shutdown.clone();
     let stopper = tokio::spawn(async move {
-        stop.triggered().await;
+        ending.begins().await;
         handle.stop_graceful(Some(drain));
     });
     let served = server.try_serve(service).await;

@@ -3,9 +3,11 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use halcyon_domain::{duration::HumanDuration, network::Network};
+use halcyon_infra::Mode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,9 @@ use crate::{
     graphql::GraphqlSettings,
     proxies::ForwardedHeader,
 };
+
+/// Balancers that look every second have seen by then that the gateway is not ready.
+const DRAIN_DELAY: Duration = Duration::from_secs(3);
 
 /// The gateway's settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -57,7 +62,10 @@ pub struct Settings {
     /// The file with the public keys of the audit trail's checkpoints. Without it the keys are taken from the database,
     /// which proves nothing against somebody who can write to it.
     pub audit_public_keys: Option<PathBuf>,
-    /// How long requests under way may take when the process is told to stop.
+    /// How long the gateway goes on taking requests after it was told to stop, and says that it is not ready, so that
+    /// balancers send it no more; 3 seconds in production and none in development, if absent.
+    pub drain_delay: Option<HumanDuration>,
+    /// How long requests under way may take after that.
     pub drain_timeout: HumanDuration,
     /// How soon another process relays the outbox after this one died: at least two seconds.
     pub relay_lease: HumanDuration,
@@ -83,6 +91,7 @@ impl Default for Settings {
             test_timeout: HumanDuration::from_secs(30),
             request_timeout: HumanDuration::from_secs(60),
             audit_public_keys: None,
+            drain_delay: None,
             drain_timeout: HumanDuration::from_secs(15),
             relay_lease: HumanDuration::from_secs(10),
         }
@@ -90,6 +99,16 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// How long to go on taking requests after the process was told to stop.
+    pub(crate) fn drain_delay(&self, mode: Mode) -> Duration {
+        let usual = if mode.is_production() {
+            DRAIN_DELAY
+        } else {
+            Duration::ZERO
+        };
+        self.drain_delay.map_or(usual, |delay| delay.get())
+    }
+
     /// Whether browsers reach the gateway by TLS, its own or a proxy's.
     #[must_use]
     pub const fn by_tls(&self) -> bool {

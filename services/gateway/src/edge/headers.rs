@@ -1,11 +1,12 @@
-//! What tells browsers to take an answer for nothing else than it is.
+//! What tells browsers to take an answer for nothing else than it is, and clients to come back on another connection.
 
+use halcyon_infra::Shutdown;
 use salvo::{
     Depot, FlowCtrl, Handler, Request, Response, async_trait,
     http::{
-        HeaderMap, HeaderName, HeaderValue,
+        HeaderMap, HeaderName, HeaderValue, Version,
         header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+            CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
             X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
         },
     },
@@ -33,10 +34,13 @@ const EVERY: [(HeaderName, &str); 6] = [
 const BY_TLS_ONLY: &str = "max-age=63072000";
 
 /// Puts the headers on every answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Protected {
     /// Whether browsers reach the gateway by TLS, its own or a proxy's.
     pub(crate) tls: bool,
+    /// Once the gateway is told to stop, every answer is the last of its connection: a request that is sent just when
+    /// an idle connection is closed would be lost.
+    pub(crate) stopping: Shutdown,
 }
 
 #[async_trait]
@@ -44,11 +48,16 @@ impl Handler for Protected {
     async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
         ctrl.call_next(req, depot, res).await;
         self.protect(res.headers_mut());
+        // HTTP/2 has no such header; its connections are told by the server.
+        if self.stopping.is_triggered() && req.version() <= Version::HTTP_11 {
+            res.headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
     }
 }
 
 impl Protected {
-    fn protect(self, headers: &mut HeaderMap) {
+    fn protect(&self, headers: &mut HeaderMap) {
         for (name, value) in EVERY {
             headers.entry(name).or_insert(HeaderValue::from_static(value));
         }

@@ -67,6 +67,7 @@ impl Edge {
             deadline: Deadline(settings.request_timeout.get()),
             protected: Protected {
                 tls: settings.by_tls(),
+                ..Protected::default()
             },
             proxies: Proxies::new(settings.trusted_proxies.clone(), settings.forwarded_header),
             rate: RateLimit::new(&settings.limits, clock, metrics.clone()),

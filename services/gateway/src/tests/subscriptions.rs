@@ -23,7 +23,7 @@ use crate::{
     Settings,
     app::App,
     edge::settings::{LimitSettings, Quota},
-    server,
+    server::{self, Ending},
 };
 
 /// How long an answer is waited for.
@@ -45,8 +45,8 @@ impl Open {
             .await
             .unwrap();
         let (address, shutdown) = (listening.address, Shutdown::new());
-        let stop = shutdown.clone();
-        tokio::spawn(async move { server::serve(listening, service, &settings, &stop).await });
+        let stop = Ending::at_once(shutdown.clone());
+        tokio::spawn(async move { server::serve(listening, service, &settings, stop).await });
         Self {
             gateway,
             app,

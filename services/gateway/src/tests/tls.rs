@@ -22,7 +22,7 @@ use crate::{
         settings::{LimitSettings, TlsSettings},
         tls::Certificates,
     },
-    server,
+    server::{self, Ending},
 };
 
 const SOON: Duration = Duration::from_secs(15);
@@ -98,9 +98,9 @@ async fn a_changed_certificate_is_taken_up_and_open_connections_stay() {
     let check = health.check("gateway.tls");
     let keeping = certificates.keep(check, metrics.clone(), Arc::new(SystemClock), shutdown.clone());
     let keeping = tokio::spawn(keeping);
-    let (settings, stop) = (Settings::default(), shutdown.clone());
+    let (settings, stop) = (Settings::default(), Ending::at_once(shutdown.clone()));
     let service = Service::new(Router::new().get(hello));
-    let serving = tokio::spawn(async move { server::serve(listening, service, &settings, &stop).await });
+    let serving = tokio::spawn(async move { server::serve(listening, service, &settings, stop).await });
 
     let old = client(&[&one, &two]);
     assert_eq!(seen(&old, &url).await, one.der);
@@ -182,9 +182,9 @@ async fn who_sends_nothing_or_too_large_a_head_is_not_waited_for() {
         .unwrap();
     let address = listening.address;
     let shutdown = Shutdown::new();
-    let stop = shutdown.clone();
+    let stop = Ending::at_once(shutdown.clone());
     let service = Service::new(Router::new().get(hello));
-    let serving = tokio::spawn(async move { server::serve(listening, service, &settings, &stop).await });
+    let serving = tokio::spawn(async move { server::serve(listening, service, &settings, stop).await });
     for begun in ["", "GET / HTTP/1.1\r\nhost: x\r\nx-slow: "] {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(begun.as_bytes()).await.unwrap();

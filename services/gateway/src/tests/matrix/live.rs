@@ -13,7 +13,11 @@ use tokio_tungstenite::{
 };
 
 use super::{graphql::verdict_of_error, holder::Holder, rows::Verdict};
-use crate::{Settings, server, tests::support::Gateway};
+use crate::{
+    Settings,
+    server::{self, Ending},
+    tests::support::Gateway,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -38,8 +42,8 @@ impl Live {
             .unwrap();
         let url = format!("ws://{}/graphql", listening.address);
         let shutdown = Shutdown::new();
-        let (service, stop) = (gateway.same(), shutdown.clone());
-        tokio::spawn(async move { server::serve(listening, service, &Settings::default(), &stop).await });
+        let (service, stop) = (gateway.same(), Ending::at_once(shutdown.clone()));
+        tokio::spawn(async move { server::serve(listening, service, &Settings::default(), stop).await });
         Self { url, shutdown }
     }
 
