@@ -4,14 +4,14 @@ use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::{nats, ports, wait};
+use crate::{nats, ports, up, wait};
 
 /// The services, in the order in which they start.
 pub const SERVICES: [&str; 6] = [
@@ -41,11 +41,36 @@ pub enum Sync {
     Default,
 }
 
+/// How a process is started, and started again.
+#[derive(Clone, Debug, Default)]
+pub struct Spec {
+    /// The service, or `nats`.
+    pub service: String,
+    /// Settings beyond those of the configuration file, as `key=value`.
+    pub settings: Vec<String>,
+    /// The network namespace that it runs in.
+    pub namespace: Option<String>,
+}
+
+impl Spec {
+    /// A process of a service.
+    #[must_use]
+    pub fn new(service: &str, settings: &[&str]) -> Self {
+        Self {
+            service: service.to_owned(),
+            settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
+            namespace: None,
+        }
+    }
+}
+
 /// The system as separate processes.
 pub struct Cluster {
     halcyon: PathBuf,
     folder: TempDir,
     children: BTreeMap<String, Child>,
+    /// How each process was started last, by its name.
+    specs: BTreeMap<String, Spec>,
     /// Where the gateway listens.
     pub url: String,
     /// The administrator's e-mail.
@@ -72,12 +97,26 @@ impl Cluster {
     /// # Errors
     /// A step failed; its output is in the error.
     pub async fn prepare(halcyon: &Path, database_url: &str, sync: Sync, services: &[&str]) -> Result<Self> {
+        let mut cluster = Self::lay_out(halcyon, database_url, sync)?;
+        cluster.begin().await?;
+        for service in services {
+            cluster.spawn(service)?;
+        }
+        Ok(cluster)
+    }
+
+    /// Prepares a folder with keys and configuration; nothing runs yet.
+    ///
+    /// # Errors
+    /// A step failed; its output is in the error.
+    pub fn lay_out(halcyon: &Path, database_url: &str, sync: Sync) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (gateway, nats) = (ports::free(), ports::free());
         let listen = format!("127.0.0.1:{gateway}");
-        let mut cluster = Self {
+        let cluster = Self {
             halcyon: halcyon.to_owned(),
             children: BTreeMap::new(),
+            specs: BTreeMap::new(),
             url: format!("http://{listen}"),
             email: "admin@example.test".into(),
             password: "a password of this test only".into(),
@@ -98,34 +137,48 @@ impl Cluster {
         if sync == Sync::Default {
             cluster.use_default_sync()?;
         }
-        cluster.spawn("nats")?;
-        wait::port(&cluster.nats_address).await?;
-        cluster.run_configured(&["migrate", "up"])?;
-        let password = data.join("test-admin-password");
-        fs::write(&password, &cluster.password)?;
-        let file = password.display().to_string();
-        cluster.run_configured(&[
-            "admin",
-            "create",
-            "--email",
-            &cluster.email,
-            "--password-file",
-            &file,
-        ])?;
-        for service in services {
-            cluster.spawn(service)?;
-        }
         Ok(cluster)
     }
 
-    /// Where the processes' logs are, and the folder `data`.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    /// Starts nats, migrates the database and makes the administrator.
+    ///
+    /// # Errors
+    /// A step failed; its output is in the error.
+    pub async fn begin(&mut self) -> Result<()> {
+        self.spawn("nats")?;
+        wait::port(&self.nats_address).await?;
+        self.run_configured(&["migrate", "up"])?;
+        let password = self.data().join("test-admin-password");
+        fs::write(&password, &self.password)?;
+        let file = password.display().to_string();
+        self.run_configured(&[
+            "admin",
+            "create",
+            "--email",
+            &self.email,
+            "--password-file",
+            &file,
+        ])
     }
 
-    fn data(&self) -> PathBuf {
+    /// The folder with keys, configuration and, as `nats`, the streams.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// Adds a user to nats that may do everything, for a test that looks into streams or changes them. To be called
+    /// before nats starts.
+    ///
+    /// # Errors
+    /// The configuration cannot be changed.
+    pub fn admit(&self, user: &str, password: &str) -> Result<()> {
+        let path = self.data().join("nats.conf");
+        let text = fs::read_to_string(&path)?;
+        let users = "users: [\n";
+        ensure!(text.contains(users), "nats.conf lists no users");
+        let admitted = format!("{users}    {{ user: {user}, password: {password} }}\n");
+        Ok(fs::write(path, text.replacen(users, &admitted, 1))?)
     }
 
     fn use_default_sync(&self) -> Result<()> {
@@ -154,12 +207,13 @@ impl Cluster {
         Ok(())
     }
 
-    /// Starts a service, or `nats`.
+    /// Starts a service, or `nats`, or a process of another name as it was started last.
     ///
     /// # Errors
     /// The process cannot be started.
     pub fn spawn(&mut self, name: &str) -> Result<()> {
-        self.spawn_as(name, name, &[])
+        let spec = self.specs.get(name).cloned();
+        self.spawn_by(name, spec.unwrap_or_else(|| Spec::new(name, &[])))
     }
 
     /// Starts one more process of a service, with further settings, under a name of its own.
@@ -167,34 +221,57 @@ impl Cluster {
     /// # Errors
     /// The process cannot be started.
     pub fn spawn_as(&mut self, name: &str, service: &str, settings: &[&str]) -> Result<()> {
-        let data = self.data();
+        self.spawn_by(name, Spec::new(service, settings))
+    }
+
+    /// Starts a process under a name of its own.
+    ///
+    /// # Errors
+    /// The process cannot be started.
+    pub fn spawn_by(&mut self, name: &str, spec: Spec) -> Result<()> {
         let log = OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.log(name))?;
-        let mut command = if service == "nats" {
-            let mut command = nats::dies_with_us(&nats::binary()?);
-            command.arg("-c").arg(data.join("nats.conf"));
-            command
-        } else {
-            let mut command = nats::dies_with_us(&self.halcyon);
-            command
-                .envs(NO_PORT_IS_FIXED)
-                .arg(service)
-                .arg("--config")
-                .arg(data.join("halcyon.toml"));
-            for setting in settings {
-                command.args(["--set", setting]);
-            }
-            command
-        };
+        let mut command = self.command(&spec)?;
         let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
         self.children.insert(name.to_owned(), child);
+        self.specs.insert(name.to_owned(), spec);
         Ok(())
+    }
+
+    fn command(&self, spec: &Spec) -> Result<Command> {
+        let data = self.data();
+        let program = if spec.service == "nats" {
+            nats::binary()?
+        } else {
+            self.halcyon.clone()
+        };
+        let mut command = match &spec.namespace {
+            None => nats::dies_with_us(&program),
+            Some(namespace) => {
+                let mut command = nats::dies_with_us(Path::new("ip"));
+                command.args(["netns", "exec", namespace]).arg(program);
+                command
+            }
+        };
+        if spec.service == "nats" {
+            command.arg("-c").arg(data.join("nats.conf"));
+            return Ok(command);
+        }
+        command
+            .envs(NO_PORT_IS_FIXED)
+            .arg(&spec.service)
+            .arg("--config")
+            .arg(data.join("halcyon.toml"));
+        for setting in &spec.settings {
+            command.args(["--set", setting]);
+        }
+        Ok(command)
     }
 
     /// SIGKILL, then a new process in its place.
@@ -218,6 +295,41 @@ impl Cluster {
         child.kill()?;
         child.wait()?;
         Ok(())
+    }
+
+    /// SIGTERM, then waits for the end.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn terminate(&mut self, name: &str, within: Duration) -> Result<ExitStatus> {
+        let mut child = self
+            .children
+            .remove(name)
+            .with_context(|| format!("{name} does not run"))?;
+        up::signal(child.id(), "TERM");
+        Ok(up::wait_exit(&mut child, within))
+    }
+
+    /// Sends a process a signal by its name: `STOP` makes it silent, `CONT` lets it go on.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn signal(&self, name: &str, signal: &str) -> Result<()> {
+        let pid = self.pid(name).with_context(|| format!("{name} does not run"))?;
+        up::signal(pid, signal);
+        Ok(())
+    }
+
+    /// The names of the processes that were started and not ended from here.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.children.keys().cloned().collect()
+    }
+
+    /// The folder with the logs.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The process id of a service.

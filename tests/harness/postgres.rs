@@ -86,10 +86,27 @@ impl Postgres {
     /// # Errors
     /// It fails.
     pub async fn execute(&self, database: &str, statement: &str) -> Result<()> {
+        self.psql(database, statement).await.map(drop)
+    }
+
+    /// The rows that a query answers, as text.
+    ///
+    /// # Errors
+    /// It fails.
+    pub async fn query(&self, database: &str, query: &str) -> Result<Vec<Vec<String>>> {
+        let text = self.psql(database, query).await?;
+        let row = |line: &str| line.split('\t').map(str::to_owned).collect();
+        Ok(text.lines().map(row).collect())
+    }
+
+    async fn psql(&self, database: &str, statement: &str) -> Result<String> {
         let mut psql = tokio::process::Command::new(self.programs.join("psql"));
         psql.args([
             "--no-psqlrc",
             "--quiet",
+            "--no-align",
+            "--tuples-only",
+            "--field-separator=\t",
             "--username",
             "postgres",
             "--host",
@@ -97,13 +114,13 @@ impl Postgres {
         ]);
         psql.args(["--port", &self.port.to_string(), "--dbname", database]);
         psql.args(["--command", statement]);
-        let output = psql.stdin(Stdio::null()).output().await?;
+        let output = psql.stdin(Stdio::null()).kill_on_drop(true).output().await?;
         ensure!(
             output.status.success(),
             "psql: {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        Ok(())
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// A database as SQL: all that is in it, uncompressed.

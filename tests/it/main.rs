@@ -21,6 +21,7 @@ mod hot_reload;
 mod idempotency;
 mod lifecycle;
 mod main_job;
+mod outages;
 mod samples;
 mod secret_store;
 mod traces;

@@ -2,8 +2,10 @@
 //!
 //! `halcyon-load ingest` compares ingest (signature check, envelope, durable ack) with a bare hyper server that
 //! publishes one JetStream message for each event on the same nats-server. `halcyon-load latency` measures the
-//! time from 202 to the alert. Both start what they need on loopback and stop it.
+//! time from 202 to the alert. `halcyon-load chaos` breaks the system in every way that it promises to survive. All
+//! start what they need on loopback and stop it.
 
+mod chaos;
 mod latency;
 mod sender;
 mod setup;
@@ -39,6 +41,8 @@ enum What {
         #[arg(long, default_value_t = 5)]
         seconds: u64,
     },
+    /// What the system promises to survive, one scenario for each promise, as a table.
+    Chaos(chaos::ChaosArgs),
     /// Milliseconds from 202 to the alert in the API's answer.
     Latency {
         /// How many events to send, one after the other.
@@ -70,6 +74,7 @@ async fn main() -> Result<()> {
             };
             ingest(&args.halcyon, sync, &senders, Duration::from_secs(seconds)).await
         }
+        What::Chaos(chaos) => chaos::run(&args.halcyon, chaos),
         What::Latency { events } => latency::run(&args.halcyon, events).await,
     }
 }
