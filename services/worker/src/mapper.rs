@@ -105,14 +105,18 @@ fn map_all(version: &Version, events: Vec<IngestEvent>, slice: Duration) -> Batc
 
 /// Maps one event. A panic is a dead letter.
 pub(crate) fn map_one(mapping: &CompiledMapping, version: u32, event: IngestEvent) -> Mapped {
-    let map = || mapping.map(&event.payload, &MappingContext::from(&event));
-    // The mapping is not changed by being used, so nothing half done can be seen after a panic.
-    let result = catch_unwind(AssertUnwindSafe(map)).unwrap_or_else(|_| {
-        let detail = "the mapping failed in a way that it must not; this is a fault of the system";
-        EventResult::dead_lettered(InputError::new("", "mapping_panicked", detail))
-    });
+    let result = caught(|| mapping.map(&event.payload, &MappingContext::from(&event)));
     let outcome = outcome_of(&event, version, result);
     Mapped { event, outcome }
+}
+
+/// What an event became; a dead letter if that panicked.
+fn caught(map: impl FnOnce() -> EventResult) -> EventResult {
+    // The mapping is not changed by being used, so nothing half done can be seen after a panic.
+    catch_unwind(AssertUnwindSafe(map)).unwrap_or_else(|_| {
+        let detail = "the mapping failed in a way that it must not; this is a fault of the system";
+        EventResult::dead_lettered(InputError::new("", "mapping_panicked", detail))
+    })
 }
 
 fn outcome_of(event: &IngestEvent, version: u32, result: EventResult) -> EventOutcome {
@@ -163,4 +167,38 @@ pub(crate) fn tally(mapped: &[Mapped], took: Duration) -> Tally {
         }
     }
     tally
+}
+
+#[cfg(test)]
+mod tests {
+    use halcyon_domain::{event::Verdict, id::DatasourceId};
+
+    use super::*;
+    use crate::tests::{event, version};
+
+    #[test]
+    fn a_panic_is_a_dead_letter_and_the_next_event_is_mapped() {
+        let panicked = caught(|| panic!("a fault"));
+        let event = event(DatasourceId::generate(), "one", "{\"id\": 1}");
+        let outcome = outcome_of(&event, 4, panicked);
+        let [record] = &outcome.records[..] else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(record.verdict, Verdict::DeadLettered);
+        assert_eq!(record.failure.as_ref().unwrap().code, "mapping_panicked");
+        let compiled = Version::compile(&version(4, "t"), "http_webhook").unwrap();
+        let mapped = map_one(&compiled.mapping, 4, event);
+        assert_eq!(mapped.outcome.records[0].verdict, Verdict::Delivered);
+    }
+
+    #[test]
+    fn what_there_is_no_time_for_is_handed_back_in_its_order() {
+        let compiled = Version::compile(&version(4, "t"), "http_webhook").unwrap();
+        let datasource = DatasourceId::generate();
+        let events = ["1", "2", "3"].map(|id| event(datasource, id, "{\"id\": 1}"));
+        let batch = map_all(&compiled, events.to_vec(), Duration::ZERO);
+        assert_eq!(batch.mapped.len(), 1, "at least one, or it would never end");
+        let rest: Vec<_> = batch.rest.iter().map(|event| event.id.to_string()).collect();
+        assert_eq!(rest, ["2", "3"]);
+    }
 }

@@ -20,7 +20,7 @@ use crate::{
     feed::Feed,
     supervisor::{is_to_run, reach_off_thread, tell},
 };
-use backoff::{Backoff, HEALTHY};
+use backoff::Backoff;
 use run::{End, Run};
 use secrets::Opener;
 
@@ -120,8 +120,8 @@ impl Keeper {
             backoff.configure(&version.config.runtime.retry);
             let began = Instant::now();
             let end = self.run_once().await;
-            if began.elapsed() >= HEALTHY {
-                backoff.reset();
+            if backoff.has_run(began.elapsed()) {
+                tracing::info!(datasource.id = %self.feed.id, "the circuit of the source was closed");
             }
             match end {
                 End::Changed => backoff.reset(),
@@ -139,12 +139,16 @@ impl Keeper {
                     message,
                     retry_after,
                 } => {
+                    let was_open = backoff.is_open();
                     let mut pause = backoff.next().max(retry_after.unwrap_or_default());
                     if reason == Reason::SecretsUnavailable {
                         // Asking costs the feed's vendor nothing, and whoever waits sees it run soon after.
                         pause = pause.min(SECRETS_PAUSE);
                     }
-                    self.fail(reason, message, Some(pause));
+                    if backoff.is_open() && !was_open {
+                        tracing::warn!(datasource.id = %self.feed.id, "the circuit of the source is open");
+                    }
+                    self.fail(reason, explained(message, &backoff), Some(pause));
                     if self.wait(Some(pause)).await {
                         backoff.reset();
                     }
@@ -164,12 +168,7 @@ impl Keeper {
             stop: self.stop.clone(),
             secrets_revision: 0,
         };
-        let mut task = AbortOnDrop(tokio::spawn(run.go()));
-        (&mut task.0).await.unwrap_or_else(|error| End::Failed {
-            reason: Reason::TaskFailed,
-            message: format!("the task failed: {error}"),
-            retry_after: None,
-        })
+        ended(tokio::spawn(run.go())).await
     }
 
     /// Brings the state to the newest assignment.
@@ -233,11 +232,46 @@ impl Keeper {
     }
 }
 
+/// What is told of a failure, and that only probes are made from now on.
+fn explained(message: String, backoff: &Backoff) -> String {
+    if !backoff.is_open() {
+        return message;
+    }
+    let failures = backoff.failures();
+    format!(
+        "{message} (the circuit is open after {failures} failures in a row; one probe is made after each pause)"
+    )
+}
+
+/// How a run has ended; a panic is a failure like any other.
+async fn ended(task: JoinHandle<End>) -> End {
+    let mut task = AbortOnDrop(task);
+    (&mut task.0).await.unwrap_or_else(|error| End::Failed {
+        reason: Reason::TaskFailed,
+        message: format!("the task failed: {error}"),
+        retry_after: None,
+    })
+}
+
 /// A task that ends with whoever waits for it.
 struct AbortOnDrop(JoinHandle<End>);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_a_source_is_worth_another_attempt() {
+        let end = ended(tokio::spawn(async { panic!("a fault") })).await;
+        let End::Failed { reason, .. } = end else {
+            panic!("{end:?}")
+        };
+        assert_eq!(reason, Reason::TaskFailed);
     }
 }

@@ -142,3 +142,39 @@ async fn a_source_goes_on_after_nats_was_killed() {
     assert_eq!(outcomes.events().len(), 300);
     worker.stop().await;
 }
+
+/// What is wrong with the checkpoints here is wrong with any upstream: the source is tried less and less, says when it
+/// is tried next, and goes on by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_fails_again_and_again_is_probed_and_recovers() {
+    let rig = Rig::new().await;
+    let worker = rig.worker().await;
+    let mut assignment = generator(&worker, 100_000, 50.0);
+    assignment.wanted.config["runtime"]["retry"] =
+        json!({"initial": "20ms", "max": "400ms", "max_attempts": 2});
+    rig.assign(&assignment).await;
+    rig.told(assignment.datasource, |status| status.metrics.events > 5)
+        .await;
+    rig.lose_checkpoints().await;
+    let failed = rig
+        .told(assignment.datasource, |status| {
+            let message = status.message.as_deref().unwrap_or_default();
+            message.contains("the circuit is open")
+        })
+        .await;
+    assert_eq!(
+        (failed.status, failed.reason),
+        (RuntimeStatus::Error, Reason::SourceFailed)
+    );
+    assert!(failed.next_attempt_at.is_some() && failed.restarts >= 2);
+    rig.bus.ensure_streams(1).await.unwrap();
+    let before = failed.metrics.events;
+    let again = rig
+        .told(assignment.datasource, |status| status.metrics.events > before)
+        .await;
+    assert_eq!(
+        (again.status, again.next_attempt_at),
+        (RuntimeStatus::Running, None)
+    );
+    worker.stop().await;
+}

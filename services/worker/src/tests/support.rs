@@ -175,6 +175,16 @@ impl Rig {
         self.bus.ensure_streams(1).await.unwrap();
     }
 
+    /// Takes away where the positions of sources are kept.
+    pub(super) async fn lose_checkpoints(&self) {
+        let client = self.nats.client().await.unwrap();
+        let deleted = client
+            .request("$JS.API.STREAM.DELETE.KV_CHECKPOINTS", "".into())
+            .await
+            .unwrap();
+        assert!(String::from_utf8_lossy(&deleted.payload).contains("\"success\":true"));
+    }
+
     /// Gives all partitions to a worker.
     pub(super) async fn hold(&self, worker: Option<WorkerId>) {
         for partition in 0..PARTITIONS {
