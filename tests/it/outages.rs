@@ -1,7 +1,7 @@
-//! Servers that fall silent, links that swallow what is sent, a worker that is stopped: nothing is lost, nothing counts
+//! Servers that fall silent, links that swallow what is sent, services that are stopped: nothing is lost, nothing counts
 //! twice, and senders and callers are told. `halcyon-load chaos` has the long forms.
 
-use std::{collections::BTreeSet, sync::Mutex};
+use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
 use halcyon_tests::{
     client::Client,
@@ -12,6 +12,9 @@ use halcyon_tests::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
+
+/// Within this a process that is asked to end has ended (P13).
+const DRAIN: Duration = Duration::from_secs(20);
 
 async fn accepted(client: &Client, load: &Load, more: usize) {
     let wanted = load.accepted() + more;
@@ -82,6 +85,35 @@ async fn a_link_to_nats_that_swallows_everything_loses_nothing() {
     let sent = load.stop().await;
     assert!(
         sent.answers.keys().all(|status| [202, 503].contains(status)),
+        "{:?}",
+        sent.answers
+    );
+    judge(&client, &id, &sent.accepted).await.assert_clean();
+}
+
+/// Each service that is asked to end does so in good order, and its successor goes on: no request fails meanwhile.
+#[tokio::test]
+async fn services_that_are_asked_to_end_drain_and_lose_nothing() {
+    let postgres = Postgres::start().await.unwrap();
+    let database = postgres.database().await.unwrap();
+    let mut cluster = Cluster::start(crate::halcyon(), &database, Sync::Always, &SERVICES)
+        .await
+        .unwrap();
+    let client = Client::login(&cluster.url, &cluster.email, &cluster.password).await;
+    let id = client.publish_webhook("rolled", sequence_mapping("t")).await;
+    let load = Load::start(&client, &id, 4, 100);
+    for service in ["worker", "ontology", "registry", "audit"] {
+        accepted(&client, &load, 50).await;
+        // The deadline is P13's twice over: here other systems run as well.
+        let status = cluster.terminate(service, DRAIN * 2).unwrap();
+        assert!(status.success(), "{service} ended with {status}");
+        cluster.spawn(service).unwrap();
+    }
+    accepted(&client, &load, 100).await;
+    let sent = load.stop().await;
+    assert_eq!(
+        sent.answers.keys().copied().collect::<Vec<_>>(),
+        [202],
         "{:?}",
         sent.answers
     );
