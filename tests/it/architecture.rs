@@ -116,3 +116,40 @@ fn fenced_libraries_stay_in_their_rooms() {
         }
     }
 }
+
+/// Our own sources, the tests apart.
+fn sources() -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut folders = vec![root().join("services"), root().join("shared")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            if path.is_dir() && name != "tests" {
+                folders.push(path);
+            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+                texts.push(std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    texts
+}
+
+#[test]
+fn every_metric_is_measured_somewhere() {
+    let texts = sources();
+    for metric in halcyon_infra::Metric::ALL {
+        let used = format!("Metric::{metric:?}");
+        let measured = texts.iter().any(|text| {
+            text.match_indices(&used).any(|(at, _)| {
+                let next = text.as_bytes().get(at + used.len());
+                next.is_none_or(|byte| !byte.is_ascii_alphanumeric())
+            })
+        });
+        assert!(measured, "nothing measures `{}`", metric.name());
+    }
+}

@@ -8,7 +8,7 @@ use halcyon_domain::{
     id::InstanceId,
     test_run::{TestJob, TestReport},
 };
-use halcyon_infra::{Check, Health, Metrics, Shutdown, set_parent};
+use halcyon_infra::{Check, Health, Metric, Metrics, Shutdown, set_parent};
 use tracing::Instrument;
 
 use crate::{Settings, job::Runner, report, secrets::Registry};
@@ -38,7 +38,10 @@ pub struct Context {
 /// The bus refuses the service.
 pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow::Result<()> {
     let Context {
-        bus, clock, health, ..
+        bus,
+        clock,
+        health,
+        metrics,
     } = ctx;
     let ready = health.check("test-runner.bus");
     let instance = InstanceId::generate();
@@ -59,7 +62,10 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         .await?;
     let limit = bus.max_payload().saturating_sub(OVERHEAD);
     serving
-        .endpoint::<RunTest, _, _>(move |job, context| answer(runner.clone(), job, context, limit))
+        .endpoint::<RunTest, _, _>(move |job, context| {
+            let answer = answer(runner.clone(), job, context, limit);
+            counted(metrics.clone(), answer)
+        })
         .await?;
     tracing::info!(instance = %instance, "the test-runner is up");
     let _: Option<()> = shutdown.unless_triggered(watch(&bus, &ready)).await;
@@ -96,6 +102,17 @@ async fn watch(bus: &Bus, ready: &Check) {
             ready.failing("not connected");
         }
     }
+}
+
+/// Counts a test run by whether all went as it should.
+async fn counted(
+    metrics: Metrics,
+    answer: impl Future<Output = Result<TestReport, RemoteError>>,
+) -> Result<TestReport, RemoteError> {
+    let answer = answer.await;
+    let ok = answer.as_ref().is_ok_and(|report| report.ok);
+    metrics.add(Metric::TestRuns, 1, &[("ok", if ok { "true" } else { "false" })]);
+    answer
 }
 
 async fn answer(

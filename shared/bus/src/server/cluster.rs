@@ -64,6 +64,8 @@ pub struct ClusterParams {
 
 impl ClusterParams {
     pub(super) fn block(&self) -> Result<String, Error> {
+        // Nodes would tell each other of addresses otherwise, which no certificate names.
+        let (host, _) = self.advertise.rsplit_once(':').unwrap_or((&self.advertise, ""));
         let password = self.password.expose_secret();
         // It stands in addresses as well, where further characters have a meaning.
         if password.is_empty() || !password.chars().all(|c| c.is_ascii_alphanumeric()) {
@@ -78,10 +80,11 @@ impl ClusterParams {
              # SIGUSR2 leads clients away before the node stops.\n\
              lame_duck_grace_period: \"2s\"\n\
              lame_duck_duration: \"30s\"\n\
-             cluster {{\n  name: halcyon\n  listen: \"0.0.0.0:{}\"\n  {}\n  \
+             cluster {{\n  name: halcyon\n  listen: \"0.0.0.0:{}\"\n  advertise: {}\n  {}\n  \
              authorization {{ user: {ROUTE_USER}, password: {}, timeout: 5 }}\n  routes: [{}]\n}}",
             quote(&self.advertise)?,
             self.port,
+            quote(&format!("{host}:{}", self.port))?,
             self.tls.block(true)?,
             quote(password)?,
             routes.join(", "),
