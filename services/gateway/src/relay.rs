@@ -45,6 +45,7 @@ impl Relay {
     pub(crate) async fn run(self, instance: InstanceId, lease: Duration, shutdown: Shutdown) {
         let record = LeaseRecord {
             holder: instance.to_string(),
+            session: 1,
             info: serde_json::Value::Null,
         };
         let holder = self.bus.leases(lease).hold(OUTBOX_RELAY, record);

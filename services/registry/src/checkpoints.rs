@@ -98,6 +98,10 @@ impl Checkpoints {
             BusError::Conflict => Error::Conflict("the checkpoint was written meanwhile; read it again"),
             other => other.into(),
         })?;
+        if request.position.is_null() {
+            // A source that ran in several instances begins anew with all of them.
+            checkpoints.forget_from(datasource.id, 1).await?;
+        }
         let before = before.map(|(checkpoint, _)| checkpoint.position);
         tell(&tx, &datasource, &request, before.unwrap_or_default(), now).await?;
         tx.commit().await?;

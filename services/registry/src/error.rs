@@ -15,6 +15,9 @@ pub enum Error {
     /// A key or ciphertext is of no use.
     #[error(transparent)]
     Secrets(#[from] halcyon_secrets::Error),
+    /// This registry has led and does no more.
+    #[error("another registry leads")]
+    Deposed,
     /// What was sent cannot be used.
     #[error(transparent)]
     Invalid(#[from] InputError),
@@ -44,7 +47,7 @@ impl Error {
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::Store(error) => error.is_transient(),
-            Self::Bus(_) | Self::UnknownKey | Self::Busy => true,
+            Self::Bus(_) | Self::UnknownKey | Self::Busy | Self::Deposed => true,
             Self::Secrets(error) => error.is_transient(),
             Self::Invalid(_)
             | Self::NotFound(_)
@@ -67,6 +70,7 @@ impl From<Error> for RemoteError {
             Error::Refused(_) => Self::new("refused", message),
             Error::Conflict(_) => Self::new("conflict", message),
             Error::UnknownKey => Self::transient("unknown_key", message),
+            Error::Deposed => Self::transient("unavailable", message),
             Error::Store(halcyon_store::Error::NotFound(what)) => {
                 Self::new("not_found", format!("no such {what}"))
             }

@@ -221,6 +221,7 @@ impl System {
         let settings = Settings {
             kek_file: self.database.folder.path().join("kek"),
             leader_lease: HumanDuration::from_secs(2),
+            reconcile_interval: HumanDuration::from_secs(2),
             heartbeat_write_interval: HumanDuration::from_secs(1),
             ..Settings::default()
         };
@@ -288,11 +289,14 @@ impl Process {
             worker,
             instance: self.instance,
             pool: DEFAULT_POOL.to_owned(),
+            labels: [].into(),
             started_at: now(),
             draining: false,
+            session: 1,
         };
         let record = LeaseRecord {
             holder: worker.to_string(),
+            session: 1,
             info: serde_json::to_value(member).unwrap(),
         };
         let lease = self

@@ -15,6 +15,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub(crate) async fn stand(shared: &Shared, shutdown: &Shutdown) {
     let record = LeaseRecord {
         holder: shared.instance.to_string(),
+        session: 1,
         info: Value::Null,
     };
     let leases = shared.bus.leases(shared.settings.leader_lease.get());

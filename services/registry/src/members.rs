@@ -9,7 +9,10 @@ pub(crate) fn members(leases: &KvMirror<LeaseRecord>) -> Vec<WorkerMember> {
     let workers = leases.iter().filter(|(key, _)| key.starts_with(WORKERS));
     let mut members: Vec<WorkerMember> = workers
         .filter_map(|(key, entry)| match entry.value.info::<WorkerMember>() {
-            Ok(member) => Some(member),
+            Ok(member) => Some(WorkerMember {
+                session: entry.value.session,
+                ..member
+            }),
             Err(error) => {
                 tracing::error!(lease = key, error = %error, "a worker's lease cannot be read");
                 None

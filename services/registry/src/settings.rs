@@ -25,6 +25,9 @@ pub struct Settings {
     pub state_deadline: HumanDuration,
     /// How often everything is compared, whether or not a change was heard of.
     pub reconcile_interval: HumanDuration,
+    /// How long after work was taken from busy workers for less busy ones it is done again at the earliest. A worker
+    /// that is new gets its share at once.
+    pub balance_interval: HumanDuration,
     /// How often numbers are written to the database. Changes of state are written at once.
     pub heartbeat_write_interval: HumanDuration,
     /// How long a ticket for the secrets of a test run is good.
@@ -81,6 +84,7 @@ impl Default for Settings {
             worker_lease: HumanDuration::from_secs(10),
             state_deadline: HumanDuration::from_secs(60),
             reconcile_interval: HumanDuration::from_secs(30),
+            balance_interval: HumanDuration::from_secs(60),
             heartbeat_write_interval: HumanDuration::from_secs(2),
             ticket_ttl: HumanDuration::from_secs(60),
             rotate_token_keys_every: HumanDuration::from_secs(30 * 24 * 3600),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use halcyon_connectors::{BatchLimits, Error as ConnectorError, Secrets, SourceContext};
+use halcyon_connectors::{BatchLimits, Error as ConnectorError, Secrets, Share, SourceContext};
 use halcyon_domain::{
     clock::{Clock, Timestamp},
     error::InputError,
@@ -111,6 +111,7 @@ impl EventMaker {
                     max_records: count,
                     max_wait: limit / 4,
                 },
+                share: Share::WHOLE,
                 clock: Arc::clone(&self.clock),
             })
             .map_err(|error| failed(&error))?;

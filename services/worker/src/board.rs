@@ -7,10 +7,25 @@ use std::{
 };
 
 use halcyon_bus::Bus;
-use halcyon_domain::{clock::Clock, id::DatasourceId};
+use halcyon_domain::{
+    assignment::{HeldSource, PartitionLoad},
+    clock::Clock,
+    id::DatasourceId,
+};
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::{Settings, apart::Apart, feed::Feed, logs::Logs, sink::Sink};
+use crate::{Settings, apart::Apart, feed::Feed, logs::Logs, meter::Meter, sink::Sink};
+
+/// What the worker says of the sources that are assigned to it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Holds {
+    /// Those that it has not let go of.
+    pub(crate) sources: Vec<HeldSource>,
+    /// The newest revision of an assignment that it acts on.
+    pub(crate) reached: u64,
+    /// Whether it starts nothing any more.
+    pub(crate) draining: bool,
+}
 
 /// What the parts of a worker share.
 pub(crate) struct Board {
@@ -26,13 +41,15 @@ pub(crate) struct Board {
     pub(crate) threads: usize,
     /// Rung when a datasource's state has changed: the next heartbeat goes at once.
     pub(crate) news: Notify,
-    /// Whether the worker's lease is held: sources run only then.
-    pub(crate) leased: watch::Sender<bool>,
+    /// The worker's session while its lease is held: sources run only then.
+    pub(crate) leased: watch::Sender<Option<u64>>,
     /// How many partitions are held here.
     pub(crate) partitions: AtomicUsize,
     feeds: RwLock<HashMap<DatasourceId, Arc<Feed>>>,
     /// Sources that this worker runs.
     sources: RwLock<HashMap<DatasourceId, Arc<Feed>>>,
+    holds: Mutex<Holds>,
+    meters: RwLock<HashMap<u16, Arc<Meter>>>,
     /// Grows with every change of the feeds or of a feed's state.
     changes: watch::Sender<u64>,
     parked: RwLock<HashMap<(u16, DatasourceId), u64>>,
@@ -59,10 +76,12 @@ impl Board {
             processors: Semaphore::new(threads),
             threads,
             news: Notify::new(),
-            leased: watch::Sender::new(false),
+            leased: watch::Sender::new(None),
             partitions: AtomicUsize::new(0),
             feeds: RwLock::default(),
             sources: RwLock::default(),
+            holds: Mutex::default(),
+            meters: RwLock::default(),
             changes: watch::Sender::new(0),
             parked: RwLock::default(),
             strays: Mutex::default(),
@@ -132,6 +151,43 @@ impl Board {
         self.changed();
     }
 
+    /// Changes what is said of the sources that are held.
+    pub(crate) fn hold(&self, change: impl FnOnce(&mut Holds)) {
+        let mut holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = holds.sources.len();
+        change(&mut holds);
+        if holds.sources.len() < before {
+            // Somebody may wait for it.
+            self.news.notify_one();
+        }
+    }
+
+    pub(crate) fn holds(&self) -> Holds {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What counts the work on a partition.
+    pub(crate) fn meter(&self, partition: u16) -> Arc<Meter> {
+        let mut meters = self.meters.write().unwrap_or_else(PoisonError::into_inner);
+        meters.entry(partition).or_default().clone()
+    }
+
+    /// How busy each partition keeps this worker.
+    pub(crate) fn partition_loads(&self) -> Vec<PartitionLoad> {
+        let meters = self.meters.read().unwrap_or_else(PoisonError::into_inner);
+        let loads = meters.iter().map(|(partition, meter)| PartitionLoad {
+            partition: *partition,
+            busy: meter.busy(),
+        });
+        loads.collect()
+    }
+
+    /// Measures the second that has passed.
+    pub(crate) fn sample_meters(&self) {
+        let meters = self.meters.read().unwrap_or_else(PoisonError::into_inner);
+        meters.values().for_each(|meter| meter.sample());
+    }
+
     /// Tells everyone that a feed came, went or changed its state.
     pub(crate) fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);
@@ -196,12 +252,16 @@ impl Board {
         }
     }
 
-    /// Forgets what is parked on a partition that is given up.
-    pub(crate) fn forget_parked(&self, partition: u16) {
+    /// Forgets what is parked on a partition that is given up, and how busy it was.
+    pub(crate) fn forget_partition(&self, partition: u16) {
         self.parked
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|(held, _), _| *held != partition);
+        self.meters
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&partition);
     }
 
     /// How many events are parked, by datasource.

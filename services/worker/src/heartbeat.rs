@@ -14,7 +14,10 @@ use halcyon_domain::{
 use halcyon_infra::{Metric, Metrics};
 use tokio::time::MissedTickBehavior;
 
-use crate::{board::Board, feed::Feed};
+use crate::{
+    board::{Board, Holds},
+    feed::Feed,
+};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Changes that come together are told together.
@@ -50,11 +53,20 @@ pub(crate) fn heartbeat(board: &Board, worker: WorkerId, instance: InstanceId) -
         .iter()
         .map(|feed| feed.status(parked(feed)))
         .collect();
+    let Holds {
+        sources,
+        reached,
+        draining,
+    } = board.holds();
     Heartbeat {
         worker,
         instance,
         at: board.clock.now(),
         tasks,
+        sources,
+        reached,
+        draining,
+        partitions: board.partition_loads(),
     }
 }
 
@@ -62,6 +74,7 @@ pub(crate) fn heartbeat(board: &Board, worker: WorkerId, instance: InstanceId) -
 fn count(board: &Board, metrics: &Metrics) {
     let held = u16::try_from(board.partitions.load(Ordering::Relaxed)).unwrap_or(u16::MAX);
     metrics.set(Metric::WorkerPartitions, f64::from(held), &[]);
+    board.sample_meters();
     let parked = board.parked();
     let mut states = [0_u32; RuntimeStatus::ALL.len()];
     for feed in feeds(board) {

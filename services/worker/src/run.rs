@@ -6,6 +6,7 @@ use halcyon_bus::{Bus, InstanceKey, LeaseHolder, LeaseRecord, subjects::lease_ke
 use halcyon_domain::{
     assignment::WorkerMember,
     clock::Clock,
+    config::is_label,
     id::{InstanceId, WorkerId},
 };
 use halcyon_infra::{Check, Health, Metric, Metrics, Shutdown};
@@ -44,6 +45,10 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         metrics,
         executable,
     } = ctx;
+    let mut labels = std::iter::once(&settings.pool).chain(&settings.labels);
+    if let Some(label) = labels.find(|label| !is_label(label)) {
+        anyhow::bail!("`{label}` cannot be a worker's pool or label");
+    }
     let check = health.check("worker.bus");
     if shutdown.unless_triggered(streams(&bus)).await.is_none() {
         return Ok(());
@@ -58,11 +63,14 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         worker,
         instance,
         pool: settings.pool.clone(),
+        labels: settings.labels.clone(),
         started_at: clock.now(),
         draining: false,
+        session: 0,
     };
     let record = LeaseRecord {
         holder: worker.to_string(),
+        session: 1,
         info: serde_json::to_value(&member)?,
     };
     let lease = bus
@@ -104,9 +112,9 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
 async fn follow_lease(board: &Board, lease: &LeaseHolder) {
     loop {
         lease.held().await;
-        board.leased.send_replace(true);
+        board.leased.send_replace(Some(lease.session()));
         lease.lost().await;
-        board.leased.send_replace(false);
+        board.leased.send_replace(None);
     }
 }
 

@@ -1,5 +1,7 @@
 //! The worker's settings.
 
+use std::collections::BTreeSet;
+
 use halcyon_domain::{assignment::DEFAULT_POOL, duration::HumanDuration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,8 +11,10 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "WorkerSettings")]
 pub struct Settings {
-    /// The pool that it belongs to.
+    /// The pool that it belongs to: it may hold the partitions of this pool, and run sources that ask for it.
     pub pool: String,
+    /// Further labels: sources may ask for workers that have them.
+    pub labels: BTreeSet<String>,
     /// The time to live of its lease: how long it takes others to take over its work.
     pub lease: HumanDuration,
     /// Frames of one partition that are worked on at a time.
@@ -32,6 +36,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             pool: DEFAULT_POOL.to_owned(),
+            labels: BTreeSet::new(),
             lease: HumanDuration::from_secs(10),
             frames_in_flight: 8,
             max_attempts: 5,

@@ -13,7 +13,6 @@ use halcyon_domain::{
     assignment::{Assignment, LogLevel, PartitionAssignment},
     id::{DatasourceId, InstanceId, WorkerId},
     lifecycle::{DesiredState, Reason},
-    partition::partition_of,
 };
 use tokio::{task::JoinHandle, time::MissedTickBehavior};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -22,7 +21,8 @@ use crate::{
     board::Board,
     feed::{Feed, FeedState, Version, reach},
     partition,
-    pull::{PullTask, secrets::Opener},
+    pull::secrets::Opener,
+    sources::Sources,
 };
 
 /// How often to look for what has ended by itself, besides on every change.
@@ -34,13 +34,12 @@ const COMPILES: usize = 4;
 pub(crate) struct Supervisor {
     board: Arc<Board>,
     worker: WorkerId,
-    opener: Arc<Opener>,
     assignments: KvMirror<Assignment>,
     holders: KvMirror<PartitionAssignment>,
     partitions: HashMap<u16, Running>,
     /// Partitions that were given up and finish what is under way.
     closing: Vec<(u16, JoinHandle<()>)>,
-    sources: HashMap<DatasourceId, PullTask>,
+    sources: Sources,
     /// The assignment that each feed has reached, by its revision.
     reached: HashMap<DatasourceId, u64>,
 }
@@ -59,10 +58,9 @@ impl Supervisor {
             holders: board.bus.partition_assignments().mirror(),
             board,
             worker,
-            opener: Arc::new(opener),
+            sources: Sources::new(worker, opener),
             partitions: HashMap::new(),
             closing: Vec::new(),
-            sources: HashMap::new(),
             reached: HashMap::new(),
         }
     }
@@ -76,10 +74,11 @@ impl Supervisor {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let held = *leased.borrow_and_update();
-            self.compare(held).await;
+            let session = *leased.borrow_and_update();
+            self.compare(session).await;
             tokio::select! {
                 () = self.assignments.changed() => {}
+                () = self.sources.let_go(&board) => {}
                 () = self.holders.changed() => {}
                 () = board.strayed() => {}
                 _ = leased.changed() => {}
@@ -95,21 +94,19 @@ impl Supervisor {
             drop(stop);
             tasks.push(task);
         }
-        for (_, source) in self.sources.drain() {
-            tasks.push(source.stop());
-        }
-        if tokio::time::timeout(deadline, futures::future::join_all(tasks))
-            .await
-            .is_err()
-        {
+        let board = self.board.clone();
+        let work = async { tokio::join!(futures::future::join_all(tasks), self.sources.drain(&board)) };
+        if tokio::time::timeout(deadline, work).await.is_err() {
             tracing::warn!("not all work in flight could be finished; it is done again elsewhere");
         }
     }
 
     /// Brings what runs to what is assigned. Versions are there before the frames that need them.
-    async fn compare(&mut self, leased: bool) {
+    async fn compare(&mut self, session: Option<u64>) {
         let held = self.held();
         self.give_up(&held);
+        // Asked before what is known is looked at: no less than that.
+        let revision = self.assignments.revision();
         let assignments = self.assignments.snapshot();
         let assignments: Vec<Arc<Entry<Assignment>>> = assignments.into_values().collect();
         // What is under way on a partition that was given up still needs its versions.
@@ -129,7 +126,8 @@ impl Supervisor {
         self.board
             .partitions
             .store(self.partitions.len(), Ordering::Relaxed);
-        self.compare_sources(&assignments, leased);
+        self.sources.compare(&self.board, &assignments, session);
+        self.board.hold(|holds| holds.reached = revision);
     }
 
     /// Tells the partitions that are no longer held to finish.
@@ -155,23 +153,26 @@ impl Supervisor {
             .values()
             .filter(|entry| entry.value.worker == Some(self.worker));
         mine.map(|entry| entry.value.partition)
-            .filter(|number| *number < self.board.bus.partitions())
+            .filter(|number| self.board.bus.partitions().contains(*number))
             .collect()
     }
 
     /// Whether events of a datasource may come in on a partition that is held.
     fn concerns(&self, assignment: &Assignment, held: &HashSet<u16>) -> bool {
-        let parallelism = assignment
-            .wanted
-            .config
-            .pointer("/runtime/parallelism")
-            .and_then(|value| value.as_u64());
-        let slots = parallelism
+        let runtime = |field: &str| assignment.wanted.config.pointer(&format!("/runtime/{field}"));
+        let slots = runtime("parallelism")
+            .and_then(|value| value.as_u64())
             .and_then(|slots| u16::try_from(slots).ok())
             .unwrap_or(1)
             .max(1);
         let partitions = self.board.bus.partitions();
-        (0..slots).any(|slot| held.contains(&partition_of(assignment.datasource, slot, partitions)))
+        let pool = runtime("worker_labels/0")
+            .and_then(|value| value.as_str())
+            .filter(|pool| partitions.has_pool(pool));
+        (0..slots).any(|slot| {
+            let number = partitions.of(pool, assignment.datasource, slot);
+            number.is_some_and(|number| held.contains(&number))
+        })
     }
 
     async fn compare_feeds(&mut self, assignments: &[Arc<Entry<Assignment>>], held: &HashSet<u16>) {
@@ -207,32 +208,6 @@ impl Supervisor {
             .collect()
             .await;
         self.reached.extend(reached);
-    }
-
-    fn compare_sources(&mut self, assignments: &[Arc<Entry<Assignment>>], leased: bool) {
-        let mine: HashMap<DatasourceId, &Arc<Entry<Assignment>>> = assignments
-            .iter()
-            .filter(|entry| leased && entry.value.worker == Some(self.worker))
-            .map(|entry| (entry.value.datasource, entry))
-            .collect();
-        let sources = std::mem::take(&mut self.sources);
-        for (datasource, source) in sources {
-            let same = mine
-                .get(&datasource)
-                .is_some_and(|entry| entry.value.epoch == source.epoch());
-            if same && !source.has_ended() {
-                self.sources.insert(datasource, source);
-            }
-        }
-        for (datasource, entry) in mine {
-            match self.sources.get(&datasource) {
-                Some(source) => source.tell(entry.clone()),
-                None => {
-                    let task = PullTask::start(self.board.clone(), self.opener.clone(), entry.clone());
-                    self.sources.insert(datasource, task);
-                }
-            }
-        }
     }
 }
 

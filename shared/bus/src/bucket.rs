@@ -4,7 +4,7 @@ use std::{marker::PhantomData, time::Duration};
 
 use async_nats::{HeaderMap, header};
 use bytes::Bytes;
-use halcyon_domain::assignment::{Assignment, IngestRoute, PartitionAssignment};
+use halcyon_domain::assignment::{Assignment, IngestRoute, LeaderTerm, PartitionAssignment};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
@@ -52,6 +52,12 @@ impl Bus {
     #[must_use]
     pub fn partition_assignments(&self) -> Bucket<PartitionAssignment> {
         Bucket::new(self, BucketName::Assignments, "partition.")
+    }
+
+    /// The term of the registry that leads. Key: [`LEADER_TERM`](crate::subjects::LEADER_TERM).
+    #[must_use]
+    pub fn leader_terms(&self) -> Bucket<LeaderTerm> {
+        Bucket::new(self, BucketName::Assignments, "leader.")
     }
 
     /// What gateways must know of each datasource. Key: the datasource.

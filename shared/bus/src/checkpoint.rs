@@ -21,6 +21,19 @@ pub struct Checkpoint {
     pub at: Timestamp,
 }
 
+impl Checkpoint {
+    /// What a claim of an epoch makes of what stands there: the same place, under that epoch. Nothing if a later
+    /// epoch has claimed it.
+    #[must_use]
+    pub fn claimed(before: Option<&Self>, epoch: u64, at: Timestamp) -> Option<Self> {
+        if before.is_some_and(|before| before.epoch > epoch) {
+            return None;
+        }
+        let position = before.map_or(Value::Null, |before| before.position.clone());
+        Some(Self { epoch, position, at })
+    }
+}
+
 /// All checkpoints.
 #[derive(Clone)]
 pub struct CheckpointStore {
@@ -46,7 +59,7 @@ impl Bus {
 }
 
 impl CheckpointStore {
-    /// A datasource's checkpoint.
+    /// The checkpoint of a datasource's first instance.
     ///
     /// # Errors
     /// The bus cannot be reached.
@@ -58,18 +71,19 @@ impl CheckpointStore {
             .map(|entry| entry.value))
     }
 
-    /// Claims a datasource's checkpoint for an epoch: writers of earlier epochs are refused from now on.
-    /// Returns the position to go on from.
+    /// Claims the checkpoint of one of a datasource's instances for an epoch: writers of earlier epochs are refused
+    /// from now on. Returns the position to go on from.
     ///
     /// # Errors
     /// `Conflict` if the epoch is not the newest.
     pub async fn claim(
         &self,
         datasource: DatasourceId,
+        instance: u16,
         epoch: u64,
         at: Timestamp,
     ) -> Result<(CheckpointWriter, Value), Error> {
-        let key = datasource.to_string();
+        let key = key(datasource, instance);
         let mut tries = 0;
         let (revision, position) = loop {
             match self.try_claim(&key, epoch, at).await? {
@@ -93,18 +107,10 @@ impl CheckpointStore {
     /// Claims a checkpoint as it is; nothing if it was written meanwhile.
     async fn try_claim(&self, key: &str, epoch: u64, at: Timestamp) -> Result<Option<(u64, Value)>, Error> {
         let before = self.bucket.get(key).await?;
-        if before.as_ref().is_some_and(|entry| entry.value.epoch > epoch) {
-            return Err(Error::Conflict);
-        }
-        let (revision, position) = match before {
-            Some(entry) => (Some(entry.revision), entry.value.position),
-            None => (None, Value::Null),
-        };
-        let claimed = Checkpoint {
-            epoch,
-            position: position.clone(),
-            at,
-        };
+        let claimed = Checkpoint::claimed(before.as_ref().map(|entry| &entry.value), epoch, at);
+        let claimed = claimed.ok_or(Error::Conflict)?;
+        let revision = before.map(|entry| entry.revision);
+        let position = claimed.position.clone();
         let written = match revision {
             Some(revision) => self.bucket.update(key, &claimed, revision).await,
             None => self.bucket.create(key, &claimed, None).await,
@@ -155,12 +161,29 @@ impl CheckpointStore {
         Ok((edited, revision))
     }
 
-    /// Forgets a datasource's checkpoint.
+    /// Forgets the places of a datasource's instances from `first` on, where there are any.
     ///
     /// # Errors
     /// The bus cannot be reached.
-    pub async fn delete(&self, datasource: DatasourceId) -> Result<(), Error> {
-        self.bucket.delete(&datasource.to_string(), None).await
+    pub async fn forget_from(&self, datasource: DatasourceId, first: u16) -> Result<(), Error> {
+        for instance in first..=MAX_INSTANCE {
+            let key = key(datasource, instance);
+            if let Some(entry) = self.bucket.get(&key).await? {
+                self.bucket.delete(&key, Some(entry.revision)).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The highest index that an instance can have.
+const MAX_INSTANCE: u16 = 63;
+
+/// The first instance has the datasource's own key.
+fn key(datasource: DatasourceId, instance: u16) -> String {
+    match instance {
+        0 => datasource.to_string(),
+        instance => format!("{datasource}_{instance}"),
     }
 }
 

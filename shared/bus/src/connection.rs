@@ -10,6 +10,7 @@ use std::{
 
 use async_nats::{Client, ConnectOptions, Event, jetstream};
 use futures::StreamExt;
+use halcyon_domain::partition::Partitions;
 use secrecy::ExposeSecret;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -33,6 +34,7 @@ struct Inner {
     jetstream: jetstream::Context,
     service: Service,
     settings: BusSettings,
+    partitions: Partitions,
     connections: watch::Receiver<u64>,
     counters: Counters,
     naks: NakQueue,
@@ -75,6 +77,10 @@ impl Bus {
     /// there.
     pub async fn connect(settings: &BusSettings, identity: &Identity) -> Result<Self, Error> {
         settings.tls.check()?;
+        let partitions = Partitions::new(settings.partitions, settings.pools.clone());
+        if let Some(fault) = partitions.fault() {
+            return Err(Error::Setup(format!("bus.pools: {fault}")));
+        }
         let (connected, connections) = watch::channel(0_u64);
         let deadline = Instant::now() + settings.connect_timeout.get();
         let mut attempt = 0;
@@ -100,6 +106,7 @@ impl Bus {
             jetstream,
             service: identity.service(),
             settings: settings.clone(),
+            partitions,
             connections,
             counters: Counters::default(),
             naks,
@@ -152,10 +159,10 @@ impl Bus {
         self.inner.service
     }
 
-    /// The number of partitions of the data path.
+    /// The partitions of the data path.
     #[must_use]
-    pub fn partitions(&self) -> u16 {
-        self.inner.settings.partitions.max(1)
+    pub fn partitions(&self) -> &Partitions {
+        &self.inner.partitions
     }
 
     /// The number of copies that each stream has.

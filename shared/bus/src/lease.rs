@@ -1,8 +1,15 @@
 //! Leases: a key that vanishes unless its holder renews it. A lease is no fence by itself: what must not be done
 //! twice carries an epoch that the registry raises.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
+use halcyon_domain::lease::{Answer, Ask, LeaseKeeper, Step};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
@@ -15,6 +22,9 @@ use crate::{Bucket, Bus, Error, KvMirror, subjects::BucketName};
 pub struct LeaseRecord {
     /// Who holds it: a process's identifier.
     pub holder: String,
+    /// How often this holder has held it.
+    #[serde(default)]
+    pub session: u64,
     /// What the holder says of itself.
     #[serde(default)]
     pub info: Value,
@@ -117,28 +127,6 @@ impl LeaseStore {
         Ok(())
     }
 
-    /// Takes up a lease that says that it is held by `record`'s holder: a write of ours whose answer was lost. Nothing
-    /// if it is somebody else's, or nobody's.
-    async fn resume(&self, key: &str, record: &LeaseRecord) -> Result<Option<Lease>, Error> {
-        let Some(entry) = self.bucket.get(key).await? else {
-            return Ok(None);
-        };
-        if entry.value.holder != record.holder {
-            return Ok(None);
-        }
-        let mut lease = Lease {
-            key: key.to_owned(),
-            record: record.clone(),
-            revision: entry.revision,
-            expires_at: self.expiry(),
-        };
-        match self.renew(&mut lease).await {
-            Ok(()) => Ok(Some(lease)),
-            Err(Error::Conflict) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Renews a lease and changes what its holder says of itself.
     ///
     /// # Errors
@@ -171,7 +159,9 @@ impl LeaseStore {
         let (until, held_until) = watch::channel(None);
         let (info, infos) = watch::channel(record.info.clone());
         let stop = CancellationToken::new();
+        let session = Arc::new(AtomicU64::new(1));
         let keeper = Keeper {
+            session: session.clone(),
             store: self.clone(),
             key: key.to_owned(),
             record,
@@ -181,6 +171,7 @@ impl LeaseStore {
         let task = tokio::spawn(keeper.run(stop.clone()));
         LeaseHolder {
             held_until,
+            session,
             info,
             task,
             stop: Arc::new(stop.drop_guard()),
@@ -195,6 +186,7 @@ impl LeaseStore {
 /// Keeps a lease.
 pub struct LeaseHolder {
     held_until: watch::Receiver<Option<Instant>>,
+    session: Arc<AtomicU64>,
     info: watch::Sender<Value>,
     task: tokio::task::JoinHandle<()>,
     stop: Arc<DropGuard>,
@@ -207,6 +199,12 @@ impl LeaseHolder {
         self.held_until
             .borrow()
             .is_some_and(|until| until > Instant::now())
+    }
+
+    /// Counts how often the lease was held.
+    #[must_use]
+    pub fn session(&self) -> u64 {
+        self.session.load(Ordering::SeqCst)
     }
 
     /// Waits until the lease is held.
@@ -246,8 +244,9 @@ impl LeaseHolder {
     }
 }
 
-/// The task behind a holder.
+/// The task behind a holder: asks what [`LeaseKeeper`] wants asked, and tells the holder what it may rely on.
 struct Keeper {
+    session: Arc<AtomicU64>,
     store: LeaseStore,
     key: String,
     record: LeaseRecord,
@@ -257,83 +256,94 @@ struct Keeper {
 
 impl Keeper {
     async fn run(mut self, stop: CancellationToken) {
+        let (origin, leases) = (Instant::now(), self.store.watch());
+        let mut machine = LeaseKeeper::new(self.store.ttl);
+        let mut waiting: Waiting<'_> = Box::pin(std::future::pending());
+        let mut changes = leases.clone();
         loop {
-            let acquired = tokio::select! {
-                () = stop.cancelled() => return,
-                lease = self.acquire() => lease,
+            let mut step = machine.step(origin.elapsed());
+            // Before the lease can be held anew.
+            self.record.session = machine.session();
+            self.session.store(machine.session(), Ordering::SeqCst);
+            if let Step::Ask(number, ask) = step {
+                waiting = self.asking(number, ask);
+                step = machine.step(origin.elapsed());
+            }
+            self.show(&machine, origin);
+            let wake = match step {
+                Step::Wait(until) => origin + until,
+                Step::Ask(..) => continue,
             };
-            if let Some(lease) = self.keep(acquired, &stop).await {
-                self.until.send_replace(None);
-                if let Err(error) = self.store.release(lease).await {
-                    tracing::debug!(lease = self.key, error = %error, "a lease could not be given back");
-                }
-                return;
-            }
-            self.until.send_replace(None);
-            tracing::warn!(lease = self.key, "a lease was lost");
-        }
-    }
-
-    /// Waits for the lease: looks again when the bucket changes, and from time to time.
-    async fn acquire(&self) -> Lease {
-        let mut leases = self.store.watch();
-        loop {
-            let acquired = match self.store.acquire(&self.key, self.record.clone()).await {
-                Ok(None) => self.store.resume(&self.key, &self.record).await,
-                other => other,
-            };
-            match acquired {
-                Ok(Some(lease)) => return lease,
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::debug!(lease = self.key, error = %error, "a lease cannot be asked for")
-                }
-            }
             tokio::select! {
-                () = leases.changed() => {}
-                () = tokio::time::sleep(self.store.ttl / 2) => {}
-            }
-        }
-    }
-
-    /// Renews the lease. Returns it when it is to be given back, and nothing when it is lost.
-    async fn keep(&mut self, mut lease: Lease, stop: &CancellationToken) -> Option<Lease> {
-        loop {
-            self.until.send_replace(Some(lease.expires_at));
-            tokio::select! {
-                () = stop.cancelled() => return Some(lease),
-                () = tokio::time::sleep(self.store.ttl / 3) => {}
-                Ok(()) = self.infos.changed() => {}
-            }
-            self.record.info = self.infos.borrow_and_update().clone();
-            let expires_at = lease.expires_at;
-            let renewed = tokio::time::timeout_at(expires_at, self.renew(&mut lease)).await;
-            if !renewed.unwrap_or(false) {
-                return None;
-            }
-        }
-    }
-
-    /// Tries until the lease is renewed (true) or known to be lost.
-    async fn renew(&self, lease: &mut Lease) -> bool {
-        loop {
-            let renewed = match self.store.renew_with(lease, self.record.info.clone()).await {
-                Err(Error::Conflict) => match self.store.resume(&self.key, &self.record).await {
-                    Ok(Some(ours)) => {
-                        *lease = ours;
-                        Ok(())
+                () = stop.cancelled() => break,
+                (number, answer) = &mut waiting => {
+                    waiting = Box::pin(std::future::pending());
+                    if let Step::Ask(number, ask) = machine.answer(number, answer, origin.elapsed()) {
+                        self.record.session = machine.session();
+                        waiting = self.asking(number, ask);
                     }
-                    Ok(None) => return false,
-                    Err(error) => Err(error),
-                },
-                other => other,
-            };
-            match renewed {
-                Ok(()) => return true,
-                Err(error) => {
-                    tracing::debug!(lease = self.key, error = %error, "a lease could not be renewed yet");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
+                // Free again, as far as this process knows.
+                () = changes.changed() => if leases.get(&self.key).is_none() { machine.hint(origin.elapsed()) },
+                Ok(()) = self.infos.changed() => {
+                    self.record.info = self.infos.borrow_and_update().clone();
+                    machine.hint(origin.elapsed());
+                }
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+        drop(waiting);
+        let held = machine.held_until(origin.elapsed()).and(machine.revision());
+        self.until.send_replace(None);
+        if let Some(revision) = held {
+            let released = self.store.bucket.delete(&self.key, Some(revision)).await;
+            if let Err(error) = released {
+                tracing::debug!(lease = self.key, error = %error, "a lease could not be given back");
+            }
+        }
+    }
+
+    /// Tells the holder until when the lease may be relied on.
+    fn show(&self, machine: &LeaseKeeper, origin: Instant) {
+        let until = machine.held_until(origin.elapsed()).map(|until| origin + until);
+        self.until.send_if_modified(|shown| {
+            if shown.is_some() && until.is_none() {
+                tracing::warn!(lease = self.key, "a lease was lost");
+            }
+            let changed = *shown != until;
+            *shown = until;
+            changed
+        });
+    }
+
+    fn asking(&self, number: u64, ask: Ask) -> Waiting<'static> {
+        let (store, key, record) = (self.store.clone(), self.key.clone(), self.record.clone());
+        Box::pin(async move { (number, store.ask(&key, &record, ask).await) })
+    }
+}
+
+type Waiting<'a> = std::pin::Pin<Box<dyn Future<Output = (u64, Answer)> + Send + 'a>>;
+
+impl LeaseStore {
+    /// Asks the server on behalf of a keeper.
+    async fn ask(&self, key: &str, record: &LeaseRecord, ask: Ask) -> Answer {
+        let written = match ask {
+            Ask::Create => self.bucket.create(key, record, Some(self.ttl)).await,
+            Ask::Update { revision } => self.bucket.update_with_ttl(key, record, revision, self.ttl).await,
+            Ask::Read => match self.bucket.get(key).await {
+                Ok(Some(entry)) if entry.value.holder == record.holder => {
+                    return Answer::Ours(entry.revision);
+                }
+                Ok(_) => return Answer::NotOurs,
+                Err(error) => Err(error),
+            },
+        };
+        match written {
+            Ok(revision) => Answer::Written(revision),
+            Err(Error::Conflict) => Answer::Conflict,
+            Err(error) => {
+                tracing::debug!(lease = key, error = %error, "a lease cannot be asked for or renewed yet");
+                Answer::Unavailable
             }
         }
     }

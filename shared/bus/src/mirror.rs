@@ -49,6 +49,8 @@ struct Progress {
     version: u64,
     /// How often the bucket was read from its beginning.
     replays: u64,
+    /// The newest revision that is taken in, deletions included.
+    revision: u64,
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> KvMirror<T> {
@@ -98,6 +100,12 @@ impl<T> KvMirror<T> {
     #[must_use]
     pub fn replays(&self) -> u64 {
         self.changes.borrow().replays
+    }
+
+    /// The newest revision that is taken in: what was written up to there is known.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.changes.borrow().revision
     }
 
     /// The value of a key.
@@ -201,11 +209,12 @@ impl<T: DeserializeOwned> Follower<T> {
             Err(error) => return error.to_string(),
         };
         let mut fresh = Some(Map::new());
+        let mut newest = 0;
         loop {
             if outstanding == 0
                 && let Some(map) = fresh.take()
             {
-                self.replace(map);
+                self.replace(map, newest);
             }
             let message = tokio::select! {
                 message = messages.next() => message,
@@ -220,13 +229,14 @@ impl<T: DeserializeOwned> Follower<T> {
             let Some(key) = message.subject.strip_prefix(&subject_prefix) else {
                 continue;
             };
+            newest = revision;
             let value = self.parse(key, revision, &message);
             match &mut fresh {
                 Some(map) => {
                     outstanding = outstanding.saturating_sub(1);
                     apply(map, key, value);
                 }
-                None => self.change(key, value),
+                None => self.change(key, value, revision),
             }
         }
     }
@@ -245,21 +255,25 @@ impl<T: DeserializeOwned> Follower<T> {
         }
     }
 
-    fn replace(&self, map: Map<T>) {
+    fn replace(&self, map: Map<T>, revision: u64) {
         *self.shared.map.write().unwrap_or_else(PoisonError::into_inner) = map;
         self.progress.send_modify(|progress| {
             progress.version += 1;
             progress.replays += 1;
+            progress.revision = revision;
         });
     }
 
-    fn change(&self, key: &str, value: Option<Arc<Entry<T>>>) {
+    fn change(&self, key: &str, value: Option<Arc<Entry<T>>>, revision: u64) {
         apply(
             &mut self.shared.map.write().unwrap_or_else(PoisonError::into_inner),
             key,
             value,
         );
-        self.progress.send_modify(|progress| progress.version += 1);
+        self.progress.send_modify(|progress| {
+            progress.version += 1;
+            progress.revision = revision;
+        });
     }
 }
 

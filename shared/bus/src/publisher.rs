@@ -85,7 +85,7 @@ pub struct FramePublishers<T> {
 
 impl<T: FrameItem> FramePublishers<T> {
     fn new(bus: &Bus, subject: fn(u16) -> Subject) -> Self {
-        let partitions = (0..bus.partitions()).map(|_| OnceLock::new()).collect();
+        let partitions = (0..bus.partitions().end()).map(|_| OnceLock::new()).collect();
         Self {
             bus: bus.clone(),
             subject,

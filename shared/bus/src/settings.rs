@@ -1,8 +1,11 @@
 //! How to reach the bus.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use halcyon_domain::{duration::HumanDuration, partition::DEFAULT_PARTITIONS};
+use halcyon_domain::{
+    duration::HumanDuration,
+    partition::{DEFAULT_PARTITIONS, PoolPartitions},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +24,9 @@ pub struct BusSettings {
     pub nkey_seed_file: Option<PathBuf>,
     /// The number of partitions of the data path. The same for every service; it can only grow.
     pub partitions: u16,
+    /// Further pools of workers that have partitions of their own, by name: what is pushed to datasources that ask
+    /// for such a pool is processed by its workers. The same for every service; a range can only grow.
+    pub pools: BTreeMap<String, PoolPartitions>,
     /// Copies of each stream: 1 on one node, 3 on a cluster.
     pub replicas: u8,
     /// The server's monitoring address (`http://host:port`), for the durability check.
@@ -42,6 +48,7 @@ impl Default for BusSettings {
             tls: BusTls::default(),
             nkey_seed_file: None,
             partitions: DEFAULT_PARTITIONS,
+            pools: BTreeMap::new(),
             replicas: 1,
             monitor_url: None,
             connect_timeout: HumanDuration::from_secs(10),

@@ -189,6 +189,9 @@ impl BucketName {
     }
 }
 
+/// The key of the leading registry's term.
+pub const LEADER_TERM: &str = "term";
+
 /// The lease keys that are known by name; workers' keys are `worker.<id>`.
 pub mod lease_keys {
     use halcyon_domain::id::WorkerId;

@@ -65,7 +65,7 @@ impl Bus {
             .and_then(|age| now.checked_sub_signed(age));
         let consumers = self.ingest_consumers().await?;
         let mut report = TrimReport { deleted: 0, fill };
-        for partition in 0..self.partitions() {
+        for (partition, _) in self.partitions().all() {
             let subject = Subject::Ingest(partition).to_string();
             let Some(floor) = ack_floor(&consumers, &subject, last) else {
                 continue;

@@ -26,6 +26,6 @@ pub use connector::{CheckContext, Connector, Verifier};
 pub use error::Error;
 pub use presets::{VendorPreset, vendor_presets};
 pub use secret::{SecretName, SecretValue, Secrets, secret_names};
-pub use source::{BatchLimits, Checkpoint, Lag, Source, SourceBatch, SourceContext, SourceRecord};
+pub use source::{BatchLimits, Checkpoint, Lag, Share, Source, SourceBatch, SourceContext, SourceRecord};
 pub use spec::{Capabilities, ConnectorSpec, Ordering, SamplePayload, SignaturePreset};
 pub use validate::validate_connection;

@@ -25,6 +25,7 @@ fn capabilities(spec: &ConnectorSpec) -> String {
     let rows = [
         ("Events are sent to us", yes(able.push)),
         ("Events are fetched by a worker", yes(able.pull)),
+        ("Several workers may fetch at a time", yes(able.shared)),
         ("Order of events", ordering.to_owned()),
         ("Goes on from a checkpoint after a restart", yes(able.resumable)),
         ("Can fetch a past range again", yes(able.backfill)),

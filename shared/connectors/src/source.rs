@@ -26,6 +26,8 @@ pub struct SourceContext {
     pub checkpoint: Option<Checkpoint>,
     /// How large a batch may be, and how long it may be gathered.
     pub limits: BatchLimits,
+    /// Which part of the feed is this source's.
+    pub share: Share,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -39,6 +41,21 @@ impl fmt::Debug for SourceContext {
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
+}
+
+/// A source's part of a feed that several sources share, each in a worker of its own and with a checkpoint of its
+/// own. How the feed is divided is the connector's affair: by number, or by what the upstream deals out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Which one, from 0.
+    pub index: u16,
+    /// Of how many; at least 1.
+    pub of: u16,
+}
+
+impl Share {
+    /// All of it.
+    pub const WHOLE: Self = Self { index: 0, of: 1 };
 }
 
 /// The bounds of a batch.

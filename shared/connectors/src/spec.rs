@@ -39,7 +39,9 @@ pub struct Capabilities {
     pub push: bool,
     /// Events are fetched by a [`Source`](crate::Source) in a worker.
     pub pull: bool,
-    /// How far the order of events is kept.
+    /// Several [`Source`](crate::Source)s may fetch side by side, each its own [`Share`](crate::Share) of the feed.
+    pub shared: bool,
+    /// How far the order of events is kept; with several sources, by each of them.
     pub ordering: Ordering,
     /// Goes on from a checkpoint after a restart.
     pub resumable: bool,

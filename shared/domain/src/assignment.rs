@@ -1,5 +1,7 @@
 //! What the registry tells workers and gateways to do, and what workers tell back.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -20,7 +22,7 @@ pub struct AssignedVersion {
 }
 
 /// What is to be done about a datasource. All workers of a pool see the assignments of push datasources;
-/// a pull datasource names its one worker.
+/// a pull datasource names the worker of each of its instances.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Assignment {
     /// The datasource.
@@ -33,10 +35,9 @@ pub struct Assignment {
     pub generation: i64,
     /// What to do.
     pub desired: DesiredState,
-    /// The worker that runs the source; nothing for push datasources.
-    pub worker: Option<WorkerId>,
-    /// Raised by the registry each time the datasource changes hands; fences the checkpoint.
-    pub epoch: u64,
+    /// The source's instances: one, or several where the connector can share its feed; none for push datasources.
+    #[serde(default)]
+    pub instances: Vec<Instance>,
     /// The version to run.
     pub wanted: AssignedVersion,
     /// The version to fall back to if the wanted one is refused by a worker that runs none.
@@ -44,6 +45,39 @@ pub struct Assignment {
     /// Grows with each change of a secret of a datasource that fetches, so that its worker opens them anew.
     #[serde(default)]
     pub secrets_revision: u64,
+}
+
+/// One of the instances in which a source runs: who runs it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// The worker that runs it.
+    pub worker: Option<WorkerId>,
+    /// In which of the worker's sessions: once it has lost its lease, it is not that worker's any more.
+    #[serde(default)]
+    pub session: u64,
+    /// The worker that is to let go of it, while the next one waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<WorkerId>,
+    /// Raised by the registry each time it changes hands; fences the checkpoint.
+    pub epoch: u64,
+}
+
+impl Assignment {
+    /// The instance that a worker is to run, in whatever session, and its index.
+    #[must_use]
+    pub fn instance_of(&self, worker: WorkerId) -> Option<(u16, Instance)> {
+        let place = self
+            .instances
+            .iter()
+            .position(|instance| instance.worker == Some(worker))?;
+        Some((u16::try_from(place).ok()?, *self.instances.get(place)?))
+    }
+
+    /// How many instances there are.
+    #[must_use]
+    pub fn shares(&self) -> u16 {
+        u16::try_from(self.instances.len()).unwrap_or(u16::MAX)
+    }
 }
 
 /// Which worker holds a partition of the data path.
@@ -66,10 +100,54 @@ pub struct WorkerMember {
     pub instance: InstanceId,
     /// The pool it belongs to.
     pub pool: String,
+    /// What else it is: datasources may ask for it.
+    #[serde(default)]
+    pub labels: BTreeSet<String>,
     /// When it came.
     pub started_at: Timestamp,
     /// Whether it is leaving: nothing new is given to it.
     pub draining: bool,
+    /// How often it has held its lease, as the lease says.
+    #[serde(default)]
+    pub session: u64,
+}
+
+impl WorkerMember {
+    /// Whether it has every one of these labels; its pool is one, too. Whoever asks for none gets a worker of the
+    /// default pool.
+    #[must_use]
+    pub fn fits(&self, labels: &[String]) -> bool {
+        if labels.is_empty() {
+            return self.has(DEFAULT_POOL);
+        }
+        labels.iter().all(|label| self.has(label))
+    }
+
+    /// Whether it has a label.
+    #[must_use]
+    pub fn has(&self, label: &str) -> bool {
+        self.pool == label || self.labels.contains(label)
+    }
+}
+
+/// A registry's term as the leader: raised by compare-and-set by each that begins to lead, so that one that was
+/// replaced and does not know it yet can find out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderTerm {
+    /// Its number.
+    pub term: u64,
+    /// Who leads.
+    pub holder: InstanceId,
+}
+
+impl LeaderTerm {
+    /// The term that follows: above all before it, even if the record of them was lost.
+    #[must_use]
+    pub fn next(before: Option<&Self>, holder: InstanceId, now: Timestamp) -> Self {
+        let first = u64::try_from(now.timestamp()).unwrap_or_default();
+        let term = before.map_or(first, |before| first.max(before.term + 1));
+        Self { term, holder }
+    }
 }
 
 /// The pool of workers that serves whatever names no other.
@@ -92,6 +170,9 @@ pub struct IngestRoute {
     pub connection: Value,
     /// On how many partitions its events travel.
     pub parallelism: u16,
+    /// The pool whose partitions they are; the default one if none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// Grows with each write of one of its secrets, so that gateways fetch them again.
     pub secrets_revision: u64,
     /// Whether so many of its accepted events wait that it may take no more for now.
@@ -110,7 +191,42 @@ pub struct Heartbeat {
     pub at: Timestamp,
     /// Its datasources; of push datasources those whose partitions it holds.
     pub tasks: Vec<TaskStatus>,
+    /// The sources that it runs, or has been told to stop and not yet let go of.
+    #[serde(default)]
+    pub sources: Vec<HeldSource>,
+    /// The newest revision of an assignment that it acts on.
+    #[serde(default)]
+    pub reached: u64,
+    /// Whether it is leaving: it starts nothing any more, whatever is assigned to it.
+    #[serde(default)]
+    pub draining: bool,
+    /// How busy it is with each of its partitions.
+    #[serde(default)]
+    pub partitions: Vec<PartitionLoad>,
 }
+
+/// A source that a worker has not let go of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldSource {
+    /// The datasource.
+    pub datasource: DatasourceId,
+    /// Which of its instances.
+    pub instance: u16,
+    /// The epoch under which it runs.
+    pub epoch: u64,
+}
+
+/// How busy a worker is with a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionLoad {
+    /// The partition.
+    pub partition: u16,
+    /// Microseconds of work in each second.
+    pub busy: u64,
+}
+
+/// What an event costs besides its mapping, in microseconds: reading, publishing, acks.
+pub const EVENT_COST: u64 = 40;
 
 /// What a worker says of one datasource.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -67,6 +67,7 @@ impl VersionConfig {
             let detail = "the parallelism is between 1 and 64";
             return Err(InputError::new("/runtime/parallelism", "out_of_range", detail));
         }
+        check_labels(&runtime.worker_labels)?;
         match &runtime.throttle {
             Some(throttle) if throttle.records_per_second == 0 => {
                 let detail = "at least one record per second; stop the datasource to let none through";
@@ -121,8 +122,13 @@ pub struct RuntimeOptions {
     pub throttle: Option<Throttle>,
     /// How failures are tried again.
     pub retry: RetryOptions,
-    /// On how many partitions a push datasource's events travel (1 to 64).
+    /// On how many partitions a push datasource's events travel, and in how many instances, each on a worker of its
+    /// own, a source runs whose connector can share its feed (1 to 64).
     pub parallelism: u16,
+    /// Labels that a worker must have to run it; none is any worker of the default pool. For a push datasource it is
+    /// one label, the name of a pool that has partitions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub worker_labels: Vec<String>,
 }
 
 impl Default for RuntimeOptions {
@@ -132,8 +138,42 @@ impl Default for RuntimeOptions {
             throttle: None,
             retry: RetryOptions::default(),
             parallelism: 1,
+            worker_labels: Vec::new(),
         }
     }
+}
+
+/// The most labels that a datasource may ask for.
+const MAX_LABELS: usize = 8;
+
+/// Whether `label` can be a worker's label: 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit.
+#[must_use]
+pub fn is_label(label: &str) -> bool {
+    let first = label.bytes().next();
+    label.len() <= 63
+        && first.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        && label
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte))
+}
+
+fn check_labels(labels: &[String]) -> Result<(), InputError> {
+    const FIELD: &str = "/runtime/worker_labels";
+    if labels.len() > MAX_LABELS {
+        let detail = format!("at most {MAX_LABELS} labels");
+        return Err(InputError::new(FIELD, "too_many", detail));
+    }
+    for (place, label) in labels.iter().enumerate() {
+        let pointer = format!("{FIELD}/{place}");
+        if !is_label(label) {
+            let detail = "a label has 1 to 63 of `a-z 0-9 - _ .` and begins with a letter or digit";
+            return Err(InputError::new(pointer, "invalid", detail));
+        }
+        if labels.iter().take(place).any(|earlier| earlier == label) {
+            return Err(InputError::new(pointer, "invalid", "the label is there twice"));
+        }
+    }
+    Ok(())
 }
 
 /// How records are gathered into batches.
@@ -269,6 +309,15 @@ mod tests {
             (error.pointer.as_str(), error.code.as_str()),
             ("/runtime/bach", "unknown_field")
         );
+        let labels = |labels| VersionConfig::parse(&json!({"runtime": {"worker_labels": labels}}));
+        for (wrong, pointer) in [
+            (json!(["Edge"]), "/runtime/worker_labels/0"),
+            (json!(["edge", ""]), "/runtime/worker_labels/1"),
+            (json!(["edge", "edge"]), "/runtime/worker_labels/1"),
+        ] {
+            assert_eq!(labels(wrong).unwrap_err().pointer, pointer);
+        }
+        assert!(labels(json!(["edge", "eu-1.a"])).is_ok());
         let error = VersionConfig::parse(&json!({"runtime": {"throttle": {"records_per_second": 0}}}));
         assert_eq!(error.unwrap_err().pointer, "/runtime/throttle/records_per_second");
     }

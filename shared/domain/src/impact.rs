@@ -62,8 +62,11 @@ pub fn effect(before: Option<&VersionConfig>, after: &VersionConfig, pull: bool)
         return Effect::FirstStart;
     };
     let changed = ChangedParts::between(before, after);
-    // The same three parts as in the worker: a source is made of them and cannot change them while it runs.
-    let source = changed.connection || changed.schedule || before.runtime.batch != after.runtime.batch;
+    // The same parts as in the worker: a source is made of them and cannot change them while it runs.
+    let source = changed.connection
+        || changed.schedule
+        || before.runtime.batch != after.runtime.batch
+        || before.runtime.parallelism != after.runtime.parallelism;
     if pull && source {
         Effect::SourceRestart
     } else if changed.connection || changed.schedule || changed.mapping || changed.runtime {
@@ -119,7 +122,7 @@ mod tests {
             ),
             (
                 json!({"connection": {"url": "a"}, "mapping": {"filter": "x"}, "runtime": {"parallelism": 4}}),
-                Effect::HotSwap,
+                Effect::SourceRestart,
                 Effect::HotSwap,
             ),
             (

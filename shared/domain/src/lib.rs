@@ -17,6 +17,7 @@ pub mod event;
 pub mod hex;
 pub mod id;
 pub mod impact;
+pub mod lease;
 pub mod lifecycle;
 pub mod mapping;
 pub mod merge;

@@ -29,7 +29,7 @@ pub struct StateRecord {
     pub organization: OrganizationId,
     /// The state.
     pub state: DatasourceState,
-    /// The epoch of the worker's lease: a report of an older one is stale.
+    /// The term of the registry that wrote it: what one of an older term writes is stale.
     pub epoch: u64,
     /// A stable word for the failure, if there is one.
     pub error_code: Option<String>,

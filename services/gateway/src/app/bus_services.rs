@@ -18,7 +18,7 @@ use halcyon_domain::{
     event::IngestEvent,
     id::{DatasourceId, OrganizationId},
     ontology::ObjectKind,
-    partition::{partition_of, slot},
+    partition::slot,
     test_run::{TestJob, TestReport},
 };
 use serde_json::Value;
@@ -26,7 +26,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     Error, Result, RotatedTokenKey,
-    services::{LogStream, ObjectStream, SecretWrite, Services, StoredDeadLetter},
+    services::{Lanes, LogStream, ObjectStream, SecretWrite, Services, StoredDeadLetter},
 };
 
 /// How long the registry may take.
@@ -266,11 +266,19 @@ impl Services for BusServices {
         Ok(stored.collect())
     }
 
-    async fn replay(&self, parallelism: u16, events: Vec<IngestEvent>) -> Result<()> {
-        let stored = events.iter().map(|event| {
-            let slot = slot(&event.id, parallelism);
-            let partition = partition_of(event.datasource, slot, self.bus.partitions());
-            self.replays.submit(partition, event, None)
+    fn has_pool(&self, pool: &str) -> bool {
+        self.bus.partitions().has_pool(pool)
+    }
+
+    async fn replay(&self, lanes: &Lanes, events: Vec<IngestEvent>) -> Result<()> {
+        let stored = events.iter().map(|event| async {
+            let slot = slot(&event.id, lanes.parallelism);
+            let pool = lanes.pool.as_deref();
+            let partition = self.bus.partitions().of(pool, event.datasource, slot);
+            let partition = partition.ok_or_else(|| {
+                halcyon_bus::Error::Unavailable("the feed's pool of workers is not there".to_owned())
+            })?;
+            self.replays.submit(partition, event, None).await
         });
         futures::future::try_join_all(stored).await?;
         Ok(())

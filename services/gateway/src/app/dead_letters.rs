@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use halcyon_connectors::find as find_connector;
 use halcyon_domain::{
     clock::Timestamp,
     config::VersionConfig,
@@ -18,7 +19,7 @@ use serde::Deserialize;
 use super::{
     App, Error, RequestContext, Result,
     access::{Action, Change},
-    services::StoredDeadLetter,
+    services::{Lanes, StoredDeadLetter},
     views::{DeadLetterView, List, ReplayReport, ReplayView},
 };
 
@@ -227,7 +228,7 @@ impl App {
     ) -> Result<ReplayReport> {
         let datasource = self.datasource(context, id, Action::REPLAY).await?;
         let selection = input.selection()?;
-        let parallelism = self.replay_parallelism(context, &datasource).await?;
+        let lanes = self.replay_lanes(context, &datasource).await?;
         if !input.dry_run {
             // Before the first event goes out: a replay that breaks off is in the trail, too.
             let tx = self.store.begin().await?;
@@ -245,7 +246,7 @@ impl App {
         let mut replay = Replay {
             app: self,
             datasource: &datasource,
-            parallelism: (!input.dry_run).then_some(parallelism),
+            lanes: (!input.dry_run).then_some(lanes),
             seen: HashSet::new(),
             report: ReplayReport {
                 dry_run: input.dry_run,
@@ -259,8 +260,8 @@ impl App {
         Ok(replay.report)
     }
 
-    /// On how many partitions the datasource's events travel.
-    async fn replay_parallelism(&self, context: &RequestContext, datasource: &Datasource) -> Result<u16> {
+    /// On which partitions the datasource's events travel.
+    async fn replay_lanes(&self, context: &RequestContext, datasource: &Datasource) -> Result<Lanes> {
         let closed = || Error::Conflict {
             code: "not_accepting",
             detail: "the datasource is disabled or was never published; enable or publish it first"
@@ -271,7 +272,14 @@ impl App {
             .filter(|_| datasource.status.accepts_events());
         let number = number.ok_or_else(closed)?;
         let version = self.version(context, datasource.id, number).await?;
-        Ok(VersionConfig::parse(&version.config)?.runtime.parallelism)
+        let runtime = VersionConfig::parse(&version.config)?.runtime;
+        // What is replayed of a source travels as what is pushed to a feed of no pool.
+        let push =
+            find_connector(&datasource.connector).is_some_and(|connector| connector.spec().capabilities.push);
+        Ok(Lanes {
+            parallelism: runtime.parallelism,
+            pool: runtime.worker_labels.into_iter().next().filter(|_| push),
+        })
     }
 
     async fn ledger_of(&self, id: DatasourceId, letters: &[StoredDeadLetter]) -> Result<Ledger> {
@@ -296,8 +304,8 @@ impl App {
 struct Replay<'a> {
     app: &'a App,
     datasource: &'a Datasource,
-    /// On how many partitions the events travel; nothing if they are only counted.
-    parallelism: Option<u16>,
+    /// On which partitions the events travel; nothing if they are only counted.
+    lanes: Option<Lanes>,
     seen: HashSet<EventId>,
     report: ReplayReport,
 }
@@ -351,7 +359,7 @@ impl Replay<'_> {
     /// Counts a page of letters and sends their events on their way, each event once.
     async fn take(&mut self, letters: Vec<StoredDeadLetter>) -> Result<()> {
         self.report.dead_letters += letters.len() as u64;
-        let ledger = match self.parallelism {
+        let ledger = match &self.lanes {
             Some(_) => self.app.ledger_of(self.datasource.id, &letters).await?,
             None => Ledger::default(),
         };
@@ -363,8 +371,8 @@ impl Replay<'_> {
             }
         }
         self.report.events += events.len() as u64;
-        match self.parallelism {
-            Some(parallelism) => self.app.services.replay(parallelism, events).await,
+        match &self.lanes {
+            Some(lanes) => self.app.services.replay(lanes, events).await,
             None => Ok(()),
         }
     }

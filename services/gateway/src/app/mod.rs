@@ -97,7 +97,7 @@ pub use role_binding_input::{BindingScope, CreateRoleBinding, ListRoleBindings, 
 pub use samples::{ListSamples, SaveSample};
 pub use secrets::{RotateSecret, WriteSecret};
 pub use service_accounts::{CreateServiceAccount, ListServiceAccounts, UpdateServiceAccount};
-pub use services::{LogStream, ObjectStream, SecretWrite, Services, StoredDeadLetter};
+pub use services::{Lanes, LogStream, ObjectStream, SecretWrite, Services, StoredDeadLetter};
 pub use session::Login;
 pub use standing::{StandingAccess, Watched};
 pub use test_runs::RunTest;

@@ -59,7 +59,7 @@ impl App {
     ) -> Result<Findings> {
         let connector = find_connector(&datasource.connector).ok_or(Error::NotFound("connector"))?;
         let mut findings = Findings {
-            unfit: validation::publishable(connector, config),
+            unfit: validation::publishable(connector, config, |pool| self.services.has_pool(pool)),
             ..Findings::default()
         };
         if !findings.unfit.is_empty() {

@@ -20,6 +20,15 @@ use serde_json::Value;
 
 use super::{Result, RotatedTokenKey};
 
+/// On which partitions a datasource's events travel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lanes {
+    /// On how many.
+    pub parallelism: u16,
+    /// Of which pool of workers; the default one if none is named.
+    pub pool: Option<String>,
+}
+
 /// A secret's new value, on its way to the registry.
 pub struct SecretWrite<'a> {
     /// The tenant.
@@ -109,8 +118,11 @@ pub trait Services: Send + Sync {
         limit: usize,
     ) -> Result<Vec<StoredDeadLetter>>;
 
+    /// Whether a pool of workers has partitions.
+    fn has_pool(&self, pool: &str) -> bool;
+
     /// Sends events on their way again; done when they are durable.
-    async fn replay(&self, parallelism: u16, events: Vec<IngestEvent>) -> Result<()>;
+    async fn replay(&self, lanes: &Lanes, events: Vec<IngestEvent>) -> Result<()>;
 
     /// A pull datasource's place in its source, if it has one.
     async fn read_checkpoint(

@@ -40,7 +40,7 @@ impl App {
         self.new_datasource(context, &input, project)?;
         let connector = find_connector(&input.r#type).ok_or(Error::NotFound("connector"))?;
         if let (Some(config), Some(true)) = (&input.config, query.publishable) {
-            let errors = validation::publishable(connector, config);
+            let errors = validation::publishable(connector, config, |pool| self.services.has_pool(pool));
             if !errors.is_empty() {
                 return Err(Error::Invalid(errors));
             }

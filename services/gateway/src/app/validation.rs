@@ -30,8 +30,13 @@ pub(crate) fn draft(connector: &dyn Connector, config: &Value) -> Vec<InputError
     errors
 }
 
-/// What is wrong with a configuration that is to be published, secrets and tests aside.
-pub(crate) fn publishable(connector: &dyn Connector, config: &Value) -> Vec<InputError> {
+/// What is wrong with a configuration that is to be published, secrets and tests aside. `has_pool` says which pools of
+/// workers have partitions.
+pub(crate) fn publishable(
+    connector: &dyn Connector,
+    config: &Value,
+    has_pool: impl Fn(&str) -> bool,
+) -> Vec<InputError> {
     let parsed = match VersionConfig::parse(config) {
         Ok(parsed) => parsed,
         Err(error) => return under(CONFIG, [error]),
@@ -42,6 +47,9 @@ pub(crate) fn publishable(connector: &dyn Connector, config: &Value) -> Vec<Inpu
         "/config/connection",
         validate_connection(type_name, &parsed.connection),
     ));
+    if connector.spec().capabilities.push {
+        errors.extend(pool_fault(&parsed.runtime.worker_labels, has_pool));
+    }
     if let Err(wrong) = CompiledMapping::compile(&parsed.mapping) {
         errors.extend(under("/config/mapping", wrong));
     }
@@ -62,6 +70,18 @@ pub(crate) fn publishable(connector: &dyn Connector, config: &Value) -> Vec<Inpu
     }
     errors.dedup();
     errors
+}
+
+/// What is pushed travels on the partitions of one pool.
+fn pool_fault(labels: &[String], has_pool: impl Fn(&str) -> bool) -> Option<InputError> {
+    const FIELD: &str = "/config/runtime/worker_labels";
+    let (pool, further) = labels.split_first()?;
+    if !further.is_empty() {
+        let detail = "a datasource that is sent its events asks for one label: the name of a pool";
+        return Some(InputError::new(format!("{FIELD}/1"), "too_many", detail));
+    }
+    let detail = format!("no pool `{pool}` has partitions (setting `bus.pools`)");
+    (!has_pool(pool)).then(|| InputError::new(format!("{FIELD}/0"), "unknown_pool", detail))
 }
 
 /// The references to secrets that are not among `known`.
@@ -182,17 +202,21 @@ mod tests {
     #[test]
     fn what_does_not_compile_cannot_be_published() {
         assert_eq!(
-            publishable(webhook(), &config(json!({"$secret": "token"}), "title")),
+            publishable(webhook(), &config(json!({"$secret": "token"}), "title"), |_| true),
             []
         );
-        let errors = publishable(webhook(), &config(json!({"$secret": "token"}), "join("));
+        let errors = publishable(webhook(), &config(json!({"$secret": "token"}), "join("), |_| true);
         assert!(
             errors
                 .iter()
                 .any(|e| e.pointer.starts_with("/config/mapping/outputs/0/fields/title")),
             "{errors:?}"
         );
-        let errors = publishable(webhook(), &json!({"connection": {"auth": {"type": "magic"}}}));
+        let errors = publishable(
+            webhook(),
+            &json!({"connection": {"auth": {"type": "magic"}}}),
+            |_| true,
+        );
         assert!(
             errors
                 .iter()
@@ -212,5 +236,23 @@ mod tests {
         let errors = missing_secrets(&config, &[]);
         assert_eq!(errors[0].pointer, "/config/connection/auth/secret");
         assert!(errors[0].detail.contains("token"));
+    }
+
+    #[test]
+    fn what_is_pushed_asks_for_one_pool_that_is_there() {
+        let asking = |labels: Value| {
+            let mut config = config(json!({"$secret": "token"}), "title");
+            config["runtime"] = json!({"worker_labels": labels});
+            let errors = publishable(webhook(), &config, |pool| pool == "edge");
+            errors
+                .into_iter()
+                .map(|error| (error.pointer, error.code.to_string()))
+                .next()
+        };
+        let at =
+            |place: u8, code: &str| Some((format!("/config/runtime/worker_labels/{place}"), code.to_owned()));
+        assert_eq!(asking(json!(["edge"])), None);
+        assert_eq!(asking(json!(["far"])), at(0, "unknown_pool"));
+        assert_eq!(asking(json!(["edge", "far"])), at(1, "too_many"));
     }
 }

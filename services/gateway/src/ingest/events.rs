@@ -9,7 +9,7 @@ use halcyon_domain::{
     clock::Timestamp,
     event::{EventId, IngestEvent},
     id::DatasourceId,
-    partition::{partition_of, slot},
+    partition::slot,
 };
 use halcyon_infra::telemetry::current_traceparent;
 use salvo::http::{HeaderMap, header::CONTENT_TYPE};
@@ -115,7 +115,9 @@ impl Batch<'_> {
 
     async fn submit(&self, event: IngestEvent, traceparent: Option<&str>) -> Result<EventId, Problem> {
         let slot = slot(&event.id, self.feed.parallelism);
-        let partition = partition_of(self.datasource, slot, self.state.partitions);
+        let pool = self.feed.pool.as_deref();
+        let partition = self.state.partitions.of(pool, self.datasource, slot);
+        let partition = partition.ok_or_else(|| refusal::no_pool(pool))?;
         let stored = self.state.publishers.submit(partition, &event, traceparent).await;
         stored.map_err(|error| refusal::not_stored(&error))?;
         Ok(event.id)

@@ -34,6 +34,8 @@ pub(super) struct Feed {
     pub(super) status: DatasourceStatus,
     pub(super) published: bool,
     pub(super) parallelism: u16,
+    /// The pool of workers that processes its events.
+    pub(super) pool: Option<String>,
     /// Whether so many of its events wait that no more are taken.
     pub(super) backlog_full: bool,
     /// What judges its requests; nothing while its signing secrets are not there.
@@ -145,6 +147,7 @@ mod tests {
             status: DatasourceStatus::Active,
             published: true,
             parallelism: 1,
+            pool: None,
             backlog_full: false,
             gate: judged.then(|| Arc::new(Gate::new(webhook, Secrets::none(), None))),
         }

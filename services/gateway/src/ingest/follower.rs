@@ -130,6 +130,7 @@ impl Known {
             status: route.status,
             published: route.version.is_some(),
             parallelism: route.parallelism,
+            pool: route.pool.clone(),
             backlog_full: route.backlog_full,
             gate: self.gate.clone(),
         }

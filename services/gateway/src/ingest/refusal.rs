@@ -55,6 +55,15 @@ pub(super) fn bad_body(error: &BodyError) -> Problem {
     Problem::new(status, error.code(), error.to_string())
 }
 
+/// The settings no longer have the pool that the feed asked for when it was published.
+pub(super) fn no_pool(pool: Option<&str>) -> Problem {
+    tracing::error!(
+        pool,
+        "a feed asks for a pool that has no partitions (`bus.pools`)"
+    );
+    Problem::unavailable("the feed's pool of workers is not there; try again").with_retry_after(RETRY)
+}
+
 pub(super) fn not_stored(error: &Error) -> Problem {
     match error {
         Error::TooLarge { limit, .. } => Problem::too_large(*limit),

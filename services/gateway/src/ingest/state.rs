@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use halcyon_bus::{Bus, FramePublishers, InstanceKey};
-use halcyon_domain::{clock::Clock, event::IngestEvent, id::InstanceId};
+use halcyon_domain::{clock::Clock, event::IngestEvent, id::InstanceId, partition::Partitions};
 use halcyon_infra::{Check, Metrics};
 use tokio::task::JoinHandle;
 
@@ -29,7 +29,7 @@ pub struct IngestContext {
 pub struct IngestState {
     pub(super) feeds: Arc<Feeds>,
     pub(super) publishers: FramePublishers<IngestEvent>,
-    pub(super) partitions: u16,
+    pub(super) partitions: Partitions,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Metrics,
     follower: JoinHandle<()>,
@@ -41,7 +41,7 @@ impl IngestState {
     pub fn start(context: IngestContext) -> Arc<Self> {
         let feeds = Arc::new(Feeds::default());
         let publishers = context.bus.ingest_publishers();
-        let partitions = context.bus.partitions();
+        let partitions = context.bus.partitions().clone();
         let (clock, metrics) = (context.clock.clone(), context.metrics.clone());
         let follower = tokio::spawn(Follower::new(context, feeds.clone()).run());
         Arc::new(Self {

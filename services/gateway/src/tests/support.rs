@@ -32,7 +32,7 @@ use serde_json::Value;
 use crate::{
     Settings,
     app::{
-        App, Error, LogStream, ObjectStream, Options, Result, RotatedTokenKey, SecretWrite, Services,
+        App, Error, Lanes, LogStream, ObjectStream, Options, Result, RotatedTokenKey, SecretWrite, Services,
         StoredDeadLetter,
     },
     auth::{
@@ -174,7 +174,11 @@ impl Services for Stand {
         Ok(self.dead_letters.lock().unwrap().drain(..).collect())
     }
 
-    async fn replay(&self, _: u16, events: Vec<IngestEvent>) -> Result<()> {
+    fn has_pool(&self, pool: &str) -> bool {
+        ["default", "edge"].contains(&pool)
+    }
+
+    async fn replay(&self, _: &Lanes, events: Vec<IngestEvent>) -> Result<()> {
         self.up()?;
         self.replayed.lock().unwrap().extend(events);
         Ok(())

@@ -5,6 +5,7 @@ mod notices;
 mod secret_faults;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,9 +13,9 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use halcyon_bus::{KvMirror, LeaseRecord};
+use halcyon_bus::subjects::LEADER_TERM;
 use halcyon_domain::{
-    assignment::{Heartbeat, WorkerMember},
+    assignment::{LeaderTerm, WorkerMember},
     clock::Timestamp,
     id::{DatasourceId, OrganizationId, WorkerId},
     lifecycle::RuntimeStatus,
@@ -24,9 +25,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::{
     Error,
-    members::members,
     reconcile::{
-        Action, DesiredDatasource, SecretFault,
+        Action, DesiredDatasource, Observed, SecretFault, Workers,
         execute::Board,
         load::{CONTROL_PLANE, DesiredSet, Known},
         plan,
@@ -44,19 +44,22 @@ const SILENT_TICKS: u32 = 10;
 const RETRY: Duration = Duration::from_secs(1);
 /// Notices that are handled together.
 const BATCH: usize = 256;
+/// How long a new leader listens to the workers before it takes work from one for balance.
+const WARM_UP: TimeDelta = TimeDelta::seconds(5);
 /// How often old partitions are looked after.
 const UPKEEP: Duration = Duration::from_secs(3_600);
 
 /// Leads until `shutdown` is triggered. Dropped when the lease is lost: nothing is held that others wait for.
 ///
 /// # Errors
-/// The bus's connection is closed.
+/// Another registry leads, or the bus cannot be reached.
 pub(crate) async fn lead(shared: &Shared, shutdown: &Shutdown) -> Result<(), Error> {
+    let term = raise_term(shared).await?;
     let mut leases = shared.leases.clone();
     let mut changes = shared.bus.config_consumer();
     let mut heartbeats = shared.bus.heartbeats().await?;
     leases.ready().await;
-    let mut control = Control::new(shared);
+    let mut control = Control::new(shared, term);
     control.see_members(&leases);
     let mut full = interval(shared.settings.reconcile_interval.get());
     let mut tick = interval(TICK);
@@ -71,12 +74,32 @@ pub(crate) async fn lead(shared: &Shared, shutdown: &Shutdown) -> Result<(), Err
             }
             deliveries = changes.next_batch(BATCH), if control.is_complete => control.take_in(deliveries).await,
             () = leases.changed() => if control.see_members(&leases) { control.look_again().await },
-            Some(heartbeat) = heartbeats.next() => control.hear(heartbeat),
+            Some(heartbeat) = heartbeats.next() => if control.hear(&heartbeat) { control.look_again().await },
             _ = full.tick() => control.compare_everything().await,
             () = sleep_until(due) => control.look_again().await,
             _ = tick.tick() => control.tick().await,
         }
+        if control.is_deposed {
+            return Err(Error::Deposed);
+        }
     }
+}
+
+/// Begins a term: whoever led before finds out that it does no more.
+async fn raise_term(shared: &Shared) -> Result<u64, Error> {
+    let terms = shared.bus.leader_terms();
+    let before = terms.get(LEADER_TERM).await?;
+    let next = LeaderTerm::next(
+        before.as_ref().map(|entry| &entry.value),
+        shared.instance,
+        shared.clock.now(),
+    );
+    match before {
+        Some(entry) => terms.update(LEADER_TERM, &next, entry.revision).await?,
+        None => terms.create(LEADER_TERM, &next, None).await?,
+    };
+    tracing::info!(registry.instance = %shared.instance, term = next.term, "a term begins");
+    Ok(next.term)
 }
 
 struct Control<'s> {
@@ -85,6 +108,15 @@ struct Control<'s> {
     board: Board,
     memory: Memory,
     members: Vec<WorkerMember>,
+    observed: Observed,
+    /// Workers that are to let go of something: what they say next decides who gets it.
+    awaited: BTreeSet<WorkerId>,
+    /// Before that time no work is taken from a worker for balance.
+    balance_at: Timestamp,
+    warm_at: Timestamp,
+    term: u64,
+    /// Whether another registry leads.
+    is_deposed: bool,
     /// Whether database and bus have been read; until then nothing but partitions is given away.
     is_complete: bool,
     /// Whether the states have been read.
@@ -123,8 +155,9 @@ impl Known for Memory {
 }
 
 impl<'s> Control<'s> {
-    fn new(shared: &'s Shared) -> Self {
-        let tracker = Tracker::new([], shared.clock.now(), TimeDelta::zero(), TimeDelta::MAX);
+    fn new(shared: &'s Shared, term: u64) -> Self {
+        let now = shared.clock.now();
+        let tracker = Tracker::new([], now, TimeDelta::zero(), TimeDelta::MAX);
         Self {
             shared,
             desired: DesiredSet::new(shared.store.clone()),
@@ -135,6 +168,12 @@ impl<'s> Control<'s> {
                 faults: SecretFaults::default(),
             },
             members: Vec::new(),
+            observed: Observed::default(),
+            awaited: BTreeSet::new(),
+            balance_at: now + WARM_UP,
+            warm_at: now + WARM_UP,
+            term,
+            is_deposed: false,
             is_complete: false,
             is_primed: false,
             due: None,
@@ -165,6 +204,11 @@ impl<'s> Control<'s> {
     }
 
     async fn read(&mut self) -> Result<(), Error> {
+        let term = self.shared.bus.leader_terms().get(LEADER_TERM).await?;
+        if term.is_none_or(|entry| entry.value.term != self.term) {
+            self.is_deposed = true;
+            return Err(Error::Deposed);
+        }
         self.board.read().await;
         for (datasource, route) in &self.board.current().routes {
             let revision = self.memory.secrets.entry(*datasource).or_default();
@@ -192,17 +236,29 @@ impl<'s> Control<'s> {
         let started = Instant::now();
         self.due = self.due.filter(|_| !self.is_complete);
         let now = self.shared.clock.now();
-        let partitions = self.shared.bus.partitions();
+        self.await_workers();
+        let released = self.released();
+        let workers = Workers {
+            members: &self.members,
+            observed: &self.observed,
+            released: &released,
+            balance_at: self.balance_at,
+        };
         let planned = plan(
             self.desired.as_slice(),
             self.board.current(),
-            &self.members,
-            partitions,
+            workers,
+            self.shared.bus.partitions(),
             now,
         );
         let mut actions = planned.actions;
+        if planned.balances {
+            self.balance_at = now + self.balance_interval();
+        }
         if !self.is_complete {
             actions.retain(|action| matches!(action, Action::PutPartition(_)));
+        } else {
+            self.memory.tracker.set_missing(planned.waiting);
         }
         if let Some(next) = planned.next_due {
             let wait = (next - now).to_std().unwrap_or_default();
@@ -213,6 +269,7 @@ impl<'s> Control<'s> {
         }
         self.count_moves(&actions);
         let result = self.board.execute(actions).await;
+        self.await_workers();
         if result.is_err() {
             // Perhaps somebody else wrote: what stands on the bus is read anew then.
             self.is_complete = false;
@@ -232,7 +289,7 @@ impl<'s> Control<'s> {
                     "partition"
                 }
                 Action::PutAssignment(assignment) => match current.datasources.get(&assignment.datasource) {
-                    Some(before) if before.epoch != assignment.epoch => "datasource",
+                    Some(before) if before.instances != assignment.instances => "datasource",
                     _ => continue,
                 },
                 _ => continue,
@@ -253,34 +310,6 @@ impl<'s> Control<'s> {
 
     fn retry_soon(&mut self) {
         self.due = Some(Instant::now() + RETRY);
-    }
-
-    /// Looks who is there; whether that has changed.
-    fn see_members(&mut self, leases: &KvMirror<LeaseRecord>) -> bool {
-        let members = members(leases);
-        if members == self.members {
-            return false;
-        }
-        let alive: BTreeSet<WorkerId> = members.iter().map(|member| member.worker).collect();
-        self.memory
-            .tracker
-            .retain_workers(|worker| alive.contains(&worker));
-        tracing::info!(workers = alive.len(), "the workers are others than before");
-        self.members = members;
-        self.heard = true;
-        true
-    }
-
-    /// Takes in a heartbeat. One of a worker without a lease does not count: its work may be another's by now.
-    fn hear(&mut self, heartbeat: Heartbeat) {
-        if self
-            .members
-            .iter()
-            .any(|member| member.worker == heartbeat.worker)
-        {
-            self.memory.tracker.hear(heartbeat);
-            self.heard = true;
-        }
     }
 
     /// Judges the states if something was heard, or nothing for a while, and writes what is due.
@@ -328,7 +357,15 @@ impl<'s> Control<'s> {
         let unwritten = self.memory.tracker.unwritten(numbers);
         let tenants: BTreeMap<DatasourceId, OrganizationId> =
             self.desired.as_slice().iter().map(tenant_of).collect();
-        match state::write(&self.shared.store, &unwritten, &tenants, self.shared.clock.now()).await {
+        match state::write(
+            &self.shared.store,
+            &unwritten,
+            &tenants,
+            self.term,
+            self.shared.clock.now(),
+        )
+        .await
+        {
             Ok(()) => self.memory.tracker.written(unwritten),
             Err(error) => tracing::warn!(error = %error, "states could not be written yet"),
         }

@@ -1,8 +1,11 @@
 //! The control plane over a real bus: notices become assignments and routes, heartbeats become states.
 
-use halcyon_bus::{Bus, LeaseHolder, LeaseRecord, Service, subjects::lease_keys};
+use halcyon_bus::{
+    Bus, LeaseHolder, LeaseRecord, Service,
+    subjects::{LEADER_TERM, lease_keys},
+};
 use halcyon_domain::{
-    assignment::{DEFAULT_POOL, Heartbeat, TaskStatus, WorkerMember},
+    assignment::{DEFAULT_POOL, Heartbeat, LeaderTerm, PartitionAssignment, TaskStatus, WorkerMember},
     datasource::{Datasource, DatasourceEventKind, DatasourceMetrics, DatasourceState},
     id::{InstanceId, WorkerId},
     lifecycle::{DatasourceStatus, Reason, RuntimeStatus},
@@ -17,6 +20,7 @@ use crate::fixture::{DEADLINE, Registry, System, now};
 struct Worker {
     bus: Bus,
     id: WorkerId,
+    member: WorkerMember,
     lease: LeaseHolder,
 }
 
@@ -28,20 +32,28 @@ impl Worker {
             worker: id,
             instance: InstanceId::generate(),
             pool: DEFAULT_POOL.to_owned(),
+            labels: [].into(),
             started_at: now(),
             draining: false,
+            session: 1,
         };
-        let info = serde_json::to_value(member).unwrap();
+        let info = serde_json::to_value(&member).unwrap();
         let leases = bus.leases(std::time::Duration::from_secs(2));
         let lease = leases.hold(
             &lease_keys::worker(id),
             LeaseRecord {
                 holder: id.to_string(),
+                session: 1,
                 info,
             },
         );
         lease.held().await;
-        Self { bus, id, lease }
+        Self {
+            bus,
+            id,
+            member,
+            lease,
+        }
     }
 
     async fn report(&self, datasource: &Datasource, status: RuntimeStatus) {
@@ -60,12 +72,19 @@ impl Worker {
                 ..DatasourceMetrics::default()
             },
         };
-        let instance = InstanceId::generate();
+        self.say(vec![task], false).await;
+    }
+
+    async fn say(&self, tasks: Vec<TaskStatus>, draining: bool) {
         let heartbeat = Heartbeat {
             worker: self.id,
-            instance,
+            instance: self.member.instance,
             at: now(),
-            tasks: vec![task],
+            tasks,
+            sources: Vec::new(),
+            reached: 0,
+            draining,
+            partitions: Vec::new(),
         };
         self.bus.publish_heartbeat(&heartbeat).await.unwrap();
     }
@@ -73,7 +92,7 @@ impl Worker {
 
 async fn holders(bus: &Bus) -> Vec<Option<WorkerId>> {
     let mut holders = Vec::new();
-    for partition in 0..bus.partitions() {
+    for (partition, _) in bus.partitions().all() {
         let entry = bus
             .partition_assignments()
             .get(&partition.to_string())
@@ -130,7 +149,7 @@ async fn a_notice_becomes_a_route_and_an_assignment_and_a_heartbeat_a_state() {
     let key = source.id.to_string();
     let assigned = || async {
         let entry = worker.bus.assignments().get(&key).await.unwrap();
-        entry.is_some_and(|entry| entry.value.worker == Some(worker.id))
+        entry.is_some_and(|entry| entry.value.instance_of(worker.id).is_some())
     };
     wait::eventually(DEADLINE, assigned).await.unwrap();
 
@@ -265,6 +284,84 @@ async fn another_registry_takes_over_and_work_goes_on() {
 }
 
 #[tokio::test]
+async fn a_notice_that_was_lost_and_a_write_that_was_not_the_leaders_are_repaired() {
+    let system = System::start().await;
+    let _registry = system.registry().await;
+    let worker = Worker::start(&system).await;
+    let bus = system.connect(Service::Registry).await;
+    let all_held = || async {
+        let held = holders(&bus).await;
+        held.iter().all(|holder| *holder == Some(worker.id))
+    };
+    wait::eventually(DEADLINE, all_held).await.unwrap();
+    let feed = system.database.publish("http_webhook", json!({})).await;
+    let routed = || async { bus.routes().get(&feed.id.to_string()).await.unwrap().is_some() };
+    wait::eventually(DEADLINE, routed).await.unwrap();
+
+    let held = bus.partition_assignments().get("0").await.unwrap().unwrap().value;
+    let stolen = PartitionAssignment {
+        worker: None,
+        epoch: held.epoch + 1,
+        ..held
+    };
+    bus.partition_assignments().put("0", &stolen).await.unwrap();
+    wait::eventually(DEADLINE, all_held).await.unwrap();
+    let repaired = bus.partition_assignments().get("0").await.unwrap().unwrap().value;
+    assert!(repaired.epoch > stolen.epoch);
+    worker.lease.release().await;
+}
+
+#[tokio::test]
+async fn a_leader_that_was_replaced_finds_out_and_writes_nothing_over_its_successor() {
+    let system = System::start().await;
+    let _registry = system.registry().await;
+    let bus = system.connect(Service::Registry).await;
+    let term = async || bus.leader_terms().get(LEADER_TERM).await.unwrap().unwrap().value;
+    let raised = LeaderTerm {
+        term: term().await.term + 100,
+        holder: InstanceId::generate(),
+    };
+    bus.leader_terms().put(LEADER_TERM, &raised).await.unwrap();
+    // It steps down and, as nobody else is there, is elected anew: above the term that it found.
+    wait::eventually(DEADLINE, || async { term().await.term > raised.term })
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_that_leaves_hands_its_source_over_before_its_lease_ends() {
+    let system = System::start().await;
+    let _registry = system.registry().await;
+    let gateway = system.connect(Service::Gateway).await;
+    let first = Worker::start(&system).await;
+    let source = system.database.publish("generator", json!({})).await;
+    system
+        .notify(&gateway, &source, DatasourceEventKind::Published)
+        .await;
+    let instance = async || {
+        let entry = first.bus.assignments().get(&source.id.to_string()).await.unwrap();
+        entry.map(|entry| entry.value.instances[0]).unwrap_or_default()
+    };
+    wait::eventually(DEADLINE, || async { instance().await.worker == Some(first.id) })
+        .await
+        .unwrap();
+    let second = Worker::start(&system).await;
+    let mut member: WorkerMember = first.member.clone();
+    member.draining = true;
+    first.lease.set_info(serde_json::to_value(&member).unwrap());
+    wait::eventually(DEADLINE, || async { instance().await.leaving == Some(first.id) })
+        .await
+        .unwrap();
+    first.say(Vec::new(), true).await;
+    wait::eventually(DEADLINE, || async { instance().await.worker == Some(second.id) })
+        .await
+        .unwrap();
+    assert!(first.lease.is_held());
+    first.lease.release().await;
+    second.lease.release().await;
+}
+
+#[tokio::test]
 async fn a_lost_workers_work_goes_to_another() {
     let system = System::start().await;
     let _registry = system.registry().await;
@@ -279,8 +376,8 @@ async fn a_lost_workers_work_goes_to_another() {
     let at = async |worker: WorkerId| {
         let entry = reader.assignments().get(&key).await.unwrap();
         entry
-            .filter(|entry| entry.value.worker == Some(worker))
-            .map(|entry| entry.value.epoch)
+            .and_then(|entry| entry.value.instance_of(worker))
+            .map(|(_, instance)| instance.epoch)
     };
     wait::eventually(DEADLINE, || async { at(first.id).await.is_some() })
         .await

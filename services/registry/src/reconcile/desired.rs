@@ -16,8 +16,10 @@ pub struct DesiredDatasource {
     pub organization: OrganizationId,
     /// The connector's type.
     pub connector: String,
-    /// Whether a worker fetches its events, so that it has exactly one.
+    /// Whether workers fetch its events.
     pub pull: bool,
+    /// Whether several workers may fetch them side by side; else exactly one does.
+    pub shared: bool,
     /// What it is to its admins.
     pub status: DatasourceStatus,
     /// What it is to do.
@@ -72,6 +74,25 @@ impl DesiredDatasource {
             .and_then(Value::as_u64)
             .and_then(|number| u16::try_from(number).ok());
         configured.unwrap_or(1).clamp(1, 64)
+    }
+
+    /// In how many instances its source runs.
+    #[must_use]
+    pub fn shares(&self) -> u16 {
+        match (self.pull, self.shared) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => self.parallelism(),
+        }
+    }
+
+    /// The labels that a worker must have.
+    #[must_use]
+    pub fn labels(&self) -> Vec<String> {
+        let wanted = self.wanted.as_ref();
+        let labels = wanted.and_then(|version| version.config.pointer("/runtime/worker_labels"));
+        let labels = labels.and_then(Value::as_array).into_iter().flatten();
+        labels.filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
     /// Whether a worker is to process its events.

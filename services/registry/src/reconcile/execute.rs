@@ -69,6 +69,11 @@ impl Board {
         &self.current
     }
 
+    /// The revision at which a datasource's assignment stands.
+    pub(crate) fn revision(&self, datasource: DatasourceId) -> Option<u64> {
+        self.revisions.get(&Key::Assignment(datasource)).copied()
+    }
+
     /// Reads everything anew. Waits for the bus.
     pub(crate) async fn read(&mut self) {
         let Buckets {

@@ -119,10 +119,12 @@ impl DesiredSet {
             Some(number) => self.version(read, &datasource, number).await?,
             None => None,
         };
+        let able = find(&datasource.connector).map(|connector| connector.spec().capabilities);
         Ok(DesiredDatasource {
             datasource: datasource.id,
             organization: datasource.organization,
-            pull: find(&datasource.connector).is_some_and(|connector| connector.spec().capabilities.pull),
+            pull: able.is_some_and(|able| able.pull),
+            shared: able.is_some_and(|able| able.shared),
             connector: datasource.connector,
             status: datasource.status,
             desired: datasource.desired_state,

@@ -5,15 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use halcyon_domain::{
-    assignment::{Assignment, DEFAULT_POOL, IngestRoute, PartitionAssignment, WorkerMember},
+    assignment::{Assignment, IngestRoute, Instance, PartitionAssignment, WorkerMember},
     clock::Timestamp,
     id::{DatasourceId, WorkerId},
     lifecycle::{DatasourceStatus, DesiredState},
+    partition::Partitions,
 };
 
-use super::{desired::DesiredDatasource, partitions};
+use super::{
+    desired::DesiredDatasource,
+    labels::Labels,
+    observed::Observed,
+    placement::{Placed, Work, place},
+};
 
-/// How long the newest worker must have been there before partitions are taken from others for balance, so
+/// How long the newest worker must have been there before work is taken from others for balance, so
 /// that a fleet that starts one by one does not move each partition several times.
 pub const SETTLE: TimeDelta = TimeDelta::seconds(2);
 
@@ -73,51 +79,134 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// When something will be due although nothing changed.
     pub next_due: Option<Timestamp>,
+    /// Whether work is taken from workers that could keep it, for balance.
+    pub balances: bool,
+    /// The datasources that no worker can run now, and what is missing.
+    pub waiting: BTreeMap<DatasourceId, String>,
+}
+
+/// Who is there, and what they say.
+#[derive(Clone, Copy, Debug)]
+pub struct Workers<'a> {
+    /// The workers whose lease stands: one that is not among them has lost its work.
+    pub members: &'a [WorkerMember],
+    /// How busy their work keeps them.
+    pub observed: &'a Observed,
+    /// The instances whose worker was to let go of them and has.
+    pub released: &'a BTreeSet<(DatasourceId, u16)>,
+    /// Before that time no work is taken from a worker for balance.
+    pub balance_at: Timestamp,
 }
 
 /// Plans. `desired` is the whole of what is wanted: what stands on the bus and is not in it is deleted.
-/// `members` are the workers whose lease stands; a worker that is not among them has lost its work.
 ///
 /// A partition moves as soon as its holder leaves, and to balance the workers: its holders may overlap for a
-/// moment. A pull datasource moves only when its worker's lease is gone.
+/// moment. An instance of a source goes to another worker only when its worker's lease is gone or its worker has let
+/// go of it.
 #[must_use]
 pub fn plan(
     desired: &[DesiredDatasource],
     current: &CurrentAssignments,
-    members: &[WorkerMember],
-    partitions: u16,
+    workers: Workers<'_>,
+    partitions: &Partitions,
     now: Timestamp,
 ) -> Plan {
-    let mut actions = Vec::new();
+    let members = workers.members;
     let settled_at = members.iter().map(|member| member.started_at + SETTLE).max();
-    let settled = settled_at.is_none_or(|at| at <= now);
-    let eligible = eligible(members);
-    let held = partitions::assign(&current.partitions, &eligible, members, partitions, settled);
-    actions.extend(held.into_iter().map(Action::PutPartition));
-    plan_datasources(desired, current, &eligible, members, now, &mut actions);
-    plan_routes(desired, current, &mut actions);
-    let next_due = settled_at.filter(|_| !settled && eligible.len() > 1);
-    Plan { actions, next_due }
+    let balance_at = settled_at.map_or(workers.balance_at, |at| at.max(workers.balance_at));
+    let labels = Labels::new(desired, partitions);
+    let items = labels.items(desired, current, workers.observed);
+    let Placed { holders, unbalanced } = place(&items, members, balance_at <= now);
+
+    let mut plan = Plan {
+        next_due: (unbalanced && balance_at > now).then_some(balance_at),
+        balances: unbalanced && balance_at <= now,
+        ..Plan::default()
+    };
+    let held = partitions.all().filter_map(|(number, _)| {
+        let worker = holders.get(&Work::Partition(number)).copied().flatten();
+        change_partition(current.partitions.get(&number), number, worker)
+    });
+    plan.actions.extend(held.map(Action::PutPartition));
+    let alive: BTreeMap<WorkerId, u64> = members
+        .iter()
+        .map(|member| (member.worker, member.session))
+        .collect();
+    let hands = Hands {
+        holders: &holders,
+        alive: &alive,
+        released: workers.released,
+    };
+    plan_datasources(desired, current, &hands, now, &mut plan.actions);
+    plan_routes(desired, current, &mut plan.actions);
+    plan.waiting = labels.waiting(desired, &holders, alive.is_empty(), partitions);
+    plan
 }
 
-/// The workers that may be given work.
-fn eligible(members: &[WorkerMember]) -> BTreeSet<WorkerId> {
-    let fit = members
-        .iter()
-        .filter(|member| member.pool == DEFAULT_POOL && !member.draining);
-    fit.map(|member| member.worker).collect()
+fn change_partition(
+    before: Option<&PartitionAssignment>,
+    partition: u16,
+    worker: Option<WorkerId>,
+) -> Option<PartitionAssignment> {
+    let epoch = match before {
+        Some(before) if before.worker == worker => return None,
+        Some(before) => before.epoch + 1,
+        None => 1,
+    };
+    Some(PartitionAssignment {
+        partition,
+        worker,
+        epoch,
+    })
+}
+
+/// In whose hands instances are to be, and who is there to hand them over.
+struct Hands<'a> {
+    holders: &'a BTreeMap<Work, Option<WorkerId>>,
+    /// The workers that are there, and their sessions.
+    alive: &'a BTreeMap<WorkerId, u64>,
+    released: &'a BTreeSet<(DatasourceId, u16)>,
+}
+
+impl Hands<'_> {
+    /// An instance as it is to be: with the worker that it is meant for, or on its way there.
+    fn instance(&self, datasource: DatasourceId, index: u16, before: Instance, runs: bool) -> Instance {
+        let target = self
+            .holders
+            .get(&Work::Source(datasource, index))
+            .copied()
+            .flatten();
+        let session = |worker: WorkerId| self.alive.get(&worker).copied();
+        let is_released = self.released.contains(&(datasource, index));
+        let hand = |worker: Option<WorkerId>, leaving| Instance {
+            worker,
+            session: worker.and_then(session).unwrap_or_default(),
+            leaving,
+            epoch: before.epoch + 1,
+        };
+        // A worker that has lost its lease since has stopped.
+        let holder = before
+            .worker
+            .filter(|holder| session(*holder) == Some(before.session));
+        match (holder, before.leaving) {
+            // It is stopped: its worker stays, to say that it has stopped.
+            (Some(_), _) if !runs => before,
+            (Some(holder), _) if target == Some(holder) => before,
+            (Some(holder), _) if !is_released => hand(None, Some(holder)),
+            (None, Some(from)) if target != Some(from) && session(from).is_some() && !is_released => before,
+            (None, None) if target.is_none() && before.worker.is_none() => before,
+            _ => hand(target, None),
+        }
+    }
 }
 
 fn plan_datasources(
     desired: &[DesiredDatasource],
     current: &CurrentAssignments,
-    eligible: &BTreeSet<WorkerId>,
-    members: &[WorkerMember],
+    hands: &Hands<'_>,
     now: Timestamp,
     actions: &mut Vec<Action>,
 ) {
-    let alive: BTreeSet<WorkerId> = members.iter().map(|member| member.worker).collect();
-    let mut placement = Placement::new(current, eligible);
     let mut wanted = BTreeSet::new();
     for datasource in desired {
         let before = current.datasources.get(&datasource.datasource);
@@ -125,21 +214,22 @@ fn plan_datasources(
             continue;
         };
         wanted.insert(datasource.datasource);
-        if datasource.pull {
-            let held = before.and_then(|before| before.worker);
-            assignment.worker = held.filter(|worker| alive.contains(worker));
-            if assignment.worker.is_none() && assignment.desired == DesiredState::Running {
-                assignment.worker = placement.take();
-            }
-        }
         if let Some(before) = before.filter(|before| before.wanted == assignment.wanted) {
             // Once the wanted version is the good one, the one before it stays what it was: no reason to write.
             assignment.last_good = assignment.last_good.or_else(|| before.last_good.clone());
         }
-        assignment.epoch = before.map_or_else(|| first_epoch(datasource, now), |before| before.epoch);
-        if before.and_then(|before| before.worker) != assignment.worker {
-            assignment.epoch += 1;
-        }
+        let runs = assignment.desired == DesiredState::Running;
+        let known = before.map_or(&[][..], |before| &before.instances);
+        assignment.instances = (0..datasource.shares())
+            .map(|index| {
+                let before = known.get(usize::from(index)).copied();
+                let before = before.unwrap_or_else(|| Instance {
+                    epoch: first_epoch(now),
+                    ..Instance::default()
+                });
+                hands.instance(datasource.datasource, index, before, runs)
+            })
+            .collect();
         if before != Some(&assignment) {
             actions.push(Action::PutAssignment(Box::new(assignment)));
         }
@@ -148,7 +238,7 @@ fn plan_datasources(
     actions.extend(gone.map(|id| Action::DeleteAssignment(*id)));
 }
 
-/// What is to be done about a datasource, worker and epoch left open; nothing for what is not published.
+/// What is to be done about a datasource, its instances left open; nothing for what is not published.
 fn assignment_of(datasource: &DesiredDatasource) -> Option<Assignment> {
     let wanted = datasource.wanted.clone()?;
     let desired = match datasource.status {
@@ -165,8 +255,7 @@ fn assignment_of(datasource: &DesiredDatasource) -> Option<Assignment> {
         connector: datasource.connector.clone(),
         generation: datasource.generation,
         desired,
-        worker: None,
-        epoch: 0,
+        instances: Vec::new(),
         last_good: datasource
             .last_good
             .clone()
@@ -181,38 +270,10 @@ fn assignment_of(datasource: &DesiredDatasource) -> Option<Assignment> {
     })
 }
 
-/// The epoch of an assignment that is not on the bus: above those of all before it, should the bucket have been lost.
+/// The epoch of an instance that is not on the bus: above those of all before it, should the bucket have been lost.
 /// A checkpoint that was claimed under a later epoch could never be claimed again.
-fn first_epoch(datasource: &DesiredDatasource, now: Timestamp) -> u64 {
-    if datasource.pull {
-        u64::try_from(now.timestamp()).unwrap_or_default()
-    } else {
-        0
-    }
-}
-
-/// How many pull datasources each worker has; the next goes to the one with the fewest.
-struct Placement(BTreeMap<WorkerId, usize>);
-
-impl Placement {
-    fn new(current: &CurrentAssignments, eligible: &BTreeSet<WorkerId>) -> Self {
-        let mut load: BTreeMap<WorkerId, usize> = eligible.iter().map(|worker| (*worker, 0)).collect();
-        for assignment in current.datasources.values() {
-            if let Some(count) = assignment.worker.and_then(|worker| load.get_mut(&worker)) {
-                *count += 1;
-            }
-        }
-        Self(load)
-    }
-
-    fn take(&mut self) -> Option<WorkerId> {
-        let (worker, count) = self
-            .0
-            .iter_mut()
-            .min_by_key(|(worker, count)| (**count, **worker))?;
-        *count += 1;
-        Some(*worker)
-    }
+fn first_epoch(now: Timestamp) -> u64 {
+    u64::try_from(now.timestamp()).unwrap_or_default()
 }
 
 fn plan_routes(desired: &[DesiredDatasource], current: &CurrentAssignments, actions: &mut Vec<Action>) {
@@ -240,6 +301,7 @@ fn route_of(datasource: &DesiredDatasource) -> IngestRoute {
         version: datasource.wanted.as_ref().map(|version| version.number),
         connection: datasource.connection(),
         parallelism: datasource.parallelism(),
+        pool: datasource.labels().into_iter().next(),
         secrets_revision: datasource.secrets_revision,
         backlog_full: datasource.backlog_full,
     }

@@ -143,12 +143,13 @@ impl Secrets {
         let Some(assignment) = assignment.map(|entry| entry.value) else {
             return Err(refused);
         };
-        let Some(worker) = assignment.worker else {
-            return Err(refused);
-        };
-        let lease = self.shared.leases.get(&lease_keys::worker(worker));
-        let member = lease.and_then(|entry| entry.value.info::<WorkerMember>().ok());
-        let is_holder = member.is_some_and(|member| member.instance == request.instance);
+        let is_holder = assignment.instances.iter().any(|instance| {
+            let lease = instance
+                .worker
+                .and_then(|worker| self.shared.leases.get(&lease_keys::worker(worker)));
+            let member = lease.and_then(|entry| entry.value.info::<WorkerMember>().ok());
+            member.is_some_and(|member| member.instance == request.instance)
+        });
         if !is_holder || assignment.organization != request.organization {
             return Err(refused);
         }

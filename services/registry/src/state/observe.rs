@@ -10,16 +10,18 @@ use super::{Happening, Report};
 use crate::reconcile::{DesiredDatasource, SecretFault};
 
 /// A datasource's state after the workers' reports, and what is new in it for the history. `reports` are of
-/// workers whose lease stands; none means that nobody holds the datasource. `overdue` says that it has been on its way
-/// for longer than it may.
+/// workers whose lease stands; none means that nobody holds the datasource. `missing` is what lacks for anybody to
+/// hold it. `overdue` says that it has been on its way for longer than it may.
 pub(super) fn observe(
     desired: &DesiredDatasource,
     before: &DatasourceState,
     reports: &[Report],
+    missing: Option<&str>,
     overdue: bool,
 ) -> (DatasourceState, Vec<Happening>) {
     let mut state = facts(before, reports);
-    let (status, reason, message) = late(desired, judge(desired, before, reports), overdue);
+    let judged = judge(desired, before, reports, missing);
+    let (status, reason, message) = late(desired, judged, overdue);
     state.reason = reason;
     state.message = message;
     if reports.is_empty() && !desired.is_to_run() {
@@ -77,7 +79,12 @@ fn facts(before: &DatasourceState, reports: &[Report]) -> DatasourceState {
 
 type Judgement = (RuntimeStatus, Reason, Option<String>);
 
-fn judge(desired: &DesiredDatasource, before: &DatasourceState, reports: &[Report]) -> Judgement {
+fn judge(
+    desired: &DesiredDatasource,
+    before: &DatasourceState,
+    reports: &[Report],
+    missing: Option<&str>,
+) -> Judgement {
     let unchanged = || (before.status, before.reason, before.message.clone());
     if desired.wanted.is_none() {
         return unchanged();
@@ -98,7 +105,11 @@ fn judge(desired: &DesiredDatasource, before: &DatasourceState, reports: &[Repor
         } else {
             RuntimeStatus::Starting
         };
-        return (status, Reason::NoWorker, Some("no worker holds it".to_owned()));
+        return (
+            status,
+            Reason::NoWorker,
+            Some(missing.unwrap_or("no worker holds it").to_owned()),
+        );
     };
     let task = &worst.task;
     let message = task.message.clone();

@@ -21,7 +21,7 @@ fn observe(
     before: &DatasourceState,
     reports: &[Report],
 ) -> (DatasourceState, Vec<Happening>) {
-    observe::observe(desired, before, reports, false)
+    observe::observe(desired, before, reports, None, false)
 }
 
 fn desired(generation: i64, version: u32) -> DesiredDatasource {
@@ -30,6 +30,7 @@ fn desired(generation: i64, version: u32) -> DesiredDatasource {
         organization: OrganizationId::generate(),
         connector: "http_webhook".to_owned(),
         pull: false,
+        shared: false,
         status: DatasourceStatus::Active,
         desired: DesiredState::Running,
         generation,
@@ -241,7 +242,7 @@ fn what_takes_too_long_is_an_error_until_it_is_done() {
     let starting = [report(&desired, RuntimeStatus::Starting, None)];
     let (state, _) = observe(&desired, &DatasourceState::default(), &starting);
     assert!(is_on_its_way(&desired, &state));
-    let (late, happenings) = observe::observe(&desired, &state, &starting, true);
+    let (late, happenings) = observe::observe(&desired, &state, &starting, None, true);
     assert_eq!(
         (late.status, late.reason),
         (RuntimeStatus::Error, Reason::StartTimedOut)
@@ -249,17 +250,17 @@ fn what_takes_too_long_is_an_error_until_it_is_done() {
     assert_eq!(happenings.len(), 1);
     // It stays so without further news, and whoever holds it may still get it to run.
     assert!(is_on_its_way(&desired, &late));
-    let (again, happenings) = observe::observe(&desired, &late, &starting, true);
+    let (again, happenings) = observe::observe(&desired, &late, &starting, None, true);
     assert!(happenings.is_empty() && !differs(&late, &again));
     let running = [report(&desired, RuntimeStatus::Running, Some(1))];
-    let (runs, _) = observe::observe(&desired, &late, &running, true);
+    let (runs, _) = observe::observe(&desired, &late, &running, None, true);
     assert_eq!(
         (runs.status, runs.reason),
         (RuntimeStatus::Running, Reason::AsDesired)
     );
     assert!(!is_on_its_way(&desired, &runs));
 
-    let (nobody, _) = observe::observe(&desired, &late, &[], true);
+    let (nobody, _) = observe::observe(&desired, &late, &[], None, true);
     assert_eq!(
         (nobody.status, nobody.reason),
         (RuntimeStatus::Error, Reason::StartTimedOut)
@@ -271,12 +272,12 @@ fn what_takes_too_long_is_an_error_until_it_is_done() {
         generation: 2,
         ..desired
     };
-    let (late, _) = observe::observe(&stopped, &runs, &running, true);
+    let (late, _) = observe::observe(&stopped, &runs, &running, None, true);
     assert_eq!(
         (late.status, late.reason),
         (RuntimeStatus::Error, Reason::StopTimedOut)
     );
-    let (done, _) = observe::observe(&stopped, &late, &[], false);
+    let (done, _) = observe::observe(&stopped, &late, &[], None, false);
     assert_eq!(
         (done.status, done.reason),
         (RuntimeStatus::Stopped, Reason::StoppedByUser)

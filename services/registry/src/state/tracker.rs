@@ -33,6 +33,8 @@ const HEARTBEAT_AGE: TimeDelta = TimeDelta::seconds(10);
 #[derive(Debug)]
 pub(crate) struct Tracker {
     reports: BTreeMap<WorkerId, Vec<Report>>,
+    /// What lacks for a worker to hold a datasource.
+    missing: BTreeMap<DatasourceId, String>,
     known: BTreeMap<DatasourceId, Known>,
     started_at: Timestamp,
     /// A worker that has not been heard by this registry may still be at work for so long.
@@ -82,11 +84,17 @@ impl Tracker {
             .collect();
         Self {
             reports: BTreeMap::new(),
+            missing: BTreeMap::new(),
             known,
             started_at,
             patience,
             deadline,
         }
+    }
+
+    /// Notes what lacks for workers to hold datasources.
+    pub(crate) fn set_missing(&mut self, missing: BTreeMap<DatasourceId, String>) {
+        self.missing = missing;
     }
 
     /// Takes in what a worker says: it replaces all that it said before.
@@ -139,7 +147,8 @@ impl Tracker {
                 known.backlog_full = known.metrics.parked >= limit;
             }
             let overdue = known.is_overdue(datasource, now, self.deadline);
-            let (state, happenings) = observe(datasource, &known.state, &reports, overdue);
+            let missing = self.missing.get(&datasource.datasource).map(String::as_str);
+            let (state, happenings) = observe(datasource, &known.state, &reports, missing, overdue);
             known.state = state;
             known.note_way(datasource, now);
             known.happenings.extend(happenings);
@@ -275,6 +284,7 @@ mod tests {
             organization: OrganizationId::generate(),
             connector: "http_webhook".to_owned(),
             pull: false,
+            shared: false,
             status: DatasourceStatus::Active,
             desired: DesiredState::Running,
             generation: 1,
@@ -310,6 +320,10 @@ mod tests {
             instance: InstanceId::generate(),
             at: start(),
             tasks: vec![task],
+            sources: Vec::new(),
+            reached: 0,
+            draining: false,
+            partitions: Vec::new(),
         }
     }
 

@@ -11,7 +11,7 @@ use halcyon_store::{StateRecord, Store};
 use super::tracker::Unwritten;
 use crate::{Error, history::Rows};
 
-/// Writes what is not yet in the database.
+/// Writes what is not yet in the database, as the leader of a term: what a later one has written stays.
 ///
 /// # Errors
 /// The database fails; nothing is written then.
@@ -19,6 +19,7 @@ pub(crate) async fn write(
     store: &Store,
     unwritten: &[Unwritten],
     tenants: &BTreeMap<DatasourceId, OrganizationId>,
+    term: u64,
     now: Timestamp,
 ) -> Result<(), Error> {
     let mut records = Vec::with_capacity(unwritten.len());
@@ -32,7 +33,7 @@ pub(crate) async fn write(
             datasource: item.datasource,
             organization: *organization,
             state: item.state.clone(),
-            epoch: 0,
+            epoch: term,
             error_code: None,
             metrics: item.metrics.clone(),
             updated_at: now,

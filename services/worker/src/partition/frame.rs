@@ -224,6 +224,7 @@ impl Partition {
 
     fn count(&self, feed: &Feed, mapped: &[Mapped], took: Duration) {
         let tally = tally(mapped, took);
+        self.meter.add(mapped.len(), took);
         feed.throttle
             .charge(tally.records().saturating_sub(tally.events) as usize);
         feed.stats.add(&tally, self.board.clock.now());

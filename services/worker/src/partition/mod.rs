@@ -16,7 +16,7 @@ use halcyon_domain::id::DatasourceId;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::board::Board;
+use crate::{board::Board, meter::Meter};
 use backlog::Backlog;
 pub(crate) use frame::say_dead_letters;
 use turns::{Ticket, Tickets, Turns};
@@ -32,12 +32,14 @@ pub(crate) struct Partition {
     number: u16,
     backlog: Arc<Backlog>,
     turns: Turns,
+    meter: Arc<Meter>,
 }
 
 /// Works on a partition until `stop`; then finishes the frames that are under way.
 pub(crate) async fn run(board: Arc<Board>, number: u16, stop: CancellationToken) {
     let backlog = Arc::new(Backlog::default());
     let partition = Arc::new(Partition {
+        meter: board.meter(number),
         board,
         number,
         backlog,
@@ -46,7 +48,7 @@ pub(crate) async fn run(board: Arc<Board>, number: u16, stop: CancellationToken)
     if stop.run_until_cancelled(partition.load_backlog()).await.is_some() {
         partition.work(&stop).await;
     }
-    partition.board.forget_parked(number);
+    partition.board.forget_partition(number);
     tracing::info!(partition = number, "the partition is given up");
 }
 

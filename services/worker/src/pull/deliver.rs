@@ -6,7 +6,7 @@ use halcyon_connectors::SourceRecord;
 use halcyon_domain::{
     error::InputError,
     event::{EventId, IngestEvent},
-    partition::{partition_of, slot},
+    partition::slot,
 };
 
 use super::run::{End, Run};
@@ -70,7 +70,13 @@ impl Run {
         let mut groups: BTreeMap<u16, Vec<Mapped>> = BTreeMap::new();
         for item in mapped {
             let slot = slot(&item.event.id, version.config.runtime.parallelism);
-            let partition = partition_of(self.feed.id, slot, self.board.bus.partitions());
+            // Outcomes go to no worker: the pool does not matter.
+            let partition = self
+                .board
+                .bus
+                .partitions()
+                .of(None, self.feed.id, slot)
+                .unwrap_or_default();
             groups.entry(partition).or_default().push(item);
         }
         let mut stored = Vec::new();

@@ -18,6 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     board::Board,
     feed::Feed,
+    holding::Hold,
     supervisor::{is_to_run, reach_off_thread, tell},
 };
 use backoff::Backoff;
@@ -30,15 +31,21 @@ const SECRETS_PAUSE: std::time::Duration = std::time::Duration::from_secs(10);
 /// What the supervisor holds of a source; it is asked to stop, after the batch that is under way, when this is
 /// dropped.
 pub(crate) struct PullTask {
-    epoch: u64,
+    hold: Hold,
     assignment: watch::Sender<Arc<Entry<Assignment>>>,
     stop: DropGuard,
     task: JoinHandle<()>,
 }
 
 impl PullTask {
-    pub(crate) fn start(board: Arc<Board>, opener: Arc<Opener>, entry: Arc<Entry<Assignment>>) -> Self {
-        let epoch = entry.value.epoch;
+    pub(crate) fn start(
+        board: Arc<Board>,
+        opener: Arc<Opener>,
+        entry: Arc<Entry<Assignment>>,
+        hold: Hold,
+    ) -> Self {
+        tracing::info!(datasource.id = %entry.value.datasource, instance = hold.instance, epoch = hold.epoch,
+            "a source runs here");
         let feed = Arc::new(Feed::new(&entry.value, board.threads));
         board.add_source(feed.clone());
         let (assignment, changes) = watch::channel(entry);
@@ -47,6 +54,7 @@ impl PullTask {
             board: board.clone(),
             opener,
             feed: feed.clone(),
+            hold,
             changes,
             stop: stop.clone(),
         };
@@ -55,14 +63,14 @@ impl PullTask {
             tokio::select! {
                 () = keeper.keep() => {}
                 // Another worker may run it from now on.
-                _ = leased.wait_for(|leased| !leased) => {
+                _ = leased.wait_for(|session| *session != Some(hold.session)) => {
                     tracing::warn!(datasource.id = %feed.id, "the source is stopped because the lease was lost");
                 }
             }
             board.remove_source(&feed);
         });
         Self {
-            epoch,
+            hold,
             assignment,
             stop: stop.drop_guard(),
             task,
@@ -74,9 +82,9 @@ impl PullTask {
         self.task.is_finished()
     }
 
-    /// The epoch of the assignment that it runs under.
-    pub(crate) const fn epoch(&self) -> u64 {
-        self.epoch
+    /// Which instance it is, under which epoch.
+    pub(crate) const fn hold(&self) -> Hold {
+        self.hold
     }
 
     /// Tells it about its assignment; the same one again changes nothing.
@@ -103,6 +111,7 @@ struct Keeper {
     board: Arc<Board>,
     opener: Arc<Opener>,
     feed: Arc<Feed>,
+    hold: Hold,
     changes: watch::Receiver<Arc<Entry<Assignment>>>,
     stop: CancellationToken,
 }
@@ -164,6 +173,8 @@ impl Keeper {
             board: self.board.clone(),
             opener: self.opener.clone(),
             feed: self.feed.clone(),
+            hold: self.hold,
+            shares: 1,
             changes: self.changes.clone(),
             stop: self.stop.clone(),
             secrets_revision: 0,

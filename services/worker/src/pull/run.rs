@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use halcyon_bus::{Entry, Error as BusError, checkpoint::CheckpointWriter};
-use halcyon_connectors::{BatchLimits, Checkpoint, Error as SourceError, Source, SourceBatch, SourceContext};
+use halcyon_connectors::{
+    BatchLimits, Checkpoint, Error as SourceError, Share, Source, SourceBatch, SourceContext,
+};
 use halcyon_domain::{assignment::Assignment, config::VersionConfig, lifecycle::Reason};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -13,6 +15,7 @@ use super::secrets::Opener;
 use crate::{
     board::Board,
     feed::{Feed, Version},
+    holding::Hold,
     supervisor::{is_to_run, reach_off_thread, tell},
 };
 
@@ -43,6 +46,9 @@ pub(super) struct Run {
     pub(super) board: Arc<Board>,
     pub(super) opener: Arc<Opener>,
     pub(super) feed: Arc<Feed>,
+    pub(super) hold: Hold,
+    /// How many instances share the feed since the source was made.
+    pub(super) shares: u16,
     pub(super) changes: watch::Receiver<Arc<Entry<Assignment>>>,
     pub(super) stop: CancellationToken,
     /// The secrets' revision when the source was made.
@@ -60,13 +66,18 @@ impl Run {
         let Some(mut version) = self.feed.runnable() else {
             return Ok(End::Changed);
         };
-        let epoch = self.changes.borrow().value.epoch;
+        self.shares = self.changes.borrow().value.shares();
         self.secrets_revision = self.changes.borrow().value.secrets_revision;
         let claim = self
             .board
             .bus
             .checkpoints()
-            .claim(self.feed.id, epoch, self.board.clock.now())
+            .claim(
+                self.feed.id,
+                self.hold.instance,
+                self.hold.epoch,
+                self.board.clock.now(),
+            )
             .await;
         let (mut writer, position) = claim.map_err(|error| self.lost(error))?;
         let mut source = self.source(&version.config, position).await?;
@@ -130,6 +141,10 @@ impl Run {
             secrets,
             checkpoint: (!position.is_null()).then_some(Checkpoint(position)),
             limits: limits(config),
+            share: Share {
+                index: self.hold.instance,
+                of: self.shares.max(1),
+            },
             clock: self.board.clock.clone(),
         };
         connector.source(context).map_err(failed)
@@ -159,7 +174,8 @@ impl Run {
                 && next.config.runtime.batch == running.config.runtime.batch
         };
         let same_secrets = entry.value.secrets_revision == self.secrets_revision;
-        next.filter(|next| !restart && same_secrets && same_source(next))
+        let same_share = entry.value.shares() == self.shares;
+        next.filter(|next| !restart && same_secrets && same_share && same_source(next))
     }
 
     /// The checkpoint could not be claimed or written: fenced, or the bus is away.

@@ -3,7 +3,7 @@
 use halcyon_domain::ontology::OntologyObject;
 use halcyon_domain::{event::Verdict, id::DatasourceId, lifecycle::RuntimeStatus};
 
-use super::support::{Rig, broken, push, soon, version};
+use super::support::{EDGE, Rig, broken, event, push, soon, version};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_become_outcomes_and_dead_letters() {
@@ -221,5 +221,24 @@ async fn an_unknown_datasource_holds_up_nobody_and_is_dead_lettered_in_the_end()
     outcomes.until(2).await;
     let failure = outcomes.seen[1].records[0].failure.as_ref().unwrap();
     assert_eq!(failure.code, "datasource_gone");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_of_a_pool_is_processed_on_the_pools_partition() {
+    let rig = Rig::new().await;
+    let worker = rig.worker().await;
+    let mut assignment = push(version(1, "t"), 1);
+    assignment.wanted.config["runtime"] = serde_json::json!({"worker_labels": ["edge"]});
+    let datasource = assignment.datasource;
+    rig.assign(&assignment).await;
+    rig.hold_one(EDGE, Some(worker.id)).await;
+    let event = event(datasource, "far", r#"{"id": "a"}"#);
+    rig.publishers.submit(EDGE, &event, None).await.unwrap();
+    let mut outcomes = rig.outcomes();
+    outcomes.until(1).await;
+    assert_eq!(outcomes.seen[0].records[0].verdict, Verdict::Delivered);
+    let told = rig.told(datasource, |task| task.metrics.events == 1).await;
+    assert_eq!(told.status, RuntimeStatus::Running);
     worker.stop().await;
 }

@@ -4,6 +4,6 @@ mod frames;
 mod parking;
 mod sources;
 mod states;
-mod support;
+pub(crate) mod support;
 
 pub(crate) use support::{event, version};

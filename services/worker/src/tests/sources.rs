@@ -1,7 +1,7 @@
 //! Sources that the worker runs.
 
 use halcyon_domain::{
-    assignment::{AssignedVersion, Assignment},
+    assignment::{AssignedVersion, Assignment, Instance},
     clock::{Clock, SystemClock},
     lifecycle::{DesiredState, Reason, RuntimeStatus},
 };
@@ -15,8 +15,12 @@ fn generator(worker: &Worker, total: u64, rate: f64) -> Assignment {
         "runtime": {"batch": {"max_records": 10, "max_wait": "20ms"}}});
     let mut assignment = push(AssignedVersion { number: 1, config }, 1);
     assignment.connector = "generator".to_owned();
-    assignment.worker = Some(worker.id);
-    assignment.epoch = 1;
+    assignment.instances = vec![Instance {
+        worker: Some(worker.id),
+        session: 1,
+        leaving: None,
+        epoch: 1,
+    }];
     assignment
 }
 
@@ -101,7 +105,7 @@ async fn a_later_epoch_fences_the_source() {
     let (_writer, position) = rig
         .bus
         .checkpoints()
-        .claim(assignment.datasource, 2, SystemClock.now())
+        .claim(assignment.datasource, 0, 2, SystemClock.now())
         .await
         .unwrap();
     assert!(position["sequence"].as_u64().unwrap() > 0);
@@ -175,6 +179,44 @@ async fn a_source_that_fails_again_and_again_is_probed_and_recovers() {
     assert_eq!(
         (again.status, again.next_attempt_at),
         (RuntimeStatus::Running, None)
+    );
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_is_let_go_of_before_the_worker_says_so() {
+    let rig = Rig::new().await;
+    let worker = rig.worker().await;
+    let mut assignment = generator(&worker, 100_000, 200.0);
+    rig.assign(&assignment).await;
+    rig.told(assignment.datasource, |status| status.metrics.events > 5)
+        .await;
+    assignment.instances = vec![Instance {
+        worker: None,
+        session: 0,
+        leaving: Some(worker.id),
+        epoch: 2,
+    }];
+    let mut heartbeats = rig.bus.heartbeats().await.unwrap();
+    rig.assign(&assignment).await;
+    let key = assignment.datasource.to_string();
+    let written = rig.bus.assignments().get(&key).await.unwrap().unwrap().revision;
+    soon(async {
+        loop {
+            let heartbeat = heartbeats.next().await.unwrap();
+            if heartbeat.reached >= written && heartbeat.sources.is_empty() {
+                return;
+            }
+        }
+    })
+    .await;
+    let checkpoints = rig.bus.checkpoints();
+    let place = checkpoints.load(assignment.datasource).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(
+        checkpoints.load(assignment.datasource).await.unwrap(),
+        place,
+        "it writes after it has let go"
     );
     worker.stop().await;
 }

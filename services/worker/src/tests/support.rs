@@ -12,7 +12,7 @@ use halcyon_domain::{
     event::{EventId, EventOutcome, IngestEvent},
     id::{DatasourceId, OrganizationId, WorkerId},
     lifecycle::DesiredState,
-    partition::partition_of,
+    partition::{PoolPartitions, partition_of},
 };
 use halcyon_infra::{Health, Metrics, Shutdown};
 use halcyon_tests::nats::Nats;
@@ -24,6 +24,8 @@ use crate::{Context, Settings, run};
 /// How long anything may take that must happen.
 pub(super) const SOON: Duration = Duration::from_secs(20);
 pub(super) const PARTITIONS: u16 = 2;
+/// The partition of the pool `edge`.
+pub(super) const EDGE: u16 = 10;
 
 /// An event of a datasource.
 pub(crate) fn event(datasource: DatasourceId, id: &str, payload: &str) -> IngestEvent {
@@ -61,15 +63,14 @@ pub(super) fn broken(number: u32) -> AssignedVersion {
     version
 }
 
-pub(super) fn push(wanted: AssignedVersion, generation: i64) -> Assignment {
+pub(crate) fn push(wanted: AssignedVersion, generation: i64) -> Assignment {
     Assignment {
         datasource: DatasourceId::generate(),
         organization: OrganizationId(uuid::Uuid::from_u128(1)),
         connector: "http_webhook".to_owned(),
         generation,
         desired: DesiredState::Running,
-        worker: None,
-        epoch: 0,
+        instances: Vec::new(),
         wanted,
         last_good: None,
         secrets_revision: 0,
@@ -271,6 +272,13 @@ async fn connect(nats: &Nats, service: Service) -> Bus {
     let settings = BusSettings {
         url: nats.url(),
         partitions: PARTITIONS,
+        pools: BTreeMap::from([(
+            "edge".to_owned(),
+            PoolPartitions {
+                first: EDGE,
+                count: 1,
+            },
+        )]),
         ..BusSettings::default()
     };
     Bus::connect(&settings, &Identity::from_url(service))

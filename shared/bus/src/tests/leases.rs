@@ -10,6 +10,7 @@ use crate::{Bucket, Error, LeaseRecord, Service, subjects::BucketName};
 fn record(holder: &str) -> LeaseRecord {
     LeaseRecord {
         holder: holder.to_owned(),
+        session: 1,
         info: json!({"pool": "default"}),
     }
 }

@@ -69,6 +69,10 @@ async fn pokes_and_heartbeats_arrive() {
         instance: InstanceId::generate(),
         at: now(),
         tasks: Vec::new(),
+        sources: Vec::new(),
+        reached: 7,
+        draining: true,
+        partitions: Vec::new(),
     };
     bus.publish_heartbeat(&heartbeat).await.unwrap();
     assert_eq!(soon(heartbeats.next()).await.unwrap(), heartbeat);

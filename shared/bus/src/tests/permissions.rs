@@ -119,6 +119,7 @@ pub(super) async fn everybody_works(buses: &HashMap<Service, Bus>) {
     soon(routes.ready()).await;
     let record = |holder: &str| LeaseRecord {
         holder: holder.to_owned(),
+        session: 1,
         info: serde_json::Value::Null,
     };
     let leases = |bus: &Bus| bus.leases(Duration::from_secs(5));

@@ -122,6 +122,7 @@ fn no_secret_is_in_what_debug_prints() {
             secrets: secrets.clone(),
             checkpoint: None,
             limits: crate::BatchLimits::default(),
+            share: crate::Share::WHOLE,
             clock: std::sync::Arc::new(halcyon_domain::clock::SystemClock),
         };
         assert!(!format!("{secrets:?} {context:?} {spec:?}").contains("canary"));

@@ -23,6 +23,7 @@ pub(super) fn open(
             max_records: 7,
             max_wait: Duration::from_millis(5),
         },
+        share: crate::Share::WHOLE,
         clock: Arc::new(ManualClock::at(chrono::DateTime::from_timestamp(0, 0).unwrap())),
     })
 }

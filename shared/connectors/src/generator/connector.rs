@@ -63,6 +63,7 @@ static SPEC: LazyLock<ConnectorSpec> = LazyLock::new(|| ConnectorSpec {
     capabilities: Capabilities {
         push: false,
         pull: true,
+        shared: true,
         ordering: Ordering::Total,
         resumable: true,
         backfill: false,

@@ -11,9 +11,13 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{connector::Connection, payload};
-use crate::{BatchLimits, Checkpoint, Error, Lag, Source, SourceBatch, SourceContext, SourceRecord};
+use crate::{BatchLimits, Checkpoint, Error, Lag, Share, Source, SourceBatch, SourceContext, SourceRecord};
 
-/// What the checkpoint holds: the number of the last alert.
+/// Alerts of each source that shares the feed have numbers of their own, from this times the source's index on. A
+/// feed has at most 10^12 alerts.
+const NUMBERS: u64 = 1 << 40;
+
+/// What the checkpoint holds: the number of the last alert of this source.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Position {
@@ -26,6 +30,7 @@ pub(crate) struct GeneratorSource {
     start: Timestamp,
     limits: BatchLimits,
     clock: Arc<dyn Clock>,
+    share: Share,
     /// The number of the last alert that was made.
     sequence: u64,
     /// The number of the last alert before this run, and when the run's pace began: at the first call.
@@ -56,32 +61,41 @@ impl GeneratorSource {
             start,
             limits: context.limits,
             clock,
+            share: context.share,
             sequence,
             began: None,
             stopped: false,
         })
     }
 
+    /// This source's part of the rate.
+    fn rate(&self) -> f64 {
+        self.connection.records_per_second / f64::from(self.share.of.max(1))
+    }
+
     fn remaining(&self) -> u64 {
-        self.connection
-            .total
-            .map_or(u64::MAX, |total| total.saturating_sub(self.sequence))
+        let (index, of) = (u64::from(self.share.index), u64::from(self.share.of.max(1)));
+        self.connection.total.map_or(u64::MAX, |total| {
+            let part = total / of + u64::from(index < total % of);
+            part.saturating_sub(self.sequence)
+        })
     }
 
     /// When the alert after `made` alerts of this run is due.
     fn due(&self, began: Instant, made: u64) -> Instant {
-        began + Duration::from_secs_f64(made as f64 / self.connection.records_per_second)
+        began + Duration::from_secs_f64(made as f64 / self.rate())
     }
 
     fn record(&self, sequence: u64) -> Result<SourceRecord, Error> {
-        let steps = sequence.saturating_sub(1) as f64 / self.connection.records_per_second;
+        let steps = sequence.saturating_sub(1) as f64 / self.rate();
         let step = TimeDelta::microseconds((steps * 1e6) as i64);
         let time = self.start.checked_add_signed(step).unwrap_or(self.start);
-        let alert = payload::alert(self.connection.seed, sequence, time);
+        let number = u64::from(self.share.index) * NUMBERS + sequence;
+        let alert = payload::alert(self.connection.seed, number, time);
         let bytes = serde_json::to_vec(&alert).map_err(|error| Error::System(error.to_string()))?;
         Ok(SourceRecord {
             bytes: Bytes::from(bytes),
-            dedupe_key: Some(payload::key(self.connection.seed, sequence)),
+            dedupe_key: Some(payload::key(self.connection.seed, number)),
             received_at: self.clock.now(),
         })
     }
@@ -106,7 +120,7 @@ impl Source for GeneratorSource {
         tokio::time::sleep_until(full.min(last_call)).await;
 
         let ran = Instant::now().saturating_duration_since(began).as_secs_f64();
-        let fallen_due = (ran * self.connection.records_per_second) as u64 + 1;
+        let fallen_due = (ran * self.rate()) as u64 + 1;
         let count = fallen_due.saturating_sub(made).clamp(1, most);
         let records: Result<Vec<_>, _> = (self.sequence + 1..=self.sequence + count)
             .map(|number| self.record(number))
@@ -130,7 +144,7 @@ impl Source for GeneratorSource {
         };
         let due = self.due(began, self.sequence - before);
         let late = Instant::now().saturating_duration_since(due);
-        let records = (late.as_secs_f64() * self.connection.records_per_second) as u64;
+        let records = (late.as_secs_f64() * self.rate()) as u64;
         Lag {
             records: Some(records.min(self.remaining())),
             age: Some(late),
@@ -139,5 +153,41 @@ impl Source for GeneratorSource {
 
     async fn stop(&mut self) {
         self.stopped = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use halcyon_domain::clock::ManualClock;
+
+    use super::*;
+    use crate::Secrets;
+
+    #[tokio::test(start_paused = true)]
+    async fn sources_that_share_a_feed_make_it_together() {
+        let connection: Connection =
+            serde_json::from_value(json!({"records_per_second": 1000.0, "total": 100, "seed": 3})).unwrap();
+        let mut keys = HashSet::new();
+        for (index, expected) in [(0, 34), (1, 33), (2, 33)] {
+            let context = SourceContext {
+                connection: json!({}),
+                secrets: Secrets::none(),
+                checkpoint: None,
+                limits: BatchLimits::default(),
+                share: Share { index, of: 3 },
+                clock: Arc::new(ManualClock::at(Timestamp::default())),
+            };
+            let mut source =
+                GeneratorSource::new(connection.clone(), Timestamp::default(), &context).unwrap();
+            let mut made = 0;
+            while let Some(batch) = source.next_batch().await.unwrap() {
+                made += batch.records.len();
+                keys.extend(batch.records.into_iter().map(|record| record.dedupe_key.unwrap()));
+            }
+            assert_eq!(made, expected);
+        }
+        assert_eq!(keys.len(), 100);
     }
 }

@@ -30,6 +30,7 @@ static SPEC: LazyLock<ConnectorSpec> = LazyLock::new(|| ConnectorSpec {
     capabilities: Capabilities {
         push: true,
         pull: false,
+        shared: false,
         ordering: Ordering::None,
         resumable: false,
         backfill: false,

@@ -18,7 +18,6 @@ use halcyon_domain::{
     event::IngestEvent,
     id::{DatasourceId, InstanceId, OrganizationId},
     lifecycle::DatasourceStatus,
-    partition::partition_of,
 };
 use halcyon_infra::{Health, Metrics};
 use halcyon_tests::{nats::Nats, wait};
@@ -191,7 +190,12 @@ impl Feed<'_> {
     }
 
     pub(super) async fn stored(&self, count: usize) -> Vec<IngestEvent> {
-        let partition = partition_of(self.route.datasource, 0, self.fixture.gateway.partitions());
+        let partition = self
+            .fixture
+            .gateway
+            .partitions()
+            .of(None, self.route.datasource, 0)
+            .unwrap();
         let mut consumer = self.fixture.registry.ingest_consumer(partition);
         let mut events = Vec::new();
         while events.len() < count {
@@ -224,6 +228,7 @@ pub(super) fn route(connection: Value) -> IngestRoute {
         version: Some(1),
         connection,
         parallelism: 1,
+        pool: None,
         secrets_revision: 1,
         backlog_full: false,
     }
