@@ -14,6 +14,7 @@ mod audit;
 mod audit_complete;
 mod canary;
 mod cli;
+mod cluster;
 mod config_as_code;
 mod data_ops;
 mod faults;
@@ -24,6 +25,7 @@ mod main_job;
 mod outages;
 mod samples;
 mod secret_store;
+mod simulation;
 mod traces;
 mod up;
 
