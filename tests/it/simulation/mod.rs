@@ -159,7 +159,8 @@ impl Simulation {
             3..6 => {
                 self.world
                     .say(|| format!("node {node} stands still until {until}"));
-                self.stopped[node] = until;
+                // Never shorter than before: what waits for the end of the first would be overtaken.
+                self.stopped[node] = self.stopped[node].max(until);
             }
             6..8 => {
                 self.world.say(|| format!("node {node} is killed"));
