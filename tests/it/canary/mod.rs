@@ -330,7 +330,17 @@ async fn no_credential_is_found_anywhere_in_processes_over_postgres() {
     for address in &metrics {
         // Only the gateway was waited for until now.
         let listens = address.trim_start_matches("http://").trim_end_matches("/metrics");
-        wait::port(listens).await.unwrap();
+        if wait::port(listens).await.is_err() {
+            let logs = SERVICES.map(|service| {
+                let log = std::fs::read_to_string(cluster.log(service)).unwrap_or_default();
+                let end: Vec<_> = log.lines().rev().take(4).map(str::to_owned).collect();
+                format!("{service}: {}", end.join(" | "))
+            });
+            panic!(
+                "nothing listens at {address}; the logs end with:\n{}",
+                logs.join("\n")
+            );
+        }
         let answer = reqwest::get(address).await.unwrap();
         assert_eq!(answer.status(), 200, "{address}");
         told.push((address.clone(), answer.text().await.unwrap()));

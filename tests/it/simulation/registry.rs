@@ -14,7 +14,9 @@ use halcyon_domain::{
     lease::{Answer, Ask, LeaseKeeper, Step},
     partition::Partitions,
 };
-use halcyon_registry::reconcile::{Action, CurrentAssignments, DesiredDatasource, Observed, Workers, plan};
+use halcyon_registry::reconcile::{
+    Action, CurrentAssignments, DesiredDatasource, Observed, SETTLE, Workers, plan,
+};
 use uuid::Uuid;
 
 use super::{
@@ -215,7 +217,7 @@ impl Registry {
                 |worker| members.iter().any(|member| member.worker == worker),
                 &lead.current,
             );
-            lead.balance_at = now.max(lead.warm_at);
+            lead.balance_at = (now + SETTLE).max(lead.warm_at);
             lead.members = members;
         }
         if lead.asked.is_some() || !lead.writes.is_empty() || lead.term.is_none() || world.now < lead.due {

@@ -10,7 +10,7 @@ use halcyon_domain::{
 };
 
 use super::Control;
-use crate::members::members;
+use crate::{members::members, reconcile::SETTLE};
 
 impl Control<'_> {
     /// Looks who is there; whether that has changed.
@@ -25,7 +25,7 @@ impl Control<'_> {
         self.observed.retain(is_alive, self.board.current());
         tracing::info!(workers = alive.len(), "the workers are others than before");
         // Whoever is new gets its share soon, not after the pause since the last time.
-        self.balance_at = self.shared.clock.now().max(self.warm_at);
+        self.balance_at = (self.shared.clock.now() + SETTLE).max(self.warm_at);
         self.members = members;
         self.heard = true;
         true

@@ -21,4 +21,4 @@ mod tests_support;
 pub use desired::{DesiredDatasource, SecretFault};
 pub use observed::Observed;
 pub use placement::Work;
-pub use plan::{Action, CurrentAssignments, Plan, Workers, plan};
+pub use plan::{Action, CurrentAssignments, Plan, SETTLE, Workers, plan};

@@ -19,8 +19,9 @@ use super::{
     placement::{Placed, Work, place},
 };
 
-/// How long the newest worker must have been there before work is taken from others for balance, so
-/// that a fleet that starts one by one does not move each partition several times.
+/// How long after the newest worker was seen first work is taken from others for balance, so that a fleet that starts
+/// one by one does not move each partition several times. Whoever calls [`plan`] sees to it by
+/// [`Workers::balance_at`]: by the clock of the one who plans, for workers' clocks may show anything.
 pub const SETTLE: TimeDelta = TimeDelta::seconds(2);
 
 /// What stands on the bus.
@@ -112,8 +113,7 @@ pub fn plan(
     now: Timestamp,
 ) -> Plan {
     let members = workers.members;
-    let settled_at = members.iter().map(|member| member.started_at + SETTLE).max();
-    let balance_at = settled_at.map_or(workers.balance_at, |at| at.max(workers.balance_at));
+    let balance_at = workers.balance_at;
     let labels = Labels::new(desired, partitions);
     let items = labels.items(desired, current, workers.observed);
     let Placed { holders, unbalanced } = place(&items, members, balance_at <= now);

@@ -128,15 +128,18 @@ fn a_second_worker_takes_half_once_it_has_settled() {
     run(&[], &mut current, &[member(1)], settled());
     assert_eq!(held(&current), BTreeMap::from([(worker(1), 16)]));
 
-    let late = WorkerMember {
-        started_at: settled(),
-        ..member(2)
+    let both = [member(1), member(2)];
+    let workers = Workers {
+        members: &both,
+        observed: &Observed::default(),
+        released: &BTreeSet::new(),
+        balance_at: settled() + SETTLE,
     };
-    let early = run(&[], &mut current, &[member(1), late.clone()], settled());
+    let early = plan(&[], &current, workers, &partitions(), settled());
     assert!(early.actions.is_empty());
     assert_eq!(early.next_due, Some(settled() + SETTLE));
 
-    let balanced = run(&[], &mut current, &[member(1), late], settled() + SETTLE);
+    let balanced = run(&[], &mut current, &both, settled() + SETTLE);
     assert_eq!((balanced.actions.len(), balanced.next_due), (8, None));
     assert!(balanced.balances);
     assert_eq!(held(&current), BTreeMap::from([(worker(1), 8), (worker(2), 8)]));
