@@ -256,6 +256,7 @@ mod tests {
             config
                 .replace(&format!("server_name: \"{node}\""), "")
                 .replace(&format!("client_advertise: \"{node}:4222\""), "")
+                .replace(&format!("advertise: \"{node}:6222\""), "")
         });
         assert!(configs.iter().all(|config| *config == configs[0]));
         assert!(read("nats-users.conf").contains("nkey: \"U"));
