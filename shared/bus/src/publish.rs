@@ -28,6 +28,9 @@ struct Answer {
 
 #[derive(Deserialize)]
 struct ApiError {
+    /// As of HTTP.
+    #[serde(default)]
+    code: u16,
     #[serde(default)]
     err_code: u64,
     #[serde(default)]
@@ -40,6 +43,9 @@ mod code {
     pub(super) const STORE_FAILED: u64 = 10_077;
     /// The account's or server's storage is used up.
     pub(super) const RESOURCES: [u64; 3] = [10_002, 10_023, 10_047];
+    /// A message with the same `Nats-Msg-Id` is on its way through a cluster: the one that was sent before, whose ack
+    /// did not come in time. It may still come to nothing.
+    pub(super) const IN_PROCESS: u64 = 10_158;
     /// The message is larger than the stream's limit.
     pub(super) const MESSAGE_SIZE: u64 = 10_054;
     /// Another message is the last on the subject (the second one: without saying which).
@@ -81,7 +87,7 @@ impl Bus {
                 sequence: answer.seq,
                 duplicate: answer.duplicate,
             }),
-            Some(error) => Err(self.refusal(&subject, size, error)),
+            Some(error) => Err(refusal(&subject, size, self.max_payload(), error)),
         }
     }
 
@@ -119,19 +125,18 @@ impl Bus {
             tokio::time::sleep(Duration::from_millis(20).min(left)).await;
         }
     }
+}
 
-    fn refusal(&self, subject: &str, size: usize, error: ApiError) -> Error {
-        match error.err_code {
-            code if code::WRONG_LAST.contains(&code) => Error::Conflict,
-            code if code == code::STORE_FAILED || code::RESOURCES.contains(&code) => {
-                Error::Full(format!("{subject}: {}", error.description))
-            }
-            code::MESSAGE_SIZE => Error::TooLarge {
-                size,
-                limit: self.max_payload(),
-            },
-            _ => Error::Refused(format!("{subject}: {}", error.description)),
-        }
+fn refusal(subject: &str, size: usize, limit: usize, error: ApiError) -> Error {
+    let told = || format!("{subject}: {}", error.description);
+    match error.err_code {
+        code if code::WRONG_LAST.contains(&code) => Error::Conflict,
+        code if code == code::STORE_FAILED || code::RESOURCES.contains(&code) => Error::Full(told()),
+        code::MESSAGE_SIZE => Error::TooLarge { size, limit },
+        code::IN_PROCESS => Error::Unavailable(told()),
+        // A stream without a leader, a server that is still starting, and the like.
+        _ if error.code == 503 => Error::Unavailable(told()),
+        _ => Error::Refused(told()),
     }
 }
 
@@ -140,4 +145,38 @@ pub(crate) fn with_message_id(id: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(code: u16, err_code: u64) -> Error {
+        let description = "a reason".to_owned();
+        refusal(
+            "hc.ingest.1",
+            10,
+            5,
+            ApiError {
+                code,
+                err_code,
+                description,
+            },
+        )
+    }
+
+    #[test]
+    fn what_passes_is_told_from_what_does_not() {
+        assert!(matches!(told(400, 10_071), Error::Conflict));
+        assert!(matches!(told(503, 10_077), Error::Full(_)));
+        assert!(matches!(told(503, 10_047), Error::Full(_)));
+        assert!(matches!(
+            told(400, 10_054),
+            Error::TooLarge { size: 10, limit: 5 }
+        ));
+        // Sent again while the first is under way in the cluster, and a cluster without a leader: both pass.
+        assert!(matches!(told(409, 10_158), Error::Unavailable(_)));
+        assert!(matches!(told(503, 10_008), Error::Unavailable(_)));
+        assert!(matches!(told(400, 10_060), Error::Refused(_)));
+    }
 }
