@@ -201,7 +201,13 @@ impl World {
         }
         // Sent again if it was lost, and now and then because the answer was.
         if first.is_none() || (!self.calm && self.dice.chance(10)) {
-            let delay = self.dice.between(1, 50);
+            // Some stay in the network until nobody waits for them any more.
+            let lingers = !self.calm && self.dice.chance(15);
+            let delay = if lingers {
+                self.dice.between(3_000, 20_000)
+            } else {
+                self.dice.between(1, 50)
+            };
             self.at(self.now + RESEND + delay, Event::Request(node, life, number, op));
         }
         self.at(self.now + GIVE_UP, Event::GiveUp(node, life, number));

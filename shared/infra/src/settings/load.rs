@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use config::{Config, File, FileFormat};
 use serde::de::DeserializeOwned;
 
-use super::{Error, source::Layer};
+use super::{
+    Error,
+    source::{Layer, Respelled},
+};
 
 /// Reads the settings from TOML `files`, the environment and `flags` (key and value), in this order.
 ///
@@ -32,11 +35,11 @@ fn load_from<T: DeserializeOwned>(
         if !file.is_file() {
             return Err(Error::Missing(file.clone()));
         }
-        builder = builder.add_source(File::from(file.as_path()).format(FileFormat::Toml));
+        builder = builder.add_source(Respelled(File::from(file.as_path()).format(FileFormat::Toml)));
     }
     let merged = builder
         .add_source(variables)
-        .add_source(Layer::flags(flags))
+        .add_source(Respelled(Layer::flags(flags)))
         .build();
     let merged = merged.map_err(|error| Error::new(error, "", None))?;
     let root = merged.cache.clone();
@@ -113,7 +116,24 @@ mod tests {
         assert_eq!(settings.gateway.password.as_deref(), Some("007"));
         assert!(settings.gateway.secure);
         assert_eq!(settings.names, ["a", "b"]);
-        assert_eq!(settings.health["test-runner"], "127.0.0.1:1");
+        assert_eq!(settings.health["test_runner"], "127.0.0.1:1");
+    }
+
+    #[test]
+    fn both_spellings_of_a_name_are_one_key() {
+        let file = "[health]\ntest-runner = 'file'\n";
+        let variable = [("HALCYON__HEALTH__TEST_RUNNER", "variable")];
+        for (variables, flags, wins) in [
+            (&[][..], &[][..], "file"),
+            (&variable[..], &[][..], "variable"),
+            (&variable[..], &[("health.test-runner", "flag")][..], "flag"),
+        ] {
+            let settings = load_text(file, variables, flags).unwrap();
+            assert_eq!(
+                settings.health.into_iter().collect::<Vec<_>>(),
+                [("test_runner".to_owned(), wins.to_owned())]
+            );
+        }
     }
 
     #[test]

@@ -4,6 +4,34 @@ use config::{ConfigError, Map, Source, Value, ValueKind};
 
 use super::PREFIX;
 
+/// A name that cannot be a variable's, and how it is spelled there. Both are the same key: what is set by one spelling
+/// must win over, or give way to, what is set by the other.
+const SPELLINGS: (&str, &str) = ("test-runner", "test_runner");
+
+/// A source whose keys are spelled as variables spell them.
+#[derive(Clone, Debug)]
+pub(super) struct Respelled<S>(pub(super) S);
+
+impl<S: Source + Clone + Send + Sync + 'static> Source for Respelled<S> {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        Ok(respelled(self.0.collect()?))
+    }
+}
+
+fn respelled(table: Map<String, Value>) -> Map<String, Value> {
+    let one = |(key, mut value): (String, Value)| {
+        if let ValueKind::Table(inner) = value.kind {
+            value.kind = ValueKind::Table(respelled(inner));
+        }
+        (key.replace(SPELLINGS.0, SPELLINGS.1), value)
+    };
+    table.into_iter().map(one).collect()
+}
+
 /// Key, origin and text of each value.
 #[derive(Clone, Debug)]
 pub(super) struct Layer(Vec<(String, String, String)>);
