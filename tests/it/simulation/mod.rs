@@ -156,12 +156,13 @@ impl Simulation {
                 self.world.say(|| format!("node {node} is cut off until {until}"));
                 self.world.cut[node] = until;
             }
-            3..6 => {
+            // Not while it stands still already: what waits for the end of that would be overtaken.
+            3..6 if self.stopped[node] <= self.world.now => {
                 self.world
                     .say(|| format!("node {node} stands still until {until}"));
-                // Never shorter than before: what waits for the end of the first would be overtaken.
-                self.stopped[node] = self.stopped[node].max(until);
+                self.stopped[node] = until;
             }
+            3..6 => {}
             6..8 => {
                 self.world.say(|| format!("node {node} is killed"));
                 self.processes[node] = Process::Dead;

@@ -33,8 +33,9 @@ use super::{
 const REGISTRY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a service that is just starting is waited for.
 const NO_RESPONDERS: Duration = Duration::from_secs(2);
-/// How often a value is sealed anew because another registry answered than the one it was sealed for.
-const SEAL_ATTEMPTS: usize = 5;
+/// How often a value is sealed anew because another registry got it than the one it was sealed for. With n registries
+/// one attempt in n hits: a hundred do not fail before there are dozens of them.
+const SEAL_ATTEMPTS: usize = 100;
 
 /// The other services, over the bus.
 pub struct BusServices {
