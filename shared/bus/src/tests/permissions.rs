@@ -275,28 +275,30 @@ async fn the_audit_trail_is_for_the_auditor_only() {
         client.flush().await.unwrap();
     }
     let audit = secured.bus(Service::Audit).client();
-    let published = async {
-        // The subscriptions are in place once something comes.
-        loop {
-            audit.publish("halcyon.o.audit", "entry".into()).await.unwrap();
-            audit
-                .publish("halcyon.o.audit-checkpoint", "point".into())
-                .await
-                .unwrap();
-            audit.flush().await.unwrap();
-            tokio::select! {
-                _ = entries.next() => return,
-                () = tokio::time::sleep(Duration::from_millis(50)) => {}
-            }
-        }
+    // Each subscription is in place once something comes.
+    let publish = async || loop {
+        audit.publish("halcyon.o.audit", "entry".into()).await.unwrap();
+        audit
+            .publish("halcyon.o.audit-checkpoint", "point".into())
+            .await
+            .unwrap();
+        audit.flush().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    soon(published).await;
-    assert_eq!(soon(checkpoints.next()).await.unwrap().payload, "point");
-    assert_eq!(
-        soon(seen.next()).await.unwrap().payload,
-        "point",
-        "and not the entry"
-    );
+    for (subscription, expected) in [
+        (&mut entries, "entry"),
+        (&mut checkpoints, "point"),
+        // And not the entry.
+        (&mut seen, "point"),
+    ] {
+        let first = soon(async {
+            tokio::select! {
+                () = publish() => None,
+                message = subscription.next() => message,
+            }
+        });
+        assert_eq!(first.await.unwrap().payload, expected);
+    }
     let ontology = secured.bus(Service::Ontology);
     ontology
         .client()
