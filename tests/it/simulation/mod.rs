@@ -61,7 +61,7 @@ const POOLS: [&str; 4] = ["default", "default", "default", "edge"];
 
 impl Simulation {
     fn new(seed: u64, fault: Fault, trace: bool) -> Self {
-        let registries = 2 + usize::from(seed % 2 == 0);
+        let registries = 2 + usize::from(seed.is_multiple_of(2));
         let nodes = registries + POOLS.len();
         let mut simulation = Self {
             world: World::new(seed, fault, nodes, trace),
@@ -286,7 +286,7 @@ fn desired() -> Vec<DesiredDatasource> {
 fn first_failure(seeds: std::ops::Range<u64>, fault: Fault) -> Option<(u64, String)> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
     let count = seeds.end - seeds.start;
-    let failures = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let parts: Vec<_> = (0..threads)
             .map(|part| {
                 let (from, to) = (
@@ -302,8 +302,7 @@ fn first_failure(seeds: std::ops::Range<u64>, fault: Fault) -> Option<(u64, Stri
             })
             .collect();
         parts.into_iter().filter_map(|part| part.join().unwrap()).min()
-    });
-    failures
+    })
 }
 
 fn number(name: &str) -> Option<u64> {

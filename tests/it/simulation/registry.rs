@@ -335,13 +335,9 @@ impl Registry {
                     value: Value::Term(term),
                     ..
                 })),
-            ) => {
-                if Some(term.term) == lead.term {
-                    lead.asked = Some((world.ask(node, Op::Read("assigned.")), Question::Everything));
-                    false
-                } else {
-                    true
-                }
+            ) if Some(term.term) == lead.term => {
+                lead.asked = Some((world.ask(node, Op::Read("assigned.")), Question::Everything));
+                false
             }
             (Question::Everything, Reply::All(all)) => {
                 let (current, revisions) = standing(all);

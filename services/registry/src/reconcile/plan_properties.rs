@@ -63,7 +63,7 @@ fn members(step: &Step) -> Vec<WorkerMember> {
 
 fn source_of(number: u8, state: u8) -> DesiredDatasource {
     let mut source = datasource(u128::from(number), number % 2 == 1);
-    source.shared = number % 3 == 0;
+    source.shared = number.is_multiple_of(3);
     let mut runtime = json!({"parallelism": if source.shared { 2 } else { 1 }});
     match state {
         0 => source.status = DatasourceStatus::Disabled,
