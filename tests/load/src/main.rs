@@ -2,11 +2,14 @@
 //!
 //! `halcyon-load ingest` compares ingest (signature check, envelope, durable ack) with a bare hyper server that
 //! publishes one JetStream message for each event on the same nats-server. `halcyon-load latency` measures the
-//! time from 202 to the alert. `halcyon-load chaos` breaks the system in every way that it promises to survive. All
+//! time from 202 to the alert. `halcyon-load chaos` breaks the system in every way that it promises to survive.
+//! `halcyon-load scale` and `halcyon-load partitions` measure what many datasources and many partitions cost. All
 //! start what they need on loopback and stop it.
 
 mod chaos;
 mod latency;
+mod partitions;
+mod scale;
 mod sender;
 mod setup;
 mod yardstick;
@@ -43,6 +46,10 @@ enum What {
     },
     /// What the system promises to survive, one scenario for each promise, as a table.
     Chaos(chaos::ChaosArgs),
+    /// One feed over several partitions, mapped by as many workers.
+    Partitions(partitions::Plan),
+    /// Many datasources: memory, start, hot reload, and what moves when a worker dies.
+    Scale(scale::Plan),
     /// Milliseconds from 202 to the alert in the API's answer.
     Latency {
         /// How many events to send, one after the other.
@@ -75,6 +82,8 @@ async fn main() -> Result<()> {
             ingest(&args.halcyon, sync, &senders, Duration::from_secs(seconds)).await
         }
         What::Chaos(chaos) => chaos::run(&args.halcyon, chaos),
+        What::Partitions(plan) => partitions::run(&args.halcyon, plan).await,
+        What::Scale(plan) => scale::run(&args.halcyon, plan).await,
         What::Latency { events } => latency::run(&args.halcyon, events).await,
     }
 }

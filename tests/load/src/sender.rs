@@ -34,6 +34,8 @@ pub(crate) struct Payload {
 pub(crate) struct Rate {
     /// Requests answered with 202, per second.
     pub(crate) per_second: f64,
+    /// Requests answered with 202, those before and after the measured time included.
+    pub(crate) answered: u64,
 }
 
 /// Runs `senders` for `time` (after a fifth of it to warm up) and counts the answers.
@@ -47,13 +49,14 @@ pub(crate) async fn run(payload: &Payload, senders: usize, time: Duration) -> Re
     tokio::time::sleep(time / 5).await;
     let (begin, before) = (Instant::now(), count.load(Ordering::Relaxed));
     tokio::time::sleep(time).await;
-    let answered = count.load(Ordering::Relaxed) - before;
-    let per_second = answered as f64 / begin.elapsed().as_secs_f64();
+    let measured = count.load(Ordering::Relaxed) - before;
+    let per_second = measured as f64 / begin.elapsed().as_secs_f64();
     stop.store(true, Ordering::Relaxed);
     while let Some(ended) = tasks.join_next().await {
         ended.context("a sender panicked")??;
     }
-    Ok(Rate { per_second })
+    let answered = count.load(Ordering::Relaxed);
+    Ok(Rate { per_second, answered })
 }
 
 async fn send(payload: Payload, stop: Arc<AtomicBool>, count: Arc<AtomicU64>) -> Result<()> {

@@ -34,15 +34,7 @@ pub(crate) async fn start(halcyon: &Path, sync: Sync) -> Result<Setup> {
     let database = postgres.database().await?;
     let cluster = Cluster::start(halcyon, &database, sync, &["registry", "gateway"]).await?;
     let client = Client::login(&cluster.url, &cluster.email, &cluster.password).await;
-    let id = publish(&client).await;
-    let body = body();
-    let signature = format!("sha256={}", hmac_sha256_hex(SECRET.as_bytes(), body.as_bytes()));
-    let ours = Payload {
-        address: cluster.url.trim_start_matches("http://").parse()?,
-        path: format!("/ingest/{id}"),
-        body: body.into(),
-        signature,
-    };
+    let ours = feed(&cluster, &client, 1).await?;
     let nats = Nats::start_with(|port, store| {
         let interval = if sync == Sync::Always {
             "sync_interval: always"
@@ -60,22 +52,36 @@ pub(crate) async fn start(halcyon: &Path, sync: Sync) -> Result<Setup> {
         address,
         ..ours.clone()
     };
-    let setup = Setup {
+    Ok(Setup {
         ours,
         yardstick,
         _cluster: cluster,
         _postgres: postgres,
         _nats: nats,
-    };
-    wait_accepting(&client, &id, &setup.ours).await?;
-    Ok(setup)
+    })
 }
 
-/// A signed webhook feed; its events wait in the stream, for no worker runs.
-async fn publish(client: &Client) -> String {
+/// A signed webhook feed over so many partitions, once it takes events, and what to send it. The events wait in the
+/// stream while no worker runs.
+pub(crate) async fn feed(cluster: &Cluster, client: &Client, parallelism: u16) -> Result<Payload> {
+    let id = publish(client, parallelism).await;
+    let body = body();
+    let signature = format!("sha256={}", hmac_sha256_hex(SECRET.as_bytes(), body.as_bytes()));
+    let payload = Payload {
+        address: cluster.url.trim_start_matches("http://").parse()?,
+        path: format!("/ingest/{id}"),
+        body: body.into(),
+        signature,
+    };
+    wait_accepting(client, &id, &payload).await?;
+    Ok(payload)
+}
+
+async fn publish(client: &Client, parallelism: u16) -> String {
     let auth = json!({"type": "hmac", "preset": "github", "secret": {"$secret": "signing"}});
     let mapping = halcyon_tests::load::sequence_mapping("measured");
-    let config = json!({"connection": {"auth": auth}, "mapping": mapping, "runtime": {"parallelism": 1}});
+    let config =
+        json!({"connection": {"auth": auth}, "mapping": mapping, "runtime": {"parallelism": parallelism}});
     let body = json!({"name": "measured", "type": "http_webhook", "config": config});
     let created = client.post("/datasources", body).await.expect(201);
     let id = created["id"].as_str().unwrap_or_default().to_owned();
