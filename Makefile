@@ -1,7 +1,7 @@
 # HALCYON Datasource Studio. `make run` and `make test` are all that is needed on a fresh Debian machine.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint check-deploy reference fuzz-api bench load chaos chaos-long stack stack-down
+.PHONY: help run build test lint check-deploy reference fuzz-api bench load scale chaos chaos-long stack stack-down
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -53,6 +53,13 @@ stack: build ## Bring the stack of deploy/ up with Docker Compose, and do the ma
 
 stack-down: ## Stop it; ARGS=-v deletes its data and keys
 	deploy/stack down $(ARGS)
+
+scale: build ## Measure what thousands of datasources and several partitions cost (half an hour)
+	scripts/setup test
+	cargo build --release --locked -p halcyon-load
+	target/release/halcyon-load partitions
+	target/release/halcyon-load scale --datasources 1000 --workers 1
+	target/release/halcyon-load scale --datasources 10000 --workers 4
 
 chaos: build ## Break everything that is promised to survive, the short forms (needs root); SCENARIO=p1-kills for one
 	scripts/setup chaos
