@@ -18,7 +18,7 @@ use crate::{sender, setup};
 
 /// How long the backlog may take.
 const PATIENCE: Duration = Duration::from_secs(300);
-const LOOKER: (&str, &str) = ("looker", "a password of this measurement only");
+const LOOKER: (&str, &str) = ("looker", "of-this-run-only");
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -80,7 +80,7 @@ async fn measure(halcyon: &Path, plan: &Plan, partitions: u16) -> Result<Row> {
     for worker in 0..partitions {
         cluster.spawn_as(&format!("worker-{worker}"), "worker", &[&setting])?;
     }
-    let (took, share) = drained(&context).await?;
+    let (took, share) = drained(&context, partitions).await?;
     Ok(Row {
         partitions,
         ingest: sent.per_second,
@@ -90,9 +90,9 @@ async fn measure(halcyon: &Path, plan: &Plan, partitions: u16) -> Result<Row> {
     })
 }
 
-/// How long the workers took for the backlog: from the first frame that is acknowledged to the last; and the share of
-/// the backlog that this was.
-async fn drained(context: &async_nats::jetstream::Context) -> Result<(Duration, f64)> {
+/// How long the workers took for the backlog: from when all partitions had a worker until the last frame was
+/// acknowledged; and the share of the backlog that was left at the beginning.
+async fn drained(context: &async_nats::jetstream::Context, partitions: u16) -> Result<(Duration, f64)> {
     let began = Instant::now();
     let mut first = None;
     loop {
@@ -103,9 +103,12 @@ async fn drained(context: &async_nats::jetstream::Context) -> Result<(Duration, 
             .iter()
             .map(|consumer| consumer.num_pending + consumer.num_ack_pending as u64)
             .sum();
-        if first.is_none() && !consumers.is_empty() && left < frames {
+        // What no consumer knows of yet is not counted by any.
+        let all = consumers.len() >= usize::from(partitions);
+        if first.is_none() && all && left > 0 {
             first = Some((Instant::now(), left as f64 / frames as f64));
         }
+        ensure!(!all || first.is_some() || left > 0, "nothing was left to measure");
         if let Some((at, share)) = first.filter(|_| left == 0) {
             return Ok((at.elapsed(), share));
         }

@@ -24,6 +24,8 @@ use crate::partitions::resident;
 const CONCURRENT: usize = 8;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(900);
+/// What has not moved for so long stays.
+const STABLE: Duration = Duration::from_secs(6);
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -192,43 +194,54 @@ impl Scale {
         Ok(())
     }
 
+    /// Waits until every worker has a share and nothing has moved for a while.
+    async fn balanced(&mut self) -> Result<Placement> {
+        let (mut before, mut since, began) = (self.placement().await?, Instant::now(), Instant::now());
+        while since.elapsed() < STABLE || self.shares(&before).len() < self.plan.workers {
+            ensure!(began.elapsed() < PATIENCE, "the workers have no equal shares");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let now = self.placement().await?;
+            if now != before {
+                (before, since) = (now, Instant::now());
+            }
+        }
+        let took = began.elapsed().saturating_sub(STABLE);
+        self.say("balanced after that by", format!("{took:.1?}"));
+        Ok(before)
+    }
+
     /// What a killed worker's datasources wait for, and what moved besides.
     async fn lose_a_worker(&mut self) -> Result<()> {
         self.sign_in().await;
-        let before = self.placement().await?;
+        let before = self.balanced().await?;
+        self.sign_in().await;
         let registry = self.busy("registry")?;
         let alive = self.shares(&before);
-        self.say("datasources of each worker", format!("{alive:?}"));
-        let pid = self.cluster.pid(&name(0)).context("no worker runs")?;
+        self.say("datasources of each worker", format!("{:?}", alive.values()));
         self.cluster.kill(&name(0))?;
         let began = Instant::now();
-        let dead = before
-            .values()
-            .find(|worker| worker.ends_with(&pid.to_string()))
-            .cloned();
-        self.say("killed", dead.clone().unwrap_or_else(|| format!("process {pid}")));
-        let count = alive.len();
         let after = self
             .placed_after(|placement| {
-                placement.values().all(|worker| !worker.is_empty()) && self.shares(placement).len() < count
+                let shares = self.shares(placement);
+                placement.values().all(|worker| !worker.is_empty()) && shares.len() == alive.len() - 1
             })
             .await?;
         self.say(
-            "all run again after the kill by",
+            "all run again after a kill by",
             format!("{:.1?}", began.elapsed()),
         );
-        let gone: Vec<_> = alive
-            .keys()
-            .filter(|worker| !after.values().any(|now| now == *worker))
-            .collect();
-        let lost = before.values().filter(|worker| gone.contains(worker)).count();
+        let lost = |worker: &String| !after.values().any(|now| now == worker);
+        let lost = before.values().filter(|worker| lost(worker)).count();
         let moved = before
             .iter()
             .filter(|(id, worker)| after.get(*id) != Some(*worker))
             .count();
         self.say("datasources that lost their worker", lost.to_string());
         self.say("datasources that moved", moved.to_string());
-        self.say("datasources of each worker", format!("{:?}", self.shares(&after)));
+        self.say(
+            "datasources of each worker",
+            format!("{:?}", self.shares(&after).values()),
+        );
         self.say(
             "processor time of the registry for it",
             format!("{:.1} s", self.busy("registry")? - registry),
