@@ -12,6 +12,7 @@ mod partitions;
 mod scale;
 mod sender;
 mod setup;
+mod usage;
 mod yardstick;
 
 use std::{path::PathBuf, time::Duration};

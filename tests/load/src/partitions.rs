@@ -1,7 +1,6 @@
 //! One feed over 1, 2 and 4 partitions: what ingest takes, what as many workers map, and what the partitions cost.
 
 use std::{
-    fs,
     path::Path,
     time::{Duration, Instant},
 };
@@ -14,7 +13,7 @@ use halcyon_tests::{
     postgres::Postgres,
 };
 
-use crate::{sender, setup};
+use crate::{sender, setup, usage::memory};
 
 /// How long the backlog may take.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -86,7 +85,7 @@ async fn measure(halcyon: &Path, plan: &Plan, partitions: u16) -> Result<Row> {
         ingest: sent.per_second,
         mapped: sent.answered as f64 * share / took.as_secs_f64(),
         consumers: consumers(&context).await?,
-        nats: resident(cluster.pid("nats").context("nats does not run")?)?,
+        nats: memory(cluster.pid("nats").context("nats does not run")?, "VmRSS")?,
     })
 }
 
@@ -120,14 +119,4 @@ async fn drained(context: &async_nats::jetstream::Context, partitions: u16) -> R
 async fn consumers(context: &async_nats::jetstream::Context) -> Result<usize> {
     let streams: Vec<_> = context.streams().try_collect().await?;
     Ok(streams.iter().map(|stream| stream.state.consumer_count).sum())
-}
-
-/// MiB of memory that a process holds (proc_pid_status(5), `VmRSS`).
-pub(crate) fn resident(pid: u32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line
-        .and_then(|line| line.split_whitespace().next())
-        .context("no VmRSS")?;
-    Ok(kib.parse::<f64>()? / 1_024.0)
 }

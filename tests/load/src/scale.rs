@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::Path,
     time::{Duration, Instant},
 };
@@ -18,7 +17,7 @@ use halcyon_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::partitions::resident;
+use crate::usage;
 
 /// Requests at a time.
 const CONCURRENT: usize = 8;
@@ -308,29 +307,20 @@ impl Scale {
 
     fn memory(&self, what: &str) -> Result<()> {
         for name in self.processes() {
-            let pid = self
-                .cluster
-                .pid(&name)
-                .with_context(|| format!("{name} does not run"))?;
-            self.say(&format!("{what}: {name}"), format!("{:.0} MiB", resident(pid)?));
+            let mib = usage::memory(self.pid(&name)?, "VmRSS")?;
+            self.say(&format!("{what}: {name}"), format!("{mib:.0} MiB"));
         }
         Ok(())
     }
 
-    /// Seconds of processor time that a process has used (proc_pid_stat(5), fields 14 and 15, in ticks of 10 ms).
+    /// Seconds of processor time that a process has used.
     fn busy(&self, name: &str) -> Result<f64> {
-        let stat = self.read(name, "stat")?;
-        let (_, fields) = stat.rsplit_once(')').context("no name")?;
-        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-        Ok(ticks.sum::<Result<f64, _>>()? / 100.0)
+        usage::processor(self.pid(name)?)
     }
 
-    fn read(&self, name: &str, file: &str) -> Result<String> {
-        let pid = self
-            .cluster
-            .pid(name)
-            .with_context(|| format!("{name} does not run"))?;
-        Ok(fs::read_to_string(format!("/proc/{pid}/{file}"))?)
+    fn pid(&self, name: &str) -> Result<u32> {
+        let pid = self.cluster.pid(name);
+        pid.with_context(|| format!("{name} does not run"))
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Of each process, in megabytes.
-const MEMORY: u64 = 512;
+const MEMORY: f64 = 512.0;
 
 pub(super) async fn flood(bench: &Bench) -> Result<Outcome> {
     let system = System::start(bench, Shape::FULL).await?;
@@ -59,9 +59,9 @@ pub(super) async fn flood(bench: &Bench) -> Result<Outcome> {
         format!("the other feed's p99 rose {ratio:.1} times"),
     );
     let (name, megabytes) = system.peak_memory()?;
-    outcome.check(megabytes < MEMORY, format!("{name} took {megabytes} MB"));
+    outcome.check(megabytes < MEMORY, format!("{name} took {megabytes:.0} MB"));
     outcome.note(format!(
-        "the other feed's p99 from 202 to effect: {:.0} ms, {:.0} ms during the flood ({ratio:.1} x); flood answers {:?}; the most memory {megabytes} MB ({name})",
+        "the other feed's p99 from 202 to effect: {:.0} ms, {:.0} ms during the flood ({ratio:.1} x); flood answers {:?}; the most memory {megabytes:.0} MB ({name})",
         usual.as_secs_f64() * 1e3,
         flooded.as_secs_f64() * 1e3,
         noise.answers

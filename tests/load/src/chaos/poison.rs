@@ -15,6 +15,7 @@ use super::{
     system::{Links, Shape, System, time_until},
     table::Outcome,
 };
+use crate::usage;
 
 /// The delivery at which an event is mapped in a process of its own: the worker dies at each one before. Five is the
 /// default, three the least.
@@ -186,11 +187,7 @@ fn child_of(worker: u32) -> Option<u32> {
 
 /// Whether a process has done more than start: it is in the middle of an event.
 fn is_busy(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    // User and system time, in hundredths of a second.
-    let times = after_name.split_whitespace().skip(11).take(2);
-    times.filter_map(|time| time.parse::<u64>().ok()).sum::<u64>() >= 3
+    usage::processor(pid).is_ok_and(|seconds| seconds >= 0.03)
 }
 
 async fn verdicts(client: &Client, id: &str) -> [u64; 3] {

@@ -23,6 +23,7 @@ use super::{
     table::Outcome,
     traffic::{Seen, Target, Traffic},
 };
+use crate::usage;
 
 /// The user that looks into streams.
 const LOOKER: &str = "chaos";
@@ -282,13 +283,16 @@ impl System {
         Ok((seen, settled))
     }
 
-    /// The largest memory of a process so far, with its name; those that were killed are not counted.
-    pub(super) fn peak_memory(&self) -> Result<(String, u64)> {
+    /// The largest memory of a process so far, in MiB, with its name; those that were killed are not counted.
+    pub(super) fn peak_memory(&self) -> Result<(String, f64)> {
         let names = self.cluster.names();
         let halcyon = names.into_iter().filter(|name| name != "nats");
-        let peaks = halcyon.filter_map(|name| Some((peak(self.cluster.pid(&name)?)?, name)));
-        let (kilobytes, name) = peaks.max().context("nothing runs")?;
-        Ok((name, kilobytes / 1_024))
+        let peaks = halcyon.filter_map(|name| {
+            let mib = usage::memory(self.cluster.pid(&name)?, "VmHWM").ok()?;
+            Some((name, mib))
+        });
+        let largest = peaks.max_by(|one, other| one.1.total_cmp(&other.1));
+        largest.context("nothing runs")
     }
 
     /// Keeps the logs of a red scenario.
@@ -316,12 +320,6 @@ fn is_number(suffix: &str) -> bool {
     suffix
         .strip_prefix('-')
         .is_some_and(|digits| digits.parse::<usize>().is_ok())
-}
-
-fn peak(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().trim_end_matches(" kB").parse().ok()
 }
 
 /// A datasource's state as the API tells it.
