@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 use halcyon_tests::{
     client::Client,
     cluster::{Cluster, SERVICES, Sync},
-    load::{Load, judge, sequence_mapping},
+    load::{Load, Sent, judge, sequence_mapping},
     postgres::Postgres,
     proxy::{Fault, FaultProxy},
 };
@@ -23,14 +23,26 @@ async fn accepted(client: &Client, load: &Load, more: usize) {
         .await;
 }
 
-#[tokio::test]
-async fn a_silent_database_stops_no_ingest() {
+/// The whole system over a database of its own, and its administrator.
+async fn every_service() -> (Postgres, Cluster, Client) {
     let postgres = Postgres::start().await.unwrap();
     let database = postgres.database().await.unwrap();
     let cluster = Cluster::start(crate::halcyon(), &database, Sync::Always, &SERVICES)
         .await
         .unwrap();
     let client = Client::login(&cluster.url, &cluster.email, &cluster.password).await;
+    (postgres, cluster, client)
+}
+
+async fn assert_nothing_refused_or_lost(client: &Client, id: &str, sent: &Sent) {
+    let answers: Vec<_> = sent.answers.keys().copied().collect();
+    assert_eq!(answers, [202], "{:?}", sent.answers);
+    judge(client, id, &sent.accepted).await.assert_clean();
+}
+
+#[tokio::test]
+async fn a_silent_database_stops_no_ingest() {
+    let (postgres, _cluster, client) = every_service().await;
     let id = client.publish_webhook("goes on", sequence_mapping("t")).await;
     let load = Load::start(&client, &id, 4, 100);
     accepted(&client, &load, 50).await;
@@ -44,13 +56,7 @@ async fn a_silent_database_stops_no_ingest() {
     }
     accepted(&client, &load, 50).await;
     let sent = load.stop().await;
-    assert_eq!(
-        sent.answers.keys().copied().collect::<Vec<_>>(),
-        [202],
-        "{:?}",
-        sent.answers
-    );
-    judge(&client, &id, &sent.accepted).await.assert_clean();
+    assert_nothing_refused_or_lost(&client, &id, &sent).await;
 }
 
 #[tokio::test]
@@ -94,12 +100,7 @@ async fn a_link_to_nats_that_swallows_everything_loses_nothing() {
 /// Each service that is asked to end does so in good order, and its successor goes on: no request fails meanwhile.
 #[tokio::test]
 async fn services_that_are_asked_to_end_drain_and_lose_nothing() {
-    let postgres = Postgres::start().await.unwrap();
-    let database = postgres.database().await.unwrap();
-    let mut cluster = Cluster::start(crate::halcyon(), &database, Sync::Always, &SERVICES)
-        .await
-        .unwrap();
-    let client = Client::login(&cluster.url, &cluster.email, &cluster.password).await;
+    let (_postgres, mut cluster, client) = every_service().await;
     let id = client.publish_webhook("rolled", sequence_mapping("t")).await;
     let load = Load::start(&client, &id, 4, 100);
     for service in ["worker", "ontology", "registry", "audit"] {
@@ -111,24 +112,13 @@ async fn services_that_are_asked_to_end_drain_and_lose_nothing() {
     }
     accepted(&client, &load, 100).await;
     let sent = load.stop().await;
-    assert_eq!(
-        sent.answers.keys().copied().collect::<Vec<_>>(),
-        [202],
-        "{:?}",
-        sent.answers
-    );
-    judge(&client, &id, &sent.accepted).await.assert_clean();
+    assert_nothing_refused_or_lost(&client, &id, &sent).await;
 }
 
 /// A worker that is stopped for longer than its lease is replaced. When it goes on it does nothing that counts.
 #[tokio::test]
 async fn a_worker_that_was_stopped_does_no_harm_afterwards() {
-    let postgres = Postgres::start().await.unwrap();
-    let database = postgres.database().await.unwrap();
-    let mut cluster = Cluster::start(crate::halcyon(), &database, Sync::Always, &SERVICES)
-        .await
-        .unwrap();
-    let client = Client::login(&cluster.url, &cluster.email, &cluster.password).await;
+    let (_postgres, mut cluster, client) = every_service().await;
     let config = json!({
         "connection": {"records_per_second": 50, "seed": 3},
         "mapping": {"outputs": [{"kind": "alert", "fields": {

@@ -95,18 +95,18 @@ impl Worker {
         session == Some(hold.session) || world.fault == Fault::DeafWorkers
     }
 
+    /// What it runs, and what it still lets go of.
+    fn holds(&self) -> impl Iterator<Item = (DatasourceId, Hold)> {
+        let running = self.running.iter();
+        let running = running.map(|(datasource, task)| (*datasource, task.hold));
+        let ending = self.ending.iter();
+        running.chain(ending.map(|(datasource, (hold, _))| (*datasource, *hold)))
+    }
+
     /// What it is at work on now: what its clock no longer allows ends before anything else happens.
     pub(super) fn at_work(&self, world: &World) -> impl Iterator<Item = (DatasourceId, u16)> {
         let session = self.session(world);
-        let running = self
-            .running
-            .iter()
-            .map(|(datasource, task)| (*datasource, task.hold));
-        let ending = self
-            .ending
-            .iter()
-            .map(|(datasource, (hold, _))| (*datasource, *hold));
-        let all: Vec<_> = running.chain(ending).collect();
+        let all: Vec<_> = self.holds().collect();
         let fault = world.fault;
         all.into_iter()
             .filter(move |(_, hold)| session == Some(hold.session) || fault == Fault::DeafWorkers)
@@ -165,15 +165,7 @@ impl Worker {
 
     fn tell(&mut self, world: &mut World, registries: &[NodeId]) {
         self.told_at = world.now;
-        let running = self
-            .running
-            .iter()
-            .map(|(datasource, task)| (*datasource, task.hold));
-        let ending = self
-            .ending
-            .iter()
-            .map(|(datasource, (hold, _))| (*datasource, *hold));
-        let sources = running.chain(ending).map(|(datasource, hold)| HeldSource {
+        let sources = self.holds().map(|(datasource, hold)| HeldSource {
             datasource,
             instance: hold.instance,
             epoch: hold.epoch,

@@ -212,7 +212,10 @@ async fn a_source_is_let_go_of_before_the_worker_says_so() {
     .await;
     let checkpoints = rig.bus.checkpoints();
     let place = checkpoints.load(assignment.datasource).await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    // Longer than several of its batches take.
+    for _ in 0..2 {
+        soon(heartbeats.next()).await.unwrap();
+    }
     assert_eq!(
         checkpoints.load(assignment.datasource).await.unwrap(),
         place,
