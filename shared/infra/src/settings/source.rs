@@ -27,7 +27,10 @@ fn respelled(table: Map<String, Value>) -> Map<String, Value> {
         if let ValueKind::Table(inner) = value.kind {
             value.kind = ValueKind::Table(respelled(inner));
         }
-        (key.replace(SPELLINGS.0, SPELLINGS.1), value)
+        let parts = key
+            .split('.')
+            .map(|part| if part == SPELLINGS.0 { SPELLINGS.1 } else { part });
+        (parts.collect::<Vec<_>>().join("."), value)
     };
     table.into_iter().map(one).collect()
 }
