@@ -1,8 +1,9 @@
 //! Free ports on loopback.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     net::TcpListener,
+    os::unix::fs::PermissionsExt,
     sync::{
         Mutex,
         atomic::{AtomicU16, Ordering},
@@ -41,7 +42,11 @@ pub fn free() -> u16 {
 fn lock(port: u16) -> Option<File> {
     let folder = std::env::temp_dir().join("halcyon-test-ports");
     fs::create_dir_all(&folder).unwrap();
-    let lock = File::create(folder.join(port.to_string())).unwrap();
+    // Whoever came first owns the folder; all may use it.
+    let _ = fs::set_permissions(&folder, Permissions::from_mode(0o777));
+    let path = folder.join(port.to_string());
+    // Another user's lock can be read, and so held, but not written.
+    let lock = File::create_new(&path).or_else(|_| File::open(&path)).unwrap();
     lock.try_lock().is_ok().then_some(lock)
 }
 
