@@ -1,0 +1,163 @@
+//! Names to addresses, and connections to addresses that were judged.
+
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use tokio::net::TcpStream;
+
+use crate::{Policy, special::Kind};
+
+/// Why a host was not reached.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Every address of the host is one that users' hosts may not have. Which addresses those are is not said: a
+    /// user is not to learn what names mean inside.
+    #[error("`{host}` stands for {kind}, which this installation does not allow")]
+    Refused {
+        /// The host as it was given.
+        host: String,
+        /// What its address is for.
+        kind: Kind,
+    },
+    /// The name has no address, or the name server did not say.
+    #[error("the name `{host}` cannot be resolved")]
+    Unresolved {
+        /// The host as it was given.
+        host: String,
+        /// What the resolver said.
+        #[source]
+        source: Option<io::Error>,
+    },
+    /// No address of the host took the connection.
+    #[error("`{host}` cannot be reached")]
+    Unreached {
+        /// The host as it was given.
+        host: String,
+        /// What the last address said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// From names to addresses.
+#[async_trait]
+pub trait Resolver: Send + Sync {
+    /// All addresses of `host`, which is a name.
+    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
+}
+
+/// The resolver of the operating system.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemResolver;
+
+#[async_trait]
+impl Resolver for SystemResolver {
+    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        let found = tokio::net::lookup_host((host, 0)).await?;
+        Ok(found.map(|address| address.ip()).collect())
+    }
+}
+
+/// The way out to hosts that users name.
+#[derive(Clone)]
+pub struct Guard {
+    policy: Arc<Policy>,
+    resolver: Arc<dyn Resolver>,
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Guard {
+    /// A guard over the operating system's resolver.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self::over(policy, Arc::new(SystemResolver))
+    }
+
+    /// A guard over another resolver.
+    #[must_use]
+    pub fn over(policy: Policy, resolver: Arc<dyn Resolver>) -> Self {
+        let policy = Arc::new(policy);
+        Self { policy, resolver }
+    }
+
+    /// The addresses of `host` that may be connected to: at least one. `host` is a name or an address, an IPv6
+    /// address with or without brackets. Connect to these and not to the name, which may mean something else by
+    /// then.
+    ///
+    /// # Errors
+    /// [`Error::Unresolved`], or [`Error::Refused`] when no address may be.
+    pub async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, Error> {
+        let addresses = match literal(host) {
+            Some(address) => vec![address],
+            None => self
+                .resolver
+                .resolve(host)
+                .await
+                .map_err(|source| Error::Unresolved {
+                    host: host.to_owned(),
+                    source: Some(source),
+                })?,
+        };
+        let mut refused = None;
+        let mut good = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            match self.policy.judge(host, address) {
+                Ok(()) => good.push(address),
+                Err(kind) => refused = Some(kind),
+            }
+        }
+        if !good.is_empty() {
+            return Ok(good);
+        }
+        let host = host.to_owned();
+        Err(match refused {
+            Some(kind) => Error::Refused { host, kind },
+            None => Error::Unresolved { host, source: None },
+        })
+    }
+
+    /// A TCP connection to `host`.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve), or [`Error::Unreached`].
+    pub async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, Error> {
+        let mut last = None;
+        for address in self.resolve(host).await? {
+            match TcpStream::connect(SocketAddr::new(address, port)).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(Error::Unreached {
+            host: host.to_owned(),
+            source: last.unwrap_or_else(|| io::ErrorKind::NotFound.into()),
+        })
+    }
+
+    /// Judges a host that is written as an address; names are judged when they are resolved.
+    pub(crate) fn judge_literal(&self, host: &str) -> Result<(), Error> {
+        let Some(address) = literal(host) else {
+            return Ok(());
+        };
+        self.policy.judge(host, address).map_err(|kind| Error::Refused {
+            host: host.to_owned(),
+            kind,
+        })
+    }
+}
+
+fn literal(host: &str) -> Option<IpAddr> {
+    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inner.unwrap_or(host).parse().ok()
+}
