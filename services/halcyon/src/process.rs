@@ -123,18 +123,6 @@ macro_rules! with_store {
     }};
 }
 
-/// `Context` of a service that must not touch the database.
-macro_rules! without_store {
-    ($service:ident, $bus:ident, $parts:ident, $clock:ident) => {
-        $service::Context {
-            bus: $bus,
-            clock: $clock,
-            health: $parts.health,
-            metrics: $parts.metrics,
-        }
-    };
-}
-
 async fn run_service(
     service: Service,
     bus: Bus,
@@ -173,6 +161,7 @@ async fn run_service(
             let context = halcyon_worker::Context {
                 bus,
                 clock,
+                guard: settings.guard(),
                 health: parts.health,
                 metrics: parts.metrics,
                 executable: std::env::current_exe().ok(),
@@ -180,7 +169,13 @@ async fn run_service(
             halcyon_worker::run(context, settings.worker, shutdown).await
         }
         Service::TestRunner => {
-            let context = without_store!(halcyon_test_runner, bus, parts, clock);
+            let context = halcyon_test_runner::Context {
+                bus,
+                clock,
+                guard: settings.guard(),
+                health: parts.health,
+                metrics: parts.metrics,
+            };
             halcyon_test_runner::run(context, settings.test_runner, shutdown).await
         }
     }

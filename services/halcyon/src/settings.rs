@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 use halcyon_bus::{BusSettings, Identity, Service};
+use halcyon_egress::{Allowed, Guard, Policy};
 use halcyon_infra::{Mode, settings::load, telemetry::TelemetrySettings};
 use halcyon_store::StoreSettings;
 use schemars::JsonSchema;
@@ -26,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) bus: BusSettings,
     /// Where keys are.
     pub(crate) keys: KeySettings,
+    /// Which hosts datasources may reach.
+    pub(crate) egress: EgressSettings,
     /// Where services serve health and metrics, by service; one that is not named does not. The gateway does at its
     /// own address, too; named here, it is also asked apart from its API.
     pub(crate) health: BTreeMap<Service, SocketAddr>,
@@ -75,7 +78,28 @@ pub(crate) struct KeySettings {
     pub(crate) folder: Option<PathBuf>,
 }
 
+/// Which hosts datasources may reach. Public addresses are always allowed, and in development this machine's own.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct EgressSettings {
+    /// What else may be reached: networks (`10.20.0.0/16`), addresses, hosts (`siem.corp.example`) and all hosts below
+    /// a name (`*.corp.example`).
+    #[schemars(with = "Vec<String>")]
+    pub(crate) allow: Vec<Allowed>,
+}
+
 impl Settings {
+    /// The way out for what users configure.
+    pub(crate) fn guard(&self) -> Guard {
+        let allow = self.egress.allow.clone();
+        let policy = Policy { allow };
+        Guard::new(if self.mode().is_production() {
+            policy
+        } else {
+            policy.with_loopback()
+        })
+    }
+
     /// What the system is run for.
     pub(crate) fn mode(&self) -> Mode {
         self.mode.unwrap_or(Mode::Production)

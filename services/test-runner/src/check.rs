@@ -8,6 +8,7 @@ use halcyon_domain::{
     config::SecretRef,
     test_run::{CheckResult, CheckStatus, Warning},
 };
+use halcyon_egress::Guard;
 
 use crate::plan::Plan;
 
@@ -16,16 +17,18 @@ pub(crate) async fn run(
     plan: &Plan,
     secrets: &Secrets,
     clock: &Arc<dyn Clock>,
+    guard: &Guard,
     limit: Duration,
 ) -> Vec<CheckResult> {
     const NAME: &str = "checks";
     let (connector, connection) = (plan.connector, plan.connection.clone());
-    let (secrets, clock) = (secrets.clone(), Arc::clone(clock));
+    let (secrets, clock, guard) = (secrets.clone(), Arc::clone(clock), guard.clone());
     let mut task = tokio::spawn(async move {
         let context = CheckContext {
             connection: &connection,
             secrets: &secrets,
             clock: &*clock,
+            guard: &guard,
         };
         connector.check(&context).await
     });

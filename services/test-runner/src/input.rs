@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use halcyon_connectors::{BatchLimits, Error as ConnectorError, Secrets, Share, SourceContext};
+use halcyon_connectors::{BatchLimits, Error as ConnectorError, Secrets, Share, SourceContext, SourceRecord};
 use halcyon_domain::{
     clock::{Clock, Timestamp},
     error::InputError,
     event::EventId,
     id::DatasourceId,
 };
+use halcyon_egress::Guard;
 use halcyon_mapping::MappingContext;
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 
@@ -41,6 +42,7 @@ impl TestEvent {
 pub(crate) struct EventMaker {
     pub(crate) datasource: DatasourceId,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) guard: Guard,
 }
 
 impl EventMaker {
@@ -54,6 +56,12 @@ impl EventMaker {
             datasource: self.datasource,
             payload,
         }
+    }
+
+    fn record(&self, record: SourceRecord) -> TestEvent {
+        let mut event = self.event(record.bytes, record.dedupe_key.as_deref(), None);
+        event.headers = record.headers;
+        event
     }
 
     /// The events of a body. A connector that takes requests cuts it as ingest would (lines, forms); for others it
@@ -112,7 +120,10 @@ impl EventMaker {
                     max_wait: limit / 4,
                 },
                 share: Share::WHOLE,
+                range: None,
+                sample: true,
                 clock: Arc::clone(&self.clock),
+                guard: self.guard.clone(),
             })
             .map_err(|error| failed(&error))?;
         let mut events = Vec::new();
@@ -121,10 +132,7 @@ impl EventMaker {
                 match source.next_batch().await {
                     Ok(Some(batch)) => {
                         let records = batch.records.into_iter().take(count - events.len());
-                        events.extend(
-                            records
-                                .map(|record| self.event(record.bytes, record.dedupe_key.as_deref(), None)),
-                        );
+                        events.extend(records.map(|record| self.record(record)));
                     }
                     Ok(None) => break,
                     Err(error) => return Err(failed(&error)),

@@ -11,6 +11,7 @@ use halcyon_domain::{
     error::InputError,
     test_run::{Comparison, StoredTestResult, TestInput, TestJob, TestReport, Warning},
 };
+use halcyon_egress::Guard;
 
 use crate::{
     Settings, check,
@@ -31,6 +32,7 @@ pub(crate) struct Runner {
     settings: Settings,
     sandbox: Sandbox,
     clock: Arc<dyn Clock>,
+    guard: Guard,
     secrets: Arc<dyn SecretSource>,
 }
 
@@ -42,12 +44,18 @@ struct Results {
 }
 
 impl Runner {
-    pub(crate) fn new(settings: Settings, clock: Arc<dyn Clock>, secrets: Arc<dyn SecretSource>) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        guard: Guard,
+        secrets: Arc<dyn SecretSource>,
+    ) -> Self {
         let sandbox = Sandbox::new(settings.concurrency);
         Self {
             settings,
             sandbox,
             clock,
+            guard,
             secrets,
         }
     }
@@ -75,13 +83,21 @@ impl Runner {
         let refs = secret_refs(&job.config);
         let secrets = self.open_secrets(&job, &refs, &mut report.warnings).await;
         report.warnings.extend(check::missing_secrets(&refs, &secrets));
-        report.checks = check::run(&plan, &secrets, &self.clock, self.settings.check_timeout.get()).await;
+        report.checks = check::run(
+            &plan,
+            &secrets,
+            &self.clock,
+            &self.guard,
+            self.settings.check_timeout.get(),
+        )
+        .await;
         if matches!(job.input, TestInput::Payload { .. } | TestInput::Bytes { .. }) {
             check::excuse_missing_secrets(&mut report.checks);
         }
         let maker = EventMaker {
             datasource: job.datasource,
             clock: Arc::clone(&self.clock),
+            guard: self.guard.clone(),
         };
         let events = match self.events(&job.input, &plan, &maker, secrets).await {
             Ok(events) => events,

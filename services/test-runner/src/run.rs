@@ -8,6 +8,7 @@ use halcyon_domain::{
     id::InstanceId,
     test_run::{TestJob, TestReport},
 };
+use halcyon_egress::Guard;
 use halcyon_infra::{Check, Health, Metric, Metrics, Shutdown, set_parent};
 use tracing::Instrument;
 
@@ -26,6 +27,8 @@ pub struct Context {
     pub bus: Bus,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The way to the hosts that datasources name.
+    pub guard: Guard,
     /// Where its check is shown.
     pub health: Health,
     /// Where its metrics are counted.
@@ -40,6 +43,7 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
     let Context {
         bus,
         clock,
+        guard,
         health,
         metrics,
     } = ctx;
@@ -56,7 +60,7 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         key,
         timeout: settings.secrets_timeout.get(),
     };
-    let runner = Runner::new(settings, clock, Arc::new(registry));
+    let runner = Runner::new(settings, clock, guard, Arc::new(registry));
     let serving = bus
         .serve("testrunner", env!("CARGO_PKG_VERSION"), "test runs")
         .await?;

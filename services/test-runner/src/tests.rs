@@ -42,7 +42,12 @@ fn clock() -> Arc<dyn Clock> {
 }
 
 fn runner(secret: Option<&'static str>) -> Runner {
-    Runner::new(Settings::default(), clock(), Arc::new(Fixed(secret)))
+    Runner::new(
+        Settings::default(),
+        clock(),
+        halcyon_egress::Guard::new(halcyon_egress::Policy::default().with_loopback()),
+        Arc::new(Fixed(secret)),
+    )
 }
 
 fn config() -> Value {

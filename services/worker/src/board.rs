@@ -12,6 +12,7 @@ use halcyon_domain::{
     clock::Clock,
     id::DatasourceId,
 };
+use halcyon_egress::Guard;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{Settings, apart::Apart, feed::Feed, logs::Logs, meter::Meter, sink::Sink};
@@ -31,6 +32,7 @@ pub(crate) struct Holds {
 pub(crate) struct Board {
     pub(crate) bus: Bus,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) guard: Guard,
     pub(crate) settings: Settings,
     pub(crate) sink: Sink,
     pub(crate) logs: Logs,
@@ -59,7 +61,13 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    pub(crate) fn new(bus: Bus, clock: Arc<dyn Clock>, settings: Settings, apart: Option<Apart>) -> Self {
+    pub(crate) fn new(
+        bus: Bus,
+        clock: Arc<dyn Clock>,
+        guard: Guard,
+        settings: Settings,
+        apart: Option<Apart>,
+    ) -> Self {
         let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = if settings.mapping_threads == 0 {
             available
@@ -71,6 +79,7 @@ impl Board {
             logs: Logs::new(&bus, clock.clone()),
             bus,
             clock,
+            guard,
             settings,
             apart,
             processors: Semaphore::new(threads),

@@ -9,6 +9,7 @@ use halcyon_domain::{
     config::is_label,
     id::{InstanceId, WorkerId},
 };
+use halcyon_egress::Guard;
 use halcyon_infra::{Check, Health, Metric, Metrics, Shutdown};
 
 use crate::{Settings, apart::Apart, board::Board, heartbeat, pull::secrets::Opener, supervisor::Supervisor};
@@ -24,6 +25,8 @@ pub struct Context {
     pub bus: Bus,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The way to the hosts that datasources name.
+    pub guard: Guard,
     /// Where its checks are shown.
     pub health: Health,
     /// Where its metrics are counted.
@@ -41,6 +44,7 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
     let Context {
         bus,
         clock,
+        guard,
         health,
         metrics,
         executable,
@@ -80,6 +84,7 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
     let board = Arc::new(Board::new(
         bus.clone(),
         clock,
+        guard,
         settings,
         executable.map(Apart::new),
     ));

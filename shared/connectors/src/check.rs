@@ -1,8 +1,18 @@
 //! Named results of a check, in few words.
 
-use halcyon_domain::test_run::{CheckResult, CheckStatus};
+use std::time::Duration;
 
-use crate::{SecretName, Secrets};
+use halcyon_domain::{
+    error::InputError,
+    test_run::{CheckResult, CheckStatus},
+};
+use halcyon_egress::{Error as EgressError, Guard};
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::{Error, SecretName, Secrets};
+
+/// How long a check waits for the other side at each step: all of them together fit the 5 s that a check has.
+pub(crate) const STEP: Duration = Duration::from_millis(1_500);
 
 /// A thing that is as it should be.
 pub fn passed(name: impl Into<String>, message: impl Into<String>) -> CheckResult {
@@ -58,4 +68,71 @@ pub fn of_secrets(names: &[SecretName], secrets: &Secrets) -> CheckResult {
         format!("no value for `{missing}`"),
         format!("store a value for `{missing}` under the datasource's secrets"),
     )
+}
+
+/// The `configuration` check: what validation found.
+#[must_use]
+pub fn of_configuration(errors: &[InputError]) -> CheckResult {
+    if errors.is_empty() {
+        return passed("configuration", "the connection is valid");
+    }
+    let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    failed("configuration", found.join("; "), "correct the connection")
+}
+
+/// The `resolve` and `connect` checks of a host; the connection if there is one.
+pub(crate) async fn reach(guard: &Guard, host: &str, port: u16) -> (Vec<CheckResult>, Option<TcpStream>) {
+    let addresses = match timeout(STEP, guard.resolve(host)).await {
+        Ok(Ok(addresses)) => addresses,
+        Ok(Err(error)) => return (vec![unresolved(&error), not_tried("connect")], None),
+        Err(_) => {
+            let message = format!("no name server told the address of `{host}` in time");
+            let result = failed("resolve", message, "see to the name servers of this installation");
+            return (vec![result, not_tried("connect")], None);
+        }
+    };
+    let resolved = passed("resolve", format!("`{host}` has {} address(es)", addresses.len()));
+    match timeout(STEP, guard.connect(host, port)).await {
+        Ok(Ok(stream)) => {
+            let connected = passed("connect", format!("`{host}` answers at port {port}"));
+            (vec![resolved, connected], Some(stream))
+        }
+        outcome => {
+            let why = match outcome {
+                Ok(Err(EgressError::Unreached { source, .. })) => source.to_string(),
+                Ok(Err(error)) => error.to_string(),
+                _ => "no answer in time".to_owned(),
+            };
+            let message = format!("`{host}` cannot be reached at port {port}: {why}");
+            let remedy =
+                "see that the service runs, the port is right, and firewalls let this installation through";
+            (vec![resolved, failed("connect", message, remedy)], None)
+        }
+    }
+}
+
+fn unresolved(error: &EgressError) -> CheckResult {
+    let remedy = match error {
+        EgressError::Refused { .. } => "ask a global admin to add the host or its network to `egress.allow`",
+        _ => "see that the name is spelled right and known to this installation's name servers",
+    };
+    failed("resolve", error.to_string(), remedy)
+}
+
+/// A step after one that failed.
+pub(crate) fn not_tried(name: &str) -> CheckResult {
+    skipped(name, "not tried, because a step before it failed")
+}
+
+/// The result of a step from what the connector's own code says of it.
+pub(crate) fn of_step<T>(
+    name: &str,
+    outcome: &Result<T, Error>,
+    good: impl Into<String>,
+    remedy: impl Into<String>,
+) -> CheckResult {
+    match outcome {
+        Ok(_) => passed(name, good),
+        Err(error) => failed(name, error.to_string(), remedy),
+    }
 }

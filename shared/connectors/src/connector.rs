@@ -9,6 +9,7 @@ use halcyon_domain::{
     error::InputError,
     test_run::CheckResult,
 };
+use halcyon_egress::Guard;
 use http::HeaderMap;
 use serde_json::Value;
 
@@ -28,7 +29,9 @@ pub trait Connector: Send + Sync {
     fn validate(&self, connection: &Value) -> Vec<InputError>;
 
     /// Tries the connection out: named results, each with what to do when it is not ok. Has no effect on the
-    /// other side, and ends within 5 s.
+    /// other side, and ends within 5 s. The usual names, in this order, of which a connector gives those that make
+    /// sense for it: `configuration`, `secrets`, `resolve`, `connect`, `tls`, `authenticate`, `permission`,
+    /// `sample`; after one that failed the others are skipped. See [`check`](crate::check).
     async fn check(&self, context: &CheckContext<'_>) -> Vec<CheckResult>;
 
     /// A reader of the feed, for connectors with `capabilities.pull`. Opens no connection yet.
@@ -63,6 +66,8 @@ pub struct CheckContext<'a> {
     pub secrets: &'a Secrets,
     /// The time.
     pub clock: &'a dyn Clock,
+    /// The way to the hosts that the connection names.
+    pub guard: &'a Guard,
 }
 
 /// The judge of requests that are sent to a push connector.

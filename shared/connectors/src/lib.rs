@@ -19,6 +19,7 @@ mod schema;
 mod secret;
 mod source;
 mod spec;
+mod tls;
 mod validate;
 
 pub use catalog::{catalog, find, specs};
@@ -26,6 +27,8 @@ pub use connector::{CheckContext, Connector, Verifier};
 pub use error::Error;
 pub use presets::{VendorPreset, vendor_presets};
 pub use secret::{SecretName, SecretValue, Secrets, secret_names};
-pub use source::{BatchLimits, Checkpoint, Lag, Share, Source, SourceBatch, SourceContext, SourceRecord};
+pub use source::{
+    BatchLimits, Checkpoint, Lag, Share, Source, SourceBatch, SourceContext, SourceRecord, TimeRange,
+};
 pub use spec::{Capabilities, ConnectorSpec, Ordering, SamplePayload, SignaturePreset};
 pub use validate::validate_connection;

@@ -26,6 +26,7 @@ fn capabilities(spec: &ConnectorSpec) -> String {
         ("Events are sent to us", yes(able.push)),
         ("Events are fetched by a worker", yes(able.pull)),
         ("Several workers may fetch at a time", yes(able.shared)),
+        ("Reads in runs, at the times of a schedule", yes(able.scheduled)),
         ("Order of events", ordering.to_owned()),
         ("Goes on from a checkpoint after a restart", yes(able.resumable)),
         ("Can fetch a past range again", yes(able.backfill)),
@@ -135,6 +136,8 @@ fn the_connectors_reference_is_up_to_date() {
             &["Option", "Value", "Default", "Only where", "What"],
             rows,
         ));
+        let example = serde_json::to_string_pretty(&spec.example).unwrap();
+        text.push_str(&format!("For example:\n\n```json\n{example}\n```\n\n"));
         if !spec.signature_presets.is_empty() {
             text.push_str("### Signature presets\n\n");
             text.push_str(&signature_presets(spec));

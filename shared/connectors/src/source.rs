@@ -1,10 +1,11 @@
 //! Reading a feed: the side of a connector that a worker drives.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use halcyon_domain::clock::{Clock, Timestamp};
+use halcyon_egress::Guard;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -28,8 +29,16 @@ pub struct SourceContext {
     pub limits: BatchLimits,
     /// Which part of the feed is this source's.
     pub share: Share,
+    /// For a backfill: read what the feed has of this time and then end. Only for connectors with
+    /// `capabilities.backfill`.
+    pub range: Option<TimeRange>,
+    /// For a test run: the records are looked at and never acknowledged. The source takes nothing from those that read
+    /// the feed (it joins no group of theirs, and locks nothing longer than it must).
+    pub sample: bool,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The way to the hosts that the connection names. No connection is made around it.
+    pub guard: Guard,
 }
 
 impl fmt::Debug for SourceContext {
@@ -39,8 +48,18 @@ impl fmt::Debug for SourceContext {
             .field("secrets", &self.secrets)
             .field("checkpoint", &self.checkpoint)
             .field("limits", &self.limits)
+            .field("range", &self.range)
             .finish_non_exhaustive()
     }
+}
+
+/// A stretch of time: from its first instant up to, and without, its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    /// Its first instant.
+    pub from: Timestamp,
+    /// The instant after it.
+    pub to: Timestamp,
 }
 
 /// A source's part of a feed that several sources share, each in a worker of its own and with a checkpoint of its
@@ -85,6 +104,9 @@ pub struct SourceRecord {
     pub dedupe_key: Option<String>,
     /// When it was read.
     pub received_at: Timestamp,
+    /// What came along with the event, such as the topic and the key of a message: expressions see it as headers.
+    /// Names are lower case.
+    pub headers: BTreeMap<String, String>,
 }
 
 /// Events, and where the feed stands after them.
@@ -111,8 +133,10 @@ pub struct Lag {
 /// between any two of these reads the batch again, so nothing is lost; the dedupe key makes that harmless.
 #[async_trait]
 pub trait Source: Send {
-    /// Waits for the next batch; `None` when the feed has ended or the source was stopped. Cancel safe: a dropped
-    /// call loses no record. May be called before the last batch was acknowledged.
+    /// Waits for the next batch; `None` when the source was stopped or there is no more to read: the feed has ended,
+    /// or, for connectors with `capabilities.scheduled`, this run. The next run is another source that is made from
+    /// the stored checkpoint. Cancel safe: a dropped call loses no record. May be called before the last batch was
+    /// acknowledged.
     ///
     /// # Errors
     /// By class, see [`Error`]; after a transient one the same source may be asked again.

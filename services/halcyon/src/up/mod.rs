@@ -39,6 +39,9 @@ pub(crate) async fn run(sources: &Sources, args: &UpArgs) -> Result<()> {
     let data = DataDir::open(&args.data_dir)?;
     let (settings, nats_files, subscriber) = data.prepare(settings, args)?;
     production::check(&settings)?;
+    if !settings.mode().is_production() {
+        tracing::warn!("datasources may reach this machine's own addresses, because it runs for development");
+    }
     let nats = tokio::task::spawn_blocking(move || NatsServer::start(nats_files)).await??;
     let outcome = run_services(&settings, args, &data, subscriber, &shutdown).await;
     tokio::task::spawn_blocking(move || nats.stop()).await?;

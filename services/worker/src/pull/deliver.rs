@@ -124,7 +124,7 @@ impl Run {
             datasource: self.feed.id,
             received_at: record.received_at,
             content_type: None,
-            headers: BTreeMap::new(),
+            headers: record.headers,
             attempt: 0,
             payload: record.bytes,
         }

@@ -145,7 +145,10 @@ impl Run {
                 index: self.hold.instance,
                 of: self.shares.max(1),
             },
+            range: None,
+            sample: false,
             clock: self.board.clock.clone(),
+            guard: self.board.guard.clone(),
         };
         connector.source(context).map_err(failed)
     }
@@ -229,7 +232,9 @@ fn failed(error: SourceError) -> End {
             let detail = errors.first().map_or_else(String::new, ToString::to_string);
             End::Config(format!("the configuration is not valid: {detail}"))
         }
-        SourceError::Unsupported { .. } | SourceError::Checkpoint { .. } => End::Config(error.to_string()),
+        SourceError::Unsupported { .. } | SourceError::Checkpoint { .. } | SourceError::Refused { .. } => {
+            End::Config(error.to_string())
+        }
         SourceError::Secret { .. } => End::Failed {
             reason: Reason::SecretsUnavailable,
             message: error.to_string(),

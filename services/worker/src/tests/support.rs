@@ -138,6 +138,7 @@ impl Rig {
         let context = Context {
             bus: connect(&self.nats, Service::Worker).await,
             clock: Arc::new(SystemClock),
+            guard: halcyon_egress::Guard::new(halcyon_egress::Policy::default().with_loopback()),
             health: Health::new(),
             metrics: Metrics::new().unwrap(),
             executable: None,

@@ -3,7 +3,7 @@
 use halcyon_domain::{clock::ManualClock, test_run::CheckStatus};
 use serde_json::{Value, json};
 
-use super::example;
+use super::{ALONE, nowhere};
 use crate::{
     CheckContext, SecretValue, Secrets, SourceContext, catalog, secret_names, specs, validate_connection,
 };
@@ -11,7 +11,7 @@ use crate::{
 #[test]
 fn the_example_is_valid_and_unknown_fields_are_not() {
     for spec in specs() {
-        let connection = example(spec.type_name);
+        let connection = spec.example.clone();
         assert_eq!(
             validate_connection(spec.type_name, &connection),
             [],
@@ -34,7 +34,7 @@ fn a_wrong_type_is_said_at_its_field_without_its_value() {
     for spec in specs() {
         let properties = spec.config_schema["properties"].as_object().unwrap();
         for name in properties.keys() {
-            let mut connection = example(spec.type_name);
+            let mut connection = spec.example.clone();
             // No field of any connector holds a list of a list.
             connection[name] = json!([["canary"]]);
             let errors = validate_connection(spec.type_name, &connection);
@@ -67,7 +67,7 @@ fn a_wrong_type_is_said_at_its_field_without_its_value() {
 async fn a_check_names_its_results_and_never_shows_a_secret() {
     let clock = ManualClock::at(chrono::DateTime::from_timestamp(0, 0).unwrap());
     for connector in catalog() {
-        let connection = example(connector.spec().type_name);
+        let connection = connector.spec().example.clone();
         let mut full = Secrets::none();
         for name in secret_names(&connection) {
             full.insert(name, SecretValue::new("canary-value"));
@@ -80,11 +80,15 @@ async fn a_check_names_its_results_and_never_shows_a_secret() {
                 connection: &connection,
                 secrets,
                 clock: &clock,
+                guard: &nowhere(),
             };
             let results = connector.check(&context).await;
             assert!(!results.is_empty());
             let ok = results.iter().all(|result| result.status != CheckStatus::Failed);
-            assert_eq!(ok, complete, "{results:?}");
+            // Whoever has another side cannot reach it here, and must say so.
+            let spec = connector.spec();
+            let alone = !spec.capabilities.pull || ALONE.contains(&spec.type_name);
+            assert_eq!(ok, complete && alone, "{results:?}");
             let mut names: Vec<_> = results.iter().map(|result| &result.name).collect();
             names.sort();
             names.dedup();
@@ -102,6 +106,7 @@ async fn a_check_names_its_results_and_never_shows_a_secret() {
             connection: &Value::Null,
             secrets: &full,
             clock: &clock,
+            guard: &nowhere(),
         };
         let results = connector.check(&context).await;
         assert!(
@@ -123,7 +128,10 @@ fn no_secret_is_in_what_debug_prints() {
             checkpoint: None,
             limits: crate::BatchLimits::default(),
             share: crate::Share::WHOLE,
+            range: None,
+            sample: false,
             clock: std::sync::Arc::new(halcyon_domain::clock::SystemClock),
+            guard: nowhere(),
         };
         assert!(!format!("{secrets:?} {context:?} {spec:?}").contains("canary"));
         let text = serde_json::to_string(spec).unwrap();
@@ -134,9 +142,14 @@ fn no_secret_is_in_what_debug_prints() {
 #[test]
 fn each_side_is_there_that_the_capabilities_promise() {
     for connector in catalog() {
-        let connection = example(connector.spec().type_name);
+        let connection = connector.spec().example.clone();
         let capabilities = connector.spec().capabilities;
         assert_eq!(connector.verifier(&connection).is_ok(), capabilities.push);
-        assert_eq!(super::source::open(*connector, None).is_ok(), capabilities.pull);
+        // Whether a source can be made of the example's secrets is for the connector's own tests.
+        let made = super::source::open(*connector, None);
+        assert_eq!(
+            matches!(made, Err(crate::Error::Unsupported { .. })),
+            !capabilities.pull
+        );
     }
 }

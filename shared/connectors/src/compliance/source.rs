@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use halcyon_domain::clock::ManualClock;
 
-use super::example;
+use super::{ALONE, nowhere};
 use crate::{BatchLimits, Checkpoint, Connector, Error, Source, SourceContext, catalog};
 
 /// How many records the suite reads of each feed; the example connections have at least as many.
@@ -16,7 +16,7 @@ pub(super) fn open(
     checkpoint: Option<Checkpoint>,
 ) -> Result<Box<dyn Source>, Error> {
     connector.source(SourceContext {
-        connection: example(connector.spec().type_name),
+        connection: connector.spec().example.clone(),
         secrets: crate::Secrets::none(),
         checkpoint,
         limits: BatchLimits {
@@ -24,7 +24,10 @@ pub(super) fn open(
             max_wait: Duration::from_millis(5),
         },
         share: crate::Share::WHOLE,
+        range: None,
+        sample: false,
         clock: Arc::new(ManualClock::at(chrono::DateTime::from_timestamp(0, 0).unwrap())),
+        guard: nowhere(),
     })
 }
 
@@ -32,7 +35,38 @@ fn pulling() -> impl Iterator<Item = &'static dyn Connector> {
     catalog()
         .iter()
         .copied()
-        .filter(|connector| connector.spec().capabilities.pull)
+        .filter(|connector| ALONE.contains(&connector.spec().type_name))
+}
+
+#[test]
+fn every_other_reader_is_tested_against_its_other_side() {
+    for connector in catalog() {
+        let spec = connector.spec();
+        if !spec.capabilities.pull || ALONE.contains(&spec.type_name) {
+            continue;
+        }
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("src")
+            .join(spec.type_name);
+        let mut files = vec![folder];
+        let mut found = false;
+        while let Some(path) = files.pop() {
+            if path.is_dir() {
+                files.extend(
+                    std::fs::read_dir(path)
+                        .unwrap()
+                        .map(|entry| entry.unwrap().path()),
+                );
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found |= std::fs::read_to_string(path).unwrap().contains("comply(");
+            }
+        }
+        assert!(
+            found,
+            "no test of `{}` calls the compliance suite",
+            spec.type_name
+        );
+    }
 }
 
 async fn read_all(source: &mut Box<dyn Source>) -> Vec<Vec<u8>> {

@@ -10,12 +10,12 @@ use halcyon_domain::{
     test_run::CheckResult,
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{payload, source::GeneratorSource};
 use crate::{
     Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
-    SourceContext, check, presets, validate_connection,
+    SourceContext, check, presets, spec::schema, validate_connection,
 };
 
 const TYPE: &str = "generator";
@@ -59,11 +59,13 @@ static SPEC: LazyLock<ConnectorSpec> = LazyLock::new(|| ConnectorSpec {
     name: "Generator",
     description: "Synthetic security alerts at a rate, for demonstrations and load. The same settings make the same alerts.",
     icon: include_str!("icon.svg"),
-    config_schema: serde_json::from_str(include_str!("schema.json")).unwrap_or_default(),
+    config_schema: schema(include_str!("schema.json")),
+    example: json!({"records_per_second": 1000, "total": 50}),
     capabilities: Capabilities {
         push: false,
         pull: true,
         shared: true,
+        scheduled: false,
         ordering: Ordering::Total,
         resumable: true,
         backfill: false,
@@ -88,16 +90,10 @@ impl Connector for Generator {
     }
 
     async fn check(&self, context: &CheckContext<'_>) -> Vec<CheckResult> {
-        let errors = validate_connection(TYPE, context.connection);
-        if errors.is_empty() {
-            return vec![check::passed("configuration", "alerts can be made")];
-        }
-        let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        vec![check::failed(
-            "configuration",
-            found.join("; "),
-            "correct the connection",
-        )]
+        vec![check::of_configuration(&validate_connection(
+            TYPE,
+            context.connection,
+        ))]
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {

@@ -1,6 +1,6 @@
 //! The reader: paces itself by the runtime's clock, and counts.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -97,6 +97,7 @@ impl GeneratorSource {
             bytes: Bytes::from(bytes),
             dedupe_key: Some(payload::key(self.connection.seed, number)),
             received_at: self.clock.now(),
+            headers: BTreeMap::new(),
         })
     }
 }
@@ -177,7 +178,10 @@ mod tests {
                 checkpoint: None,
                 limits: BatchLimits::default(),
                 share: Share { index, of: 3 },
+                range: None,
+                sample: false,
                 clock: Arc::new(ManualClock::at(Timestamp::default())),
+                guard: crate::compliance::nowhere(),
             };
             let mut source =
                 GeneratorSource::new(connection.clone(), Timestamp::default(), &context).unwrap();

@@ -7,11 +7,12 @@ use halcyon_domain::{
     error::InputError,
     test_run::{CheckResult, CheckStatus},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{auth::Auth, compiled::CompiledWebhook, presets::PRESETS};
 use crate::{
     Capabilities, CheckContext, Connector, ConnectorSpec, Ordering, SamplePayload, Verifier, check, presets,
+    spec::schema,
 };
 
 /// The word for a datasource's `type`.
@@ -26,11 +27,13 @@ static SPEC: LazyLock<ConnectorSpec> = LazyLock::new(|| ConnectorSpec {
     name: "HTTP webhook",
     description: "Events that a vendor posts to an address of ours, verified by signature, key or password.",
     icon: include_str!("icon.svg"),
-    config_schema: serde_json::from_str(include_str!("schema.json")).unwrap_or_default(),
+    config_schema: schema(include_str!("schema.json")),
+    example: json!({"auth": {"type": "hmac", "preset": "github", "secret": {"$secret": "signing"}}}),
     capabilities: Capabilities {
         push: true,
         pull: false,
         shared: false,
+        scheduled: false,
         ordering: Ordering::None,
         resumable: false,
         backfill: false,
@@ -65,14 +68,7 @@ impl Connector for HttpWebhook {
     async fn check(&self, context: &CheckContext<'_>) -> Vec<CheckResult> {
         let webhook = match CompiledWebhook::compile(context.connection) {
             Ok(webhook) => webhook,
-            Err(errors) => {
-                let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
-                return vec![check::failed(
-                    "configuration",
-                    found.join("; "),
-                    "correct the connection",
-                )];
-            }
+            Err(errors) => return vec![check::of_configuration(&errors)],
         };
         let secrets = check::of_secrets(&webhook.required_secrets(), context.secrets);
         let key = key_check(&webhook, context, secrets.status);
