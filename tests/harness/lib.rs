@@ -23,6 +23,7 @@ pub mod openbao;
 pub mod ports;
 pub mod postgres;
 pub mod proxy;
+pub mod redis;
 pub mod reference;
 pub mod up;
 pub mod wait;

@@ -14,6 +14,7 @@ use halcyon_domain::{
     id::{DatasourceId, OrganizationId},
     test_run::{TestInput, TestJob},
 };
+use halcyon_egress::{Guard, Policy};
 use serde_json::{Value, json};
 
 use crate::{Settings, job::Runner, secrets::SecretSource};
@@ -41,13 +42,12 @@ fn clock() -> Arc<dyn Clock> {
     ))
 }
 
+fn guard() -> Guard {
+    Guard::new(Policy::default().with_loopback())
+}
+
 fn runner(secret: Option<&'static str>) -> Runner {
-    Runner::new(
-        Settings::default(),
-        clock(),
-        halcyon_egress::Guard::new(halcyon_egress::Policy::default().with_loopback()),
-        Arc::new(Fixed(secret)),
-    )
+    Runner::new(Settings::default(), clock(), guard(), Arc::new(Fixed(secret)))
 }
 
 fn config() -> Value {

@@ -119,6 +119,11 @@ fn unresolved(error: &EgressError) -> CheckResult {
     failed("resolve", error.to_string(), remedy)
 }
 
+/// Whether a result is that of something that is not as it should be.
+pub(crate) fn is_failure(result: &CheckResult) -> bool {
+    result.status == CheckStatus::Failed
+}
+
 /// A step after one that failed.
 pub(crate) fn not_tried(name: &str) -> CheckResult {
     skipped(name, "not tried, because a step before it failed")

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod generator;
 pub mod http_webhook;
+pub mod redis_stream;
 
 mod catalog;
 #[cfg(test)]

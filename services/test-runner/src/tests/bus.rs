@@ -64,7 +64,7 @@ async fn a_job_is_answered_with_the_secrets_of_its_ticket() {
     let context = crate::Context {
         bus: connect(&nats, Service::TestRunner).await,
         clock: clock(),
-        guard: halcyon_egress::Guard::new(halcyon_egress::Policy::default().with_loopback()),
+        guard: guard(),
         health: health.clone(),
         metrics: Metrics::new().unwrap(),
     };

@@ -14,6 +14,7 @@ use halcyon_domain::{
     lifecycle::DesiredState,
     partition::{PoolPartitions, partition_of},
 };
+use halcyon_egress::{Guard, Policy};
 use halcyon_infra::{Health, Metrics, Shutdown};
 use halcyon_tests::nats::Nats;
 use serde_json::{Value, json};
@@ -138,7 +139,7 @@ impl Rig {
         let context = Context {
             bus: connect(&self.nats, Service::Worker).await,
             clock: Arc::new(SystemClock),
-            guard: halcyon_egress::Guard::new(halcyon_egress::Policy::default().with_loopback()),
+            guard: Guard::new(Policy::default().with_loopback()),
             health: Health::new(),
             metrics: Metrics::new().unwrap(),
             executable: None,
