@@ -3,7 +3,7 @@
 use std::{error::Error as StdError, net::SocketAddr, time::Duration};
 
 use reqwest::{
-    Client, Request, RequestBuilder, Response, Url,
+    Client, ClientBuilder, Request, RequestBuilder, Response, Url,
     dns::{Addrs, Name, Resolve, Resolving},
     redirect,
 };
@@ -56,14 +56,20 @@ impl Http {
     /// # Errors
     /// TLS cannot be set up.
     pub fn new(guard: Guard, timeout: Duration) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .no_proxy()
-            .connect_timeout(timeout.min(Duration::from_secs(10)))
-            .timeout(timeout)
-            .dns_resolver(JudgedNames(guard.clone()))
-            .redirect(redirect::Policy::custom(follow))
-            .user_agent(concat!("halcyon/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let client = guarded(&guard, timeout).build()?;
+        Ok(Self { client, guard })
+    }
+
+    /// A client with its own settings of TLS: other roots, or a certificate to show.
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn with_tls(
+        guard: Guard,
+        timeout: Duration,
+        tls: rustls::ClientConfig,
+    ) -> Result<Self, reqwest::Error> {
+        let client = guarded(&guard, timeout).tls_backend_preconfigured(tls).build()?;
         Ok(Self { client, guard })
     }
 
@@ -86,6 +92,16 @@ impl Http {
             .map_err(HttpError::Host)?;
         self.client.execute(request).await.map_err(told_apart)
     }
+}
+
+fn guarded(guard: &Guard, timeout: Duration) -> ClientBuilder {
+    Client::builder()
+        .no_proxy()
+        .connect_timeout(timeout.min(Duration::from_secs(10)))
+        .timeout(timeout)
+        .dns_resolver(JudgedNames(guard.clone()))
+        .redirect(redirect::Policy::custom(follow))
+        .user_agent(concat!("halcyon/", env!("CARGO_PKG_VERSION")))
 }
 
 /// Follows what stays on its origin. `http` to `https` of the same host is the one step besides.
