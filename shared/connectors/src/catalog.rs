@@ -1,12 +1,14 @@
 //! The catalog: one line for each connector.
 
 use crate::{
-    Connector, ConnectorSpec, generator::Generator, http_webhook::HttpWebhook, redis_stream::RedisStream,
+    Connector, ConnectorSpec, generator::Generator, http_poller::HttpPoller, http_webhook::HttpWebhook,
+    redis_stream::RedisStream,
 };
 
 /// Every connector. Adding one is a folder of this crate and a line here.
 static CATALOG: &[&'static dyn Connector] = &[
     &HttpWebhook, //
+    &HttpPoller,
     &RedisStream,
     &Generator,
 ];

@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod generator;
+pub mod http_poller;
 pub mod http_webhook;
 pub mod redis_stream;
 

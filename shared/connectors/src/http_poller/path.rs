@@ -1,0 +1,299 @@
+//! Paths into JSON: the part of JMESPath that names a place. Works on the text itself, without building the document,
+//! so every record stays as it came and no number is rounded; nesting costs no stack.
+//!
+//! `items`, `data.events`, `"@odata.nextLink"`, `entries[0].id`, `entries[-1]`, `value[].events[]`, `@` (everything),
+//! and `a || b` (the first that is there and not null).
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserializer as _,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+/// The most steps of a path, and alternatives of one.
+const MOST: usize = 16;
+
+/// A path, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Path(Vec<Vec<Step>>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Field(String),
+    Item(i64),
+    /// Each item of a list; an item that is a list itself is flattened.
+    Each,
+}
+
+/// What a path leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found<'j> {
+    /// Nothing, or null.
+    Nothing,
+    /// A list's items.
+    List(Vec<&'j str>),
+    /// An object.
+    One(&'j str),
+    /// Something else.
+    Other,
+}
+
+impl Path {
+    /// Reads a path; `None` if it is none.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let alternatives: Option<Vec<_>> = split_alternatives(text).into_iter().map(steps).collect();
+        alternatives
+            .filter(|found| (1..=MOST).contains(&found.len()))
+            .map(Self)
+    }
+
+    /// A path to one field.
+    pub(crate) fn field(name: &str) -> Self {
+        Self(vec![vec![Step::Field(name.to_owned())]])
+    }
+
+    /// The value at the path as text: a string without its quotes, a number as it is written.
+    pub(crate) fn text(&self, json: &str) -> Option<String> {
+        let found = self
+            .0
+            .iter()
+            .find_map(|steps| walk(json, steps).into_iter().next())?;
+        match found.as_bytes().first()? {
+            b'"' => serde_json::from_str(found).ok(),
+            _ => Some(found.to_owned()),
+        }
+    }
+
+    /// Whether the value at the path is there and neither false nor null.
+    pub(crate) fn holds(&self, json: &str) -> bool {
+        self.text(json).is_some_and(|text| text != "false")
+    }
+
+    /// The records at the path.
+    pub(crate) fn records<'j>(&self, json: &'j str) -> Found<'j> {
+        for steps in &self.0 {
+            let mut found = walk(json, steps);
+            if steps.contains(&Step::Each) {
+                let before = steps.iter().position(|step| *step == Step::Each).unwrap_or(0);
+                if !found.is_empty() || !walk(json, &steps[..before]).is_empty() {
+                    return Found::List(found);
+                }
+            } else if let Some(value) = found.pop() {
+                return kind_of(value);
+            }
+        }
+        Found::Nothing
+    }
+}
+
+fn kind_of(value: &str) -> Found<'_> {
+    match value.as_bytes().first() {
+        Some(b'[') => items(value).map_or(Found::Other, Found::List),
+        Some(b'{') => Found::One(value),
+        _ => Found::Other,
+    }
+}
+
+fn split_alternatives(text: &str) -> Vec<&str> {
+    let (mut parts, mut quoted, mut escaped, mut from) = (Vec::new(), false, false, 0);
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'|' if !quoted && bytes.get(at + 1) == Some(&b'|') => {
+                parts.push(&text[from..at]);
+                from = at + 2;
+                at += 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    parts.push(&text[from..]);
+    parts
+}
+
+fn steps(text: &str) -> Option<Vec<Step>> {
+    let mut rest = text.trim();
+    if rest == "@" {
+        return Some(Vec::new());
+    }
+    let mut found = Vec::new();
+    while !rest.is_empty() {
+        let (step, after) = if let Some(inner) = rest.strip_prefix('[') {
+            let (inner, after) = inner.split_once(']')?;
+            (bracket(inner.trim())?, after)
+        } else {
+            let rest = match (rest.strip_prefix('.'), found.is_empty()) {
+                (Some(rest), false) => rest,
+                (None, true) => rest,
+                _ => return None,
+            };
+            name(rest)?
+        };
+        found.push(step);
+        rest = after;
+    }
+    (1..=MOST).contains(&found.len()).then_some(found)
+}
+
+fn bracket(inner: &str) -> Option<Step> {
+    match inner {
+        "" | "*" => Some(Step::Each),
+        number => number.parse().ok().map(Step::Item),
+    }
+}
+
+fn name(text: &str) -> Option<(Step, &str)> {
+    if text.starts_with('"') {
+        let mut reader = serde_json::Deserializer::from_str(text).into_iter::<String>();
+        let name = reader.next()?.ok()?;
+        return Some((Step::Field(name), &text[reader.byte_offset()..]));
+    }
+    let ends = |at: char| !(at.is_ascii_alphanumeric() || at == '_');
+    let (name, rest) = text.split_at(text.find(ends).unwrap_or(text.len()));
+    let good = name.bytes().next().is_some_and(|first| !first.is_ascii_digit());
+    good.then(|| (Step::Field(name.to_owned()), rest))
+}
+
+/// The values at a path, in order; nulls are left out.
+fn walk<'j>(json: &'j str, steps: &[Step]) -> Vec<&'j str> {
+    let mut found = vec![json.trim()];
+    for step in steps {
+        found = found
+            .into_iter()
+            .flat_map(|value| -> Vec<&'j str> {
+                match step {
+                    Step::Field(name) => member(value, name).into_iter().collect(),
+                    Step::Item(at) => item(value, *at).into_iter().collect(),
+                    Step::Each => items(value)
+                        .unwrap_or_default()
+                        .into_iter()
+                        .flat_map(|inner| items(inner).unwrap_or_else(|| vec![inner]))
+                        .collect(),
+                }
+            })
+            .collect();
+    }
+    found.retain(|value| *value != "null" && !value.is_empty());
+    found
+}
+
+fn items(json: &str) -> Option<Vec<&str>> {
+    if !json.starts_with('[') {
+        return None;
+    }
+    let found: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    Some(found.into_iter().map(RawValue::get).collect())
+}
+
+fn item(json: &str, at: i64) -> Option<&str> {
+    let found = items(json)?;
+    let at = if at < 0 {
+        at + i64::try_from(found.len()).ok()?
+    } else {
+        at
+    };
+    found.get(usize::try_from(at).ok()?).copied()
+}
+
+fn member<'j>(json: &'j str, name: &str) -> Option<&'j str> {
+    struct Seek<'n>(&'n str);
+    impl<'de> Visitor<'de> for Seek<'_> {
+        type Value = Option<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = None;
+            while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+                if key == self.0 {
+                    found = Some(map.next_value::<&'de RawValue>()?);
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(found)
+        }
+    }
+    if !json.starts_with('{') {
+        return None;
+    }
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let found = reader.deserialize_map(Seek(name)).ok()?;
+    found.map(RawValue::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> Path {
+        Path::parse(text).unwrap_or_else(|| panic!("{text}"))
+    }
+
+    #[test]
+    fn values_are_found_as_they_are_written() {
+        let json = r#" {"a": {"b": [10, 123456789012345678901234567890, {"c": "x\"y"}]}, "@odata.nextLink": "u",
+            "none": null, "no": false, "f": 1.50} "#;
+        for (text, found) in [
+            ("a.b[0]", Some("10")),
+            ("a.b[1]", Some("123456789012345678901234567890")),
+            ("a.b[-1].c", Some("x\"y")),
+            ("\"@odata.nextLink\"", Some("u")),
+            ("none", None),
+            ("none || missing || f", Some("1.50")),
+            ("a.b.c", None),
+            ("a.b[7]", None),
+            ("no", Some("false")),
+        ] {
+            assert_eq!(path(text).text(json).as_deref(), found, "{text}");
+        }
+        assert!(path("f").holds(json) && !path("no").holds(json) && !path("none").holds(json));
+    }
+
+    #[test]
+    fn records_are_lists_or_one_object() {
+        let json = r#"{"items": [{"n": 1}, {"n": 2}], "empty": [], "one": {"n": 3}, "word": "x",
+            "value": [{"events": [1, 2]}, {"events": []}, {"events": [3]}, {}]}"#;
+        let list = |text: &str| match path(text).records(json) {
+            Found::List(items) => items,
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(list("items"), ["{\"n\": 1}", "{\"n\": 2}"]);
+        assert_eq!(list("items[].n"), ["1", "2"]);
+        assert_eq!(list("value[].events[]"), ["1", "2", "3"]);
+        assert_eq!(list("empty"), [""; 0]);
+        assert_eq!(list("empty[]"), [""; 0]);
+        assert_eq!(path("one").records(json), Found::One("{\"n\": 3}"));
+        assert_eq!(path("word").records(json), Found::Other);
+        assert_eq!(path("missing").records(json), Found::Nothing);
+        assert_eq!(path("missing[]").records(json), Found::Nothing);
+        assert!(matches!(path("@").records("[1]"), Found::List(items) if items == ["1"]));
+    }
+
+    #[test]
+    fn what_is_no_path_is_refused() {
+        for text in [
+            "", ".a", "a.", "a..b", "a[", "a[x]", "1a", "a ||", "a b", "\"a", "f(x)", "a | b", "a-b",
+        ] {
+            assert_eq!(Path::parse(text), None, "{text}");
+        }
+        assert!(Path::parse(&vec!["a"; 17].join(".")).is_none());
+        assert!(Path::parse(&vec!["a"; 17].join("||")).is_none());
+    }
+
+    #[test]
+    fn deep_nesting_costs_no_stack() {
+        let deep = format!("{{\"a\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(path("a").text(&deep).is_some());
+        assert!(matches!(path("a[]").records(&deep), Found::List(items) if items.len() == 1));
+    }
+}
