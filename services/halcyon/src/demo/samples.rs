@@ -8,12 +8,32 @@ use serde_json::Value;
 /// The sample file of each preset.
 static FILES: &[(&str, &str)] = &[
     (
+        "anthropic_activity",
+        include_str!("../../../../tests/samples/anthropic_activity.ndjson"),
+    ),
+    (
+        "asana_audit",
+        include_str!("../../../../tests/samples/asana_audit.ndjson"),
+    ),
+    (
+        "atlassian_audit",
+        include_str!("../../../../tests/samples/atlassian_audit.ndjson"),
+    ),
+    (
+        "auth0_logs",
+        include_str!("../../../../tests/samples/auth0_logs.ndjson"),
+    ),
+    (
         "aws_guardduty",
         include_str!("../../../../tests/samples/aws_guardduty.ndjson"),
     ),
     (
         "aws_security_hub",
         include_str!("../../../../tests/samples/aws_security_hub.ndjson"),
+    ),
+    (
+        "cloudflare_firewall",
+        include_str!("../../../../tests/samples/cloudflare_firewall.ndjson"),
     ),
     (
         "crowdstrike_fdr",
@@ -24,12 +44,60 @@ static FILES: &[(&str, &str)] = &[
         include_str!("../../../../tests/samples/github_audit.ndjson"),
     ),
     (
+        "microsoft_graph_alerts",
+        include_str!("../../../../tests/samples/microsoft_graph_alerts.ndjson"),
+    ),
+    (
         "okta_system_log",
         include_str!("../../../../tests/samples/okta_system_log.ndjson"),
     ),
     (
+        "openai_audit",
+        include_str!("../../../../tests/samples/openai_audit.ndjson"),
+    ),
+    (
+        "proofpoint_tap",
+        include_str!("../../../../tests/samples/proofpoint_tap.ndjson"),
+    ),
+    (
+        "sentinelone_activities",
+        include_str!("../../../../tests/samples/sentinelone_activities.ndjson"),
+    ),
+    (
+        "slack_audit_logs",
+        include_str!("../../../../tests/samples/slack_audit_logs.ndjson"),
+    ),
+    (
+        "snyk_audit",
+        include_str!("../../../../tests/samples/snyk_audit.ndjson"),
+    ),
+    (
+        "socradar_incidents",
+        include_str!("../../../../tests/samples/socradar_incidents.ndjson"),
+    ),
+    (
+        "teleport_audit",
+        include_str!("../../../../tests/samples/teleport_audit.ndjson"),
+    ),
+    (
+        "thinkst_canary",
+        include_str!("../../../../tests/samples/thinkst_canary.ndjson"),
+    ),
+    (
+        "tines_audit",
+        include_str!("../../../../tests/samples/tines_audit.ndjson"),
+    ),
+    (
+        "tracebit_alerts",
+        include_str!("../../../../tests/samples/tracebit_alerts.ndjson"),
+    ),
+    (
         "wiz_alerts",
         include_str!("../../../../tests/samples/wiz_alerts.ndjson"),
+    ),
+    (
+        "zoom_operations",
+        include_str!("../../../../tests/samples/zoom_operations.ndjson"),
     ),
 ];
 

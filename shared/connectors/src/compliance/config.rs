@@ -133,7 +133,7 @@ fn no_secret_is_in_what_debug_prints() {
             clock: std::sync::Arc::new(halcyon_domain::clock::SystemClock),
             guard: nowhere(),
         };
-        assert!(!format!("{secrets:?} {context:?} {spec:?}").contains("canary"));
+        assert!(!format!("{secrets:?} {context:?} {spec:?}").contains("canary-value"));
         let text = serde_json::to_string(spec).unwrap();
         assert!(text.contains(spec.type_name));
     }

@@ -1,6 +1,7 @@
 //! Each vendor preset over its whole sample file: every event becomes an alert, nothing is dead-lettered, and
 //! severity and time are the vendor's own.
 
+mod feeds;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -353,20 +354,30 @@ fn check(vendor: &Vendor) -> BTreeMap<&'static str, usize> {
 
 #[test]
 fn every_event_of_every_vendor_becomes_an_alert_with_its_own_time_and_severity() {
-    let mut total = BTreeMap::new();
-    for vendor in [
+    let (mut total, mut events) = (BTreeMap::new(), 0);
+    let mut vendors = vec![
         guardduty(),
         security_hub(),
         wiz(),
         okta(),
         github(),
         crowdstrike(),
-    ] {
-        for (kind, count) in check(&vendor) {
+    ];
+    vendors.extend(feeds::vendors());
+    for vendor in &vendors {
+        events += vendor.events;
+        for (kind, count) in check(vendor) {
             *total.entry(kind).or_insert(0) += count;
         }
     }
-    assert_eq!(total["alert"], 471, "one for each event of the six files");
+    assert_eq!(total["alert"], events, "one for each event");
+    let tested: BTreeSet<&str> = vendors.iter().map(|vendor| vendor.preset).collect();
+    let presets = crate::vendor_presets().iter().map(|preset| preset.id.as_str());
+    assert_eq!(
+        tested,
+        presets.collect::<BTreeSet<_>>(),
+        "each preset has its sample file"
+    );
     assert!(
         total["entity"] > 1_000 && total["relationship"] > 1_500,
         "{total:?}"
