@@ -52,7 +52,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("sea-orm", &["store", "migrations"]),
     ("sea-orm-migration", &["store", "migrations"]),
     ("sqlx", &["store", "migrations"]),
-    ("async-nats", &["bus"]),
+    ("async-nats", &["bus", "connectors"]),
     ("salvo", &["gateway", "infra"]),
     ("async-graphql", &["gateway"]),
     ("aes-gcm", &["secrets"]),

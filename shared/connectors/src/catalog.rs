@@ -10,6 +10,7 @@ static CATALOG: &[&'static dyn Connector] = &[
     &HttpWebhook, //
     &HttpPoller,
     &RedisStream,
+    &crate::nats::Nats,
     &Generator,
 ];
 

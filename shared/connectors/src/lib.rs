@@ -5,12 +5,14 @@ pub mod check;
 pub mod generator;
 pub mod http_poller;
 pub mod http_webhook;
+pub mod nats;
 pub mod redis_stream;
 
 mod catalog;
 #[cfg(test)]
 mod compliance;
 mod connector;
+mod endpoint;
 mod error;
 mod presets;
 #[cfg(test)]

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use halcyon_domain::{config::SECRET_KEY, error::InputError};
 use rustls::{
-    ClientConfig,
+    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::aws_lc_rs::default_provider,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use rustls_platform_verifier::Verifier;
 use serde::Deserialize;
@@ -103,6 +104,25 @@ impl Tls {
     /// # Errors
     /// Certificates or the key cannot be used.
     pub(crate) fn client_config(&self, secrets: &Secrets) -> Result<Arc<ClientConfig>, Error> {
+        self.config(secrets, |verifier| Arc::new(verifier))
+    }
+
+    /// The settings for a library that connects to an address and would look for that in the certificate: it is to
+    /// have the name of `host` all the same.
+    ///
+    /// # Errors
+    /// Certificates or the key cannot be used, or `host` cannot be in a certificate.
+    pub(crate) fn client_config_for(&self, host: &str, secrets: &Secrets) -> Result<ClientConfig, Error> {
+        let name = self.name(host)?;
+        let config = self.config(secrets, |verifier| Arc::new(Named { verifier, name }))?;
+        Ok(Arc::unwrap_or_clone(config))
+    }
+
+    fn config(
+        &self,
+        secrets: &Secrets,
+        judge: impl FnOnce(Verifier) -> Arc<dyn ServerCertVerifier>,
+    ) -> Result<Arc<ClientConfig>, Error> {
         let broken = |error: rustls::Error| Error::System(format!("TLS cannot be set up: {error}"));
         let provider = Arc::new(default_provider());
         let roots = self.ca.as_deref().and_then(certificates).unwrap_or_default();
@@ -111,7 +131,7 @@ impl Tls {
             .with_safe_default_protocol_versions()
             .map_err(broken)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
+            .with_custom_certificate_verifier(judge(verifier));
         let config = match (&self.certificate, &self.key) {
             (Some(chain), Some(key)) => {
                 let unusable = || Error::Secret {
@@ -139,16 +159,66 @@ impl Tls {
         host: &str,
         secrets: &Secrets,
     ) -> Result<TlsStream<TcpStream>, Error> {
-        let name = self.server_name.as_deref().unwrap_or(host);
-        let name = name.trim_matches(['[', ']']).to_owned();
-        let name = ServerName::try_from(name).map_err(|_| Error::Refused {
-            message: "the host's name cannot be in a certificate".to_owned(),
-        })?;
+        let name = self.name(host)?;
         let connector = TlsConnector::from(self.client_config(secrets)?);
         connector
             .connect(name, stream)
             .await
             .map_err(|error| not_agreed(&error))
+    }
+
+    /// The name that the certificate of `host` must have.
+    fn name(&self, host: &str) -> Result<ServerName<'static>, Error> {
+        let name = self.server_name.as_deref().unwrap_or(host);
+        let name = name.trim_matches(['[', ']']).to_owned();
+        ServerName::try_from(name).map_err(|_| Error::Refused {
+            message: "the host's name cannot be in a certificate".to_owned(),
+        })
+    }
+}
+
+/// Looks for one name in certificates, whatever the library believes to have connected to.
+#[derive(Debug)]
+struct Named {
+    verifier: Verifier,
+    name: ServerName<'static>,
+}
+
+impl ServerCertVerifier for Named {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.verifier
+            .verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
     }
 }
 

@@ -1,0 +1,5 @@
+//! Against a real nats-server.
+
+mod peer;
+mod reading;
+mod suite;
