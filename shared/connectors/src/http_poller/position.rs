@@ -3,11 +3,10 @@
 use std::collections::{HashSet, VecDeque};
 
 use halcyon_domain::clock::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
-use super::{body::Record, page::Page, plan::Cursor};
+use super::{body::Record, cursor::Kind, page::Page, plan::Cursor};
 use crate::{Checkpoint, Error};
 
 /// How many records are remembered, so that they are not given again. What is forgotten is given again, with the same
@@ -46,11 +45,8 @@ pub(crate) struct Run {
 }
 
 /// Records that were given, the latest last: hashes of their identities, with their cursor's value.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(
-    from = "Vec<(String, Option<String>)>",
-    into = "Vec<(String, Option<String>)>"
-)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(from = "Vec<(String, Option<String>)>")]
 pub(crate) struct Recent {
     order: VecDeque<(String, Option<String>)>,
     known: HashSet<String>,
@@ -65,9 +61,9 @@ impl From<Vec<(String, Option<String>)>> for Recent {
     }
 }
 
-impl From<Recent> for Vec<(String, Option<String>)> {
-    fn from(recent: Recent) -> Self {
-        recent.order.into()
+impl Serialize for Recent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(&self.order)
     }
 }
 
@@ -77,11 +73,11 @@ impl Recent {
     }
 
     pub(crate) fn has(&self, record: &Record) -> bool {
-        self.known.contains(&hash(&record.key))
+        self.known.contains(&record.mark)
     }
 
     pub(crate) fn remember(&mut self, record: &Record) {
-        self.push(hash(&record.key), record.cursor.clone());
+        self.push(record.mark.clone(), record.cursor.clone());
     }
 
     fn push(&mut self, hash: String, value: Option<String>) {
@@ -111,9 +107,14 @@ impl Recent {
     }
 }
 
-/// 80 bits: enough that no two records of a feed are ever taken for one.
-fn hash(key: &str) -> String {
-    hex::encode(&Sha256::digest(key)[..10])
+/// A record with a time that is yet to come must not keep the feed from what comes before it.
+fn not_ahead(cursor: &Cursor, value: String, began: Timestamp) -> String {
+    match &cursor.kind {
+        Kind::Timestamp(format) if format.read(&value).is_some_and(|time| time > began) => {
+            format.write(began)
+        }
+        _ => value,
+    }
 }
 
 impl Position {
@@ -148,11 +149,12 @@ impl Position {
 
     /// The run is at its end.
     pub(crate) fn end_run(&mut self, cursor: Option<&Cursor>) {
-        let max = self.run.take().and_then(|run| run.max);
-        let Some(cursor) = cursor else {
+        let (Some(cursor), Some(run)) = (cursor, self.run.take()) else {
+            self.run = None;
             return;
         };
-        if let Some(max) = max {
+        let began = run.began;
+        if let Some(max) = run.max.map(|max| not_ahead(cursor, max, began)) {
             let further = self
                 .cursor
                 .as_deref()

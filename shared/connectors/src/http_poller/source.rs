@@ -46,7 +46,8 @@ pub(crate) struct PollerSource {
     /// The page after the open one, if it has come and has something new.
     ahead: Option<Fetched>,
     pages: u64,
-    /// A page was not known any more, and the run was begun again because of it; until one is read.
+    /// A page was not known any more, and the run was begun again because of it. Once only: an API whose later pages
+    /// do not exist would be asked for ever.
     restarted: bool,
     done: bool,
     stopped: bool,
@@ -142,7 +143,6 @@ impl PollerSource {
             mut records,
             mut next,
         } = fetched;
-        self.restarted = false;
         self.pages += 1;
         let mut here = HashSet::new();
         records.retain(|record| {
@@ -188,7 +188,6 @@ impl PollerSource {
                 return;
             }
             self.pages += 1;
-            self.restarted = false;
             page.next = fetched.next;
             self.fetch_ahead();
         }

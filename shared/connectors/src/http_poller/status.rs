@@ -137,16 +137,12 @@ fn tls_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e rustls::Erro
         if let Some(tls) = found.downcast_ref::<rustls::Error>() {
             return Some(tls);
         }
-        let inner = found
+        // What an I/O error holds is not its source, and may be an I/O error again.
+        let held = found
             .downcast_ref::<std::io::Error>()
             .and_then(|error| error.get_ref());
-        cause = match inner {
-            Some(inner) => {
-                if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
-                    return Some(tls);
-                }
-                inner.source()
-            }
+        cause = match held {
+            Some(inner) => Some(inner as &(dyn StdError + 'static)),
             None => found.source(),
         };
     }

@@ -1,6 +1,7 @@
 //! The poller against a scripted HTTP server that pages in each way, throttles, breaks off and lies.
 
 mod auth;
+mod checks;
 mod failures;
 mod pages;
 mod runs;

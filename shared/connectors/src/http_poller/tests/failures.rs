@@ -173,6 +173,19 @@ async fn after_a_failure_the_same_source_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_page_that_is_never_there_begins_the_run_again_once() {
+    let server = Server::start(|asked| match asked.query("p") {
+        Some("1") => Reply::json(&json!(rows(0..5))),
+        _ => Reply::text(404, "no such page"),
+    })
+    .await;
+    let connection = json!({"url": server.url("/"), "pagination": {"type": "page", "param": "p"}});
+    let outcome = run(context(connection, None)).await;
+    assert!(matches!(outcome, Err(Error::Refused { .. })), "{outcome:?}");
+    assert!(server.heard().len() <= 5, "{}", server.heard().len());
+}
+
+#[tokio::test]
 async fn requests_keep_their_pace_and_runs_their_length() {
     let server = Server::start(|asked| {
         let page: u64 = asked.query("p").unwrap().parse().unwrap();

@@ -148,6 +148,26 @@ async fn late_records_come_once_and_an_update_is_a_record_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_record_from_the_future_does_not_hide_the_present() {
+    let list = Arc::new(Mutex::new(vec![
+        row(1, "2026-01-01T00:00:00Z"),
+        row(2, "2099-01-01T00:00:00Z"),
+    ]));
+    let server = growing(list.clone()).await;
+    let clock = ManualClock::at("2026-01-01T01:00:00Z".parse::<Timestamp>().unwrap());
+    let next = |checkpoint| SourceContext {
+        clock: Arc::new(clock.clone()),
+        ..context(growing_connection(&server), checkpoint)
+    };
+    let (first, checkpoint) = run(next(None)).await.unwrap();
+    assert_eq!(numbers(&first), [2, 1]);
+    list.lock().unwrap().push(row(3, "2026-01-01T01:00:30Z"));
+    clock.advance(TimeDelta::seconds(60));
+    let (second, _) = run(next(checkpoint)).await.unwrap();
+    assert_eq!(numbers(&second), [3]);
+}
+
+#[tokio::test]
 async fn a_reader_that_dies_among_pages_newest_first_leaves_no_gap() {
     let list = Arc::new(Mutex::new(
         (0..20)

@@ -9,7 +9,11 @@ use std::{
 };
 
 use flate2::{Compression, write::GzEncoder};
-use rustls::{ServerConfig, pki_types::PrivateKeyDer};
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer},
+    server::WebPkiClientVerifier,
+};
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -105,19 +109,27 @@ impl Server {
         Self::serve(None, answer).await
     }
 
-    /// With a certificate for `localhost`; gives its authority.
+    /// With a certificate for `localhost`; gives its authority. Asks for a certificate that `client` vouches for.
     pub(super) async fn start_tls(
         answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+        client: Option<CertificateDer<'static>>,
     ) -> (Self, String) {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-        let config =
-            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = client.map_or_else(WebPkiClientVerifier::no_client_auth, |client| {
+            let mut roots = RootCertStore::empty();
+            roots.add(client).unwrap();
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+                .build()
                 .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(vec![made.cert.der().clone()], key)
-                .unwrap();
+        });
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
         let server = Self::serve(Some(TlsAcceptor::from(Arc::new(config))), answer).await;
         (server, made.cert.pem())
     }

@@ -142,7 +142,7 @@ async fn the_suite_passes_with_page_tokens() {
 async fn the_suite_passes_with_oauth_over_tls() {
     let list = Arc::new(List::default());
     let answers = list.clone();
-    let (server, ca) = Server::start_tls(move |asked| answers.answer(asked, true)).await;
+    let (server, ca) = Server::start_tls(move |asked| answers.answer(asked, true), None).await;
     let mut api = Api {
         server,
         list,
