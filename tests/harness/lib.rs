@@ -13,6 +13,7 @@
     reason = "everything here panics when the test has failed"
 )]
 
+pub mod authority;
 pub mod between;
 pub mod client;
 pub mod cluster;
@@ -23,6 +24,7 @@ pub mod openbao;
 pub mod ports;
 pub mod postgres;
 pub mod proxy;
+pub mod rabbitmq;
 pub mod redis;
 pub mod reference;
 pub mod up;

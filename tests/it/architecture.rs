@@ -59,6 +59,8 @@ const FENCES: &[(&str, &[&str])] = &[
     ("vaultrs", &["secrets"]),
     ("rustify", &["secrets"]),
     ("config", &["infra"]),
+    ("async-rs", &["connectors"]),
+    ("lapin", &["connectors"]),
 ];
 
 fn root() -> &'static Path {

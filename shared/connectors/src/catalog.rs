@@ -1,8 +1,8 @@
 //! The catalog: one line for each connector.
 
 use crate::{
-    Connector, ConnectorSpec, generator::Generator, http_poller::HttpPoller, http_webhook::HttpWebhook,
-    redis_stream::RedisStream,
+    Connector, ConnectorSpec, amqp::Amqp, generator::Generator, http_poller::HttpPoller,
+    http_webhook::HttpWebhook, redis_stream::RedisStream,
 };
 
 /// Every connector. Adding one is a folder of this crate and a line here.
@@ -11,6 +11,7 @@ static CATALOG: &[&'static dyn Connector] = &[
     &HttpPoller,
     &RedisStream,
     &crate::nats::Nats,
+    &Amqp,
     &Generator,
 ];
 

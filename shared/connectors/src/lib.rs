@@ -1,6 +1,7 @@
 //! Connectors: the kinds of feed that a datasource can be. Each is a folder here and one line of [`catalog`];
 //! its form, validation, documentation and compliance test follow from its [`ConnectorSpec`].
 
+pub mod amqp;
 pub mod check;
 pub mod generator;
 pub mod http_poller;
