@@ -16,6 +16,7 @@ mod m0008_reviews;
 mod m0009_secret_store;
 mod m0010_audit;
 mod m0011_requests;
+mod m0012_replays;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::{MigrationTrait, async_trait};
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_secret_store::Migration),
             Box::new(m0010_audit::Migration),
             Box::new(m0011_requests::Migration),
+            Box::new(m0012_replays::Migration),
         ]
     }
 }

@@ -72,23 +72,75 @@ async fn dead_letters_are_processed_anew_with_a_mended_mapping() {
             .iter()
             .all(|letter| letter["replay"].is_null())
     );
-    replay(client, &id, json!({"ids": named})).await;
+    let vain = replay(client, &id, json!({"ids": named})).await;
     client
         .wait_for("letters of the next attempt", async |client| {
             letters(client, &id).await.len() == 4
         })
         .await;
+    let first = format!("/datasources/{id}/dead-letters/{}", named[0].as_str().unwrap());
+    client
+        .wait_for("what the first letter became", async |client| {
+            client.get(&first).await["replay"]["verdict"] == "dead_lettered"
+        })
+        .await;
+    let seen = client.get(&first).await;
+    assert_eq!(seen["replay"]["id"], vain["id"], "{seen}");
+    assert_eq!(seen["replay"]["trace_id"], vain["trace_id"]);
+    assert_eq!(seen["replay"]["replayed_by"], "admin@halcyon.local");
+    let next = letters(client, &id).await;
+    let next = next
+        .iter()
+        .find(|letter| letter["attempt"] == 1 && letter["record"] == seen["record"])
+        .unwrap();
+    assert_eq!(seen["replay"]["dead_letter"], next["id"]);
+    assert_eq!(next["replay_id"], vain["id"]);
+    let summary = client
+        .get(&format!("/datasources/{id}/dead-letters/summary"))
+        .await;
+    assert_eq!((&summary["total"], &summary["exact"]), (&json!(4), &json!(true)));
+    assert_eq!(summary["counts"][0]["count"], 4, "{summary}");
 
     let body = json!({"config": config(Some("untitled"))});
     client
         .post(&format!("/datasources/{id}/versions"), body)
         .await
         .expect(201);
+    // The draft is tried on them first, beside the version that made them.
+    let test = format!("/datasources/{id}/dead-letters/test");
+    let tried = client.post(&test, json!({"ids": named})).await.expect(200);
+    assert_eq!(
+        (&tried["fixed"], &tried["failing"]),
+        (&json!(2), &json!(0)),
+        "{tried}"
+    );
+    let tried = client
+        .post(&test, json!({"with_version": 1, "limit": 3}))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&tried["fixed"], &tried["failing"]),
+        (&json!(0), &json!(3)),
+        "{tried}"
+    );
+    assert_eq!(tried["items"][0]["failure"]["code"], next["reason"]["code"]);
     client.post(&publish, json!({})).await.expect(200);
     client.wait_running(&id, 2).await;
-    // The first letters again: their event's attempt is raised above the one that failed meanwhile.
+    // The first letter again: its event's attempt is raised above the one that failed meanwhile, and its record alone
+    // is mapped.
     let report = replay(client, &id, json!({"ids": [named[0], "999999"]})).await;
     assert_eq!(report["unknown"], json!(["999999"]), "{report}");
+    client
+        .wait_for("the first letter to be delivered", async |client| {
+            client.get(&first).await["replay"]["verdict"] == "delivered"
+        })
+        .await;
+    let alerts = client.all(&format!("/alerts?datasource={id}")).await;
+    assert_eq!(alerts.len(), 2, "the other record was left alone: {alerts:?}");
+    let mended = alerts.iter().find(|alert| alert["title"] == "untitled").unwrap();
+    assert_eq!(mended["provenance"][0]["replay"]["id"], report["id"], "{mended}");
+    assert_eq!(mended["provenance"][0]["replay"]["trace_id"], report["trace_id"]);
+    replay(client, &id, json!({"code": next["reason"]["code"], "version": 1})).await;
     client
         .wait_for("all letters to be delivered", async |client| {
             let letters = letters(client, &id).await;
@@ -114,9 +166,23 @@ async fn dead_letters_are_processed_anew_with_a_mended_mapping() {
     assert_eq!((&range["dead_letters"], &range["events"]), (&json!(4), &json!(1)));
     client
         .wait_for("the replays in the trail", async |client| {
-            client.all("/audit?action=dead_letter.replay").await.len() == 2
+            client.all("/audit?action=dead_letter.replay").await.len() == 3
         })
         .await;
+    let newest = client
+        .get(&format!("/datasources/{id}/dead-letters?sort=-failed_at&limit=3"))
+        .await;
+    let ids = |items: &Value| -> Vec<u64> {
+        let items = items["items"].as_array().unwrap().iter();
+        items
+            .map(|item| item["id"].as_str().unwrap().parse().unwrap())
+            .collect()
+    };
+    let first = ids(&newest);
+    assert!(first.is_sorted_by(|one, next| one > next), "{newest}");
+    let cursor = newest["next_cursor"].as_str().unwrap();
+    let path = format!("/datasources/{id}/dead-letters?sort=-failed_at&limit=3&cursor={cursor}");
+    assert_eq!((first.len(), ids(&client.get(&path).await).len()), (3, 1));
     studio.up.stop();
 }
 

@@ -13,9 +13,9 @@ use crate::{
     graphql::Graphql,
     openapi,
     rest::{
-        approvals, audit, bulk, catalog, comments, datasources, dead_letters, lifecycle, observe, ontology,
-        organizations, projects, role_bindings, samples, secrets, service_accounts, session, tests,
-        token_keys, users, versions,
+        approvals, audit, bulk, catalog, checkpoints, comments, datasources, dead_letters, lifecycle,
+        observe, ontology, organizations, projects, role_bindings, samples, secrets, service_accounts,
+        session, tests, token_keys, users, versions,
     },
     server::{Description, Jwks, Measured, NoQuery, Probes, Problems, ToDocs},
 };
@@ -204,12 +204,16 @@ fn datasource() -> Router {
         .push(Router::with_path("metrics").get(observe::metrics))
         .push(Router::with_path("logs").get(observe::logs))
         .push(Router::with_path("dead-letters").get(dead_letters::list))
+        .push(Router::with_path("dead-letters/summary").get(dead_letters::summary))
+        .push(Router::with_path("dead-letters/download").get(dead_letters::download))
+        .push(Router::with_path("dead-letters/test").post(dead_letters::test))
         .push(Router::with_path("dead-letters/replay").post(dead_letters::replay))
+        .push(Router::with_path("dead-letters/{letter}").get(dead_letters::get))
         .push(
             Router::with_path("checkpoint")
-                .get(dead_letters::checkpoint)
-                .put(dead_letters::put_checkpoint)
-                .delete(dead_letters::delete_checkpoint),
+                .get(checkpoints::get)
+                .put(checkpoints::put)
+                .delete(checkpoints::delete),
         )
 }
 

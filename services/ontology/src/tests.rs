@@ -56,6 +56,7 @@ fn outcome(organization: OrganizationId, datasource: DatasourceId, n: u32) -> Ev
         version: 1,
         attempt: 0,
         received_at: SystemClock.now(),
+        replay: None,
         records: vec![RecordOutcome {
             index: 0,
             verdict: Verdict::Delivered,

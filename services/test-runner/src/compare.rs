@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use halcyon_domain::{
     ontology::{ObjectKind, OntologyObject},
-    test_run::{ChangedObject, Comparison},
+    test_run::{ChangedObject, ChangedVerdict, Comparison, RecordVerdict},
 };
 use serde_json::Value;
 
@@ -39,6 +39,29 @@ pub(crate) fn compare(old: &[OntologyObject], new: &[OntologyObject]) -> Compari
     }
     comparison.removed = left.into_values().flatten().cloned().collect();
     comparison
+}
+
+/// The records of which the two decide differently, in the order in which they come.
+pub(crate) fn verdicts(old: &[RecordVerdict], new: &[RecordVerdict]) -> Vec<ChangedVerdict> {
+    let mut left: BTreeMap<&str, &RecordVerdict> =
+        old.iter().map(|known| (known.record.as_str(), known)).collect();
+    let mut changed = Vec::new();
+    for tried in new {
+        let before = left.remove(tried.record.as_str()).map(|known| known.verdict);
+        if before != Some(tried.verdict) {
+            changed.push(ChangedVerdict {
+                record: tried.record.clone(),
+                before,
+                after: Some(tried.verdict),
+            });
+        }
+    }
+    changed.extend(left.into_values().map(|known| ChangedVerdict {
+        record: known.record.clone(),
+        before: Some(known.verdict),
+        after: None,
+    }));
+    changed
 }
 
 /// What identifies an object among those of its kind, for people: `external_id`, `type/key`,
@@ -95,6 +118,37 @@ mod tests {
             found.changed[0].patch,
             json!([{"op": "replace", "path": "/attributes/a", "value": 3}])
         );
+    }
+
+    #[test]
+    fn verdicts_are_compared_record_by_record() {
+        use halcyon_domain::event::Verdict::{DeadLettered, Delivered, Filtered};
+        let verdict = |record: &str, verdict| RecordVerdict {
+            record: record.to_owned(),
+            verdict,
+            objects: 0,
+            failure: None,
+        };
+        let old = [
+            verdict("e/0", DeadLettered),
+            verdict("e/1", Filtered),
+            verdict("e/2", Filtered),
+        ];
+        let new = [
+            verdict("e/0", Delivered),
+            verdict("e/1", Filtered),
+            verdict("e/3", Filtered),
+        ];
+        let changed: Vec<_> = verdicts(&old, &new)
+            .into_iter()
+            .map(|changed| (changed.record, changed.before, changed.after))
+            .collect();
+        let wanted = [
+            ("e/0".to_owned(), Some(DeadLettered), Some(Delivered)),
+            ("e/3".to_owned(), None, Some(Filtered)),
+            ("e/2".to_owned(), Some(Filtered), None),
+        ];
+        assert_eq!(changed, wanted);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use halcyon_connectors::{BatchLimits, Error as ConnectorError, Secrets, Share, SourceContext, SourceRecord};
 use halcyon_domain::{
@@ -9,6 +10,7 @@ use halcyon_domain::{
     error::InputError,
     event::EventId,
     id::DatasourceId,
+    test_run::PastEvent,
 };
 use halcyon_egress::Guard;
 use halcyon_mapping::MappingContext;
@@ -62,6 +64,20 @@ impl EventMaker {
         let mut event = self.event(record.bytes, record.dedupe_key.as_deref(), None);
         event.headers = record.headers;
         event
+    }
+
+    /// An event that came in before: the mapping sees of it what it saw then.
+    pub(crate) fn of_past(&self, event: &PastEvent) -> Result<TestEvent, InputError> {
+        let payload = BASE64.decode(event.base64.as_bytes());
+        let payload = payload
+            .map_err(|_| InputError::new("/payload_base64", "invalid", "the payload is not base64"))?;
+        Ok(TestEvent {
+            id: event.id.clone(),
+            received_at: event.received_at,
+            headers: event.headers.clone(),
+            datasource: self.datasource,
+            payload: payload.into(),
+        })
     }
 
     /// The events of a body. A connector that takes requests cuts it as ingest would (lines, forms); for others it

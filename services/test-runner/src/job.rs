@@ -15,7 +15,7 @@ use halcyon_egress::Guard;
 
 use crate::{
     Settings, check,
-    compare::compare,
+    compare::{compare, verdicts},
     error::Error,
     input::{EventMaker, TestEvent},
     outcome::Mapped,
@@ -91,7 +91,10 @@ impl Runner {
             self.settings.check_timeout.get(),
         )
         .await;
-        if matches!(job.input, TestInput::Payload { .. } | TestInput::Bytes { .. }) {
+        if matches!(
+            job.input,
+            TestInput::Payload { .. } | TestInput::Bytes { .. } | TestInput::Events { .. }
+        ) {
             check::excuse_missing_secrets(&mut report.checks);
         }
         let maker = EventMaker {
@@ -175,6 +178,11 @@ impl Runner {
                 })?;
                 self.events_of(plan, maker, body.into(), content_type.as_deref())
             }
+            TestInput::Events { events } => {
+                let bytes: usize = events.iter().map(|event| event.base64.len() / 4 * 3).sum();
+                self.check_size(bytes)?;
+                events.iter().map(|event| maker.of_past(event)).collect()
+            }
             TestInput::FetchSample { records } => {
                 let count = usize::try_from(*records).unwrap_or(usize::MAX).clamp(1, 1_000);
                 maker
@@ -191,12 +199,17 @@ impl Runner {
         body: Bytes,
         content_type: Option<&str>,
     ) -> Result<Vec<TestEvent>, InputError> {
+        self.check_size(body.len())?;
+        maker.of_body(plan, body, content_type)
+    }
+
+    fn check_size(&self, size: usize) -> Result<(), InputError> {
         let limit = self.settings.max_payload;
-        if body.len() > limit {
+        if size > limit {
             let detail = format!("a payload to test has at most {limit} bytes");
             return Err(InputError::new("/payload", "too_large", detail));
         }
-        maker.of_body(plan, body, content_type)
+        Ok(())
     }
 
     async fn map(
@@ -211,7 +224,13 @@ impl Runner {
             .run(self.settings.job_timeout.get(), move || {
                 let tried = Mapped::of(&plan.mapping, &events);
                 let compared = other.map(|other| Mapped::of(&other.mapping, &events));
-                let comparison = compared.map(|compared| compare(&compared.objects, &tried.objects));
+                let comparison = compared.map(|compared| {
+                    let mut comparison = compare(&compared.objects, &tried.objects);
+                    comparison.verdicts = verdicts(&compared.verdicts, &tried.verdicts);
+                    comparison.outputs = compared.objects;
+                    comparison.dead_letters = compared.dead_letters;
+                    comparison
+                });
                 let tests = if run_stored_tests {
                     stored::run(&plan, &maker)
                 } else {

@@ -4,7 +4,7 @@ use halcyon_domain::{
     error::InputError,
     event::Verdict,
     ontology::OntologyObject,
-    test_run::{TestDeadLetter, Warning},
+    test_run::{RecordVerdict, TestDeadLetter, Warning},
 };
 use halcyon_mapping::{CompiledMapping, Outcome};
 
@@ -12,11 +12,14 @@ use crate::input::TestEvent;
 
 /// The most warnings that are kept; a large payload has the same ones over and over.
 const MAX_WARNINGS: usize = 1_000;
+/// The most records whose verdicts are told one by one.
+const MAX_VERDICTS: usize = 1_000;
 
 /// What came out, over all events.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Mapped {
     pub(crate) objects: Vec<OntologyObject>,
+    pub(crate) verdicts: Vec<RecordVerdict>,
     pub(crate) dead_letters: Vec<TestDeadLetter>,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) records: u64,
@@ -31,6 +34,7 @@ impl Mapped {
             let result = mapping.map_with_report(&event.payload, &event.context());
             for record in result.records {
                 mapped.records += 1;
+                mapped.verdict(event, record.index, &record.outcome);
                 match record.outcome {
                     Outcome::Delivered(objects) => mapped.objects.extend(objects),
                     Outcome::Filtered => mapped.filtered += 1,
@@ -44,6 +48,22 @@ impl Mapped {
             }
         }
         mapped
+    }
+
+    fn verdict(&mut self, event: &TestEvent, index: u32, outcome: &Outcome) {
+        if self.verdicts.len() >= MAX_VERDICTS {
+            return;
+        }
+        let failure = match outcome {
+            Outcome::DeadLettered(failure) => Some(failure.clone()),
+            Outcome::Delivered(_) | Outcome::Filtered => None,
+        };
+        self.verdicts.push(RecordVerdict {
+            record: format!("{}/{index}", event.id),
+            verdict: outcome.verdict(),
+            objects: u32::try_from(outcome.objects().len()).unwrap_or(u32::MAX),
+            failure,
+        });
     }
 
     fn dead_letter(&mut self, event: &TestEvent, index: u32, failure: InputError) {

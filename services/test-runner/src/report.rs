@@ -54,6 +54,7 @@ pub(crate) fn fill(report: &mut TestReport, job: &TestJob, mapped: Mapped, event
     report.metrics.records_filtered = mapped.filtered;
     report.metrics.records_out = mapped.objects.len() as u64;
     report.outputs = mapped.objects;
+    report.records = mapped.verdicts;
     report.dead_letters = mapped.dead_letters;
     report.warnings.extend(mapped.warnings);
 }
@@ -88,11 +89,15 @@ pub(crate) fn fit(mut report: TestReport, limit: usize) -> TestReport {
         },
     );
     // Each round halves everything that grows with the payload, so few rounds are needed.
-    for _ in 0..24 {
+    for round in 0..24 {
         if size(&report) <= limit {
             break;
         }
         halve(&mut report.outputs);
+        // What became of each record is told for as long as there is room.
+        if round > 4 {
+            halve(&mut report.records);
+        }
         halve(&mut report.dead_letters);
         let kept = report.warnings.len().div_ceil(2).max(1);
         report.warnings.truncate(kept);
@@ -101,6 +106,9 @@ pub(crate) fn fit(mut report: TestReport, limit: usize) -> TestReport {
             halve(&mut comparison.added);
             halve(&mut comparison.removed);
             halve(&mut comparison.changed);
+            halve(&mut comparison.verdicts);
+            halve(&mut comparison.outputs);
+            halve(&mut comparison.dead_letters);
         }
         for test in &mut report.tests {
             halve(&mut test.failures);

@@ -55,7 +55,7 @@ impl Board {
         let _share = feed.share.acquire().await.ok();
         let _processor = self.processors.acquire().await.ok();
         let version = version.clone();
-        let job = tokio::task::spawn_blocking(move || map_all(&version, events, slice));
+        let job = tokio::task::spawn_blocking(move || confined(&version, map_all(&version, events, slice)));
         // Panics are caught for each event; what is left is a runtime that ends.
         job.await
             .map_err(|error| Error::Unavailable(format!("the mapping was cut off: {error}")))
@@ -79,8 +79,25 @@ impl Board {
         };
         let _share = feed.share.acquire().await.ok();
         let _processor = self.processors.acquire().await.ok();
-        apart.map(version, events).await
+        apart
+            .map(version, events)
+            .await
+            .map(|batch| confined(version, batch))
     }
+}
+
+/// Leaves of replayed events what their replay asked for.
+fn confined(version: &Version, mut batch: Batch) -> Batch {
+    let replayed = batch
+        .mapped
+        .iter_mut()
+        .filter(|mapped| mapped.event.replay.is_some());
+    for Mapped { event, outcome } in replayed {
+        if let Some(replay) = &event.replay {
+            outcome.confine(replay, &version.config.mapping.cut());
+        }
+    }
+    batch
 }
 
 fn map_all(version: &Version, events: Vec<IngestEvent>, slice: Duration) -> Batch {
@@ -141,6 +158,7 @@ fn outcome_of(event: &IngestEvent, version: u32, result: EventResult) -> EventOu
         version,
         attempt: event.attempt,
         received_at: event.received_at,
+        replay: event.replay.as_ref().map(|replay| replay.mark.clone()),
         records: result.records.into_iter().map(record).collect(),
     }
 }

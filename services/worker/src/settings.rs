@@ -26,6 +26,9 @@ pub struct Settings {
     pub park_after: HumanDuration,
     /// How long a parked event waits for a datasource that nobody knows before it is dead-lettered.
     pub orphan_after: HumanDuration,
+    /// How many events of dead letters are processed anew in a second, of one datasource on one partition; a
+    /// datasource's own throttle counts, too, where it is lower.
+    pub replays_per_second: u32,
     /// Mappings that run at a time; 0 is one for each processor.
     pub mapping_threads: usize,
     /// How long the work in flight may take when the worker stops.
@@ -42,6 +45,7 @@ impl Default for Settings {
             max_attempts: 5,
             park_after: HumanDuration::from_secs(2),
             orphan_after: HumanDuration::from_secs(3_600),
+            replays_per_second: 500,
             mapping_threads: 0,
             drain: HumanDuration::from_secs(15),
         }

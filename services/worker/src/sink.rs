@@ -84,8 +84,10 @@ impl Sink {
         failed.enumerate().filter_map(move |(nth, record)| {
             let mut failure = record.failure.clone()?;
             let mut event = mapped.event.clone();
+            let mut complete = true;
             if nth > 0 && nth.saturating_mul(size) > LETTER_BYTES {
                 event.payload = Bytes::new();
+                complete = false;
                 failure
                     .detail
                     .push_str(" (the event's bytes are kept with its first dead letter)");
@@ -99,6 +101,7 @@ impl Sink {
                     version,
                     failure,
                     failed_at,
+                    complete,
                 },
             ))
         })
@@ -111,6 +114,7 @@ impl Sink {
         }
         let length = letter.event.payload.len();
         letter.event.payload.truncate(KEPT_BYTES);
+        letter.complete = false;
         letter
             .failure
             .detail
@@ -138,6 +142,7 @@ impl Sink {
                 version: mapped.outcome.version,
                 failure: failure.clone(),
                 failed_at: self.clock.now(),
+                complete: true,
             };
             self.publish_dead_letter(letter).await?;
             let index = record.index;

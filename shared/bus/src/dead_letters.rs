@@ -31,8 +31,29 @@ struct Body<'a> {
     version: u32,
     failure: InputError,
     failed_at: Timestamp,
+    #[serde(default = "complete")]
+    complete: bool,
     #[serde(borrow)]
     event: &'a RawValue,
+}
+
+/// What was written before it was said.
+const fn complete() -> bool {
+    true
+}
+
+/// How many times the space between two places may be divided or widened in one look backwards.
+const ROUNDS: usize = 96;
+
+/// Where to begin to read dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At a sequence and after it, the oldest first.
+    From(u64),
+    /// At a time and after it, the oldest first.
+    Since(Timestamp),
+    /// Before a sequence, the newest first.
+    Before(u64),
 }
 
 impl Bus {
@@ -50,6 +71,7 @@ impl Bus {
             version: dead_letter.version,
             failure: dead_letter.failure.clone(),
             failed_at: dead_letter.failed_at,
+            complete: dead_letter.complete,
             event: serde_json::from_str(text).map_err(Error::malformed)?,
         };
         let payload = serde_json::to_vec(&body).map_err(Error::malformed)?;
@@ -83,14 +105,91 @@ impl Bus {
                 limit,
             )
             .await?;
-        page.into_iter()
-            .map(|read| {
-                Ok(StoredDeadLetter {
-                    sequence: read.sequence,
-                    dead_letter: parse(&read.payload)?,
-                })
-            })
-            .collect()
+        page.into_iter().map(stored).collect()
+    }
+
+    /// Up to `limit` dead letters of a datasource from a place on, and in its direction. An empty page is the end.
+    ///
+    /// # Errors
+    /// The bus cannot be reached.
+    pub async fn dead_letters_at(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+        place: Place,
+        limit: usize,
+    ) -> Result<Vec<StoredDeadLetter>, Error> {
+        let subject = Subject::DeadLetter(organization, datasource).to_string();
+        let stream = Stream::DeadLetter.as_str();
+        let read = match place {
+            Place::From(sequence) => {
+                let from = direct::From::Sequence(sequence);
+                self.read(stream, &subject, from, limit).await?
+            }
+            Place::Since(time) => {
+                self.read(stream, &subject, direct::From::Time(time), limit)
+                    .await?
+            }
+            Place::Before(sequence) => self.read_before(&subject, sequence, limit).await?,
+        };
+        read.into_iter().map(stored).collect()
+    }
+
+    /// How many dead letters are kept of a datasource.
+    ///
+    /// # Errors
+    /// The bus cannot be reached.
+    pub async fn dead_letter_count(
+        &self,
+        organization: OrganizationId,
+        datasource: DatasourceId,
+    ) -> Result<u64, Error> {
+        let subject = Subject::DeadLetter(organization, datasource).to_string();
+        let counts = self.subject_counts(Stream::DeadLetter, &subject).await?;
+        Ok(counts.into_iter().map(|(_, count)| count).sum())
+    }
+
+    /// Up to `limit` messages of a subject before a sequence, the newest first. The server reads forwards only: the
+    /// space before the sequence is taken in pieces, wider ones where there is little in them.
+    async fn read_before(
+        &self,
+        subject: &str,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<direct::Read>, Error> {
+        let stream = Stream::DeadLetter.as_str();
+        let Some(last) = self.read_last(stream, subject).await? else {
+            return Ok(Vec::new());
+        };
+        let mut high = before.min(last.sequence + 1);
+        let mut width = (limit as u64).max(1);
+        let mut found: Vec<direct::Read> = Vec::new();
+        for _ in 0..ROUNDS {
+            let left = limit.saturating_sub(found.len());
+            if left == 0 || high <= 1 {
+                break;
+            }
+            let low = high.saturating_sub(width).max(1);
+            // One look tells an empty piece, without reading what comes after it.
+            let first = self.read(stream, subject, direct::From::Sequence(low), 1).await?;
+            let first = first.first().map_or(high, |read| read.sequence);
+            if first >= high {
+                (high, width) = (low, width.saturating_mul(8));
+                continue;
+            }
+            let from = direct::From::Sequence(first);
+            let page = self.read(stream, subject, from, limit.max(1)).await?;
+            let reached = page.last().map_or(high, |read| read.sequence + 1);
+            if page.len() >= limit.max(1) && reached < high && width > 1 {
+                // More than a page is in it: the end of the piece is what is wanted.
+                width = (high - reached).min(width / 2).max(1);
+                continue;
+            }
+            let piece: Vec<_> = page.into_iter().filter(|read| read.sequence < high).collect();
+            found.extend(piece.into_iter().rev().take(left));
+            (high, width) = (low, width.saturating_mul(2));
+        }
+        Ok(found)
     }
 
     /// One dead letter of a datasource, by its sequence.
@@ -108,6 +207,13 @@ impl Bus {
     }
 }
 
+fn stored(read: direct::Read) -> Result<StoredDeadLetter, Error> {
+    Ok(StoredDeadLetter {
+        sequence: read.sequence,
+        dead_letter: parse(&read.payload)?,
+    })
+}
+
 fn parse(payload: &Bytes) -> Result<DeadLetter, Error> {
     let body: Body<'_> = serde_json::from_slice(payload).map_err(Error::malformed)?;
     let event = codec::decode_event(&payload.slice_ref(body.event.get().as_bytes()))?;
@@ -117,5 +223,6 @@ fn parse(payload: &Bytes) -> Result<DeadLetter, Error> {
         version: body.version,
         failure: body.failure,
         failed_at: body.failed_at,
+        complete: body.complete,
     })
 }

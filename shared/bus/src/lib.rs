@@ -7,7 +7,7 @@
 //! | [`codec`], [`publisher`], [`consumer`], [`delivery`] | the data path: frames, group commit, deliveries |
 //! | [`bucket`], [`mirror`], [`lease`], [`checkpoint`], [`instances`] | state that is shared through key-value buckets |
 //! | [`rpc`], [`requests`], [`seal`] | questions and answers, and what is sealed in them |
-//! | [`audit`], [`config_changes`], [`dead_letters`], [`heartbeats`], [`logs`], [`objects`], [`parked`] | the other messages |
+//! | [`audit`], [`config_changes`], [`dead_letters`], [`heartbeats`], [`logs`], [`objects`], [`parked`], [`replays`] | the other messages |
 //! | [`trim`], [`trace`] | upkeep of the ingest stream, W3C trace context |
 
 pub mod asyncapi;
@@ -30,6 +30,7 @@ pub mod mirror;
 pub mod objects;
 pub mod parked;
 pub mod publisher;
+pub mod replays;
 pub mod requests;
 pub mod rpc;
 pub mod seal;

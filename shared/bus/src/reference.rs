@@ -159,6 +159,7 @@ fn subjects() -> Vec<Subject> {
         Subject::Ontology(PARTITION),
         Subject::DeadLetter(ORGANIZATION, DATASOURCE),
         Subject::Parked(PARTITION, DATASOURCE),
+        Subject::Replay(PARTITION, DATASOURCE),
         Subject::Config(ORGANIZATION, DATASOURCE),
         Subject::Audit(ORGANIZATION),
         Subject::Log(ORGANIZATION, DATASOURCE),
@@ -167,6 +168,7 @@ fn subjects() -> Vec<Subject> {
         Subject::AuditCheckpoint(ORGANIZATION),
         Subject::Heartbeat(WORKER),
         Subject::OutboxPoke,
+        Subject::ReplayPoke(PARTITION),
     ]
 }
 
@@ -195,6 +197,7 @@ fn purpose(subject: Subject, stream: Option<&Definition>) -> String {
             "Entries of the audit trail, once they are in the chain.".to_owned()
         }
         (Subject::OutboxPoke, None) => "The hint that the outbox has rows.".to_owned(),
+        (Subject::ReplayPoke(_), None) => "The hint that a partition has events to process anew.".to_owned(),
         (other, None) => panic!("{other} is of no stream and has no description"),
     }
 }

@@ -18,6 +18,10 @@ pub enum Subject {
     DeadLetter(OrganizationId, DatasourceId),
     /// Events of a datasource that wait outside their partition.
     Parked(u16, DatasourceId),
+    /// Events of a datasource that are processed anew, in frames.
+    Replay(u16, DatasourceId),
+    /// The hint that a partition has events to process anew.
+    ReplayPoke(u16),
     /// Notices that a datasource's configuration changed.
     Config(OrganizationId, DatasourceId),
     /// Audit entries.
@@ -45,6 +49,8 @@ impl fmt::Display for Subject {
                 write!(f, "hc.deadletter.{organization}.{datasource}")
             }
             Self::Parked(partition, datasource) => write!(f, "hc.parked.{partition}.{datasource}"),
+            Self::Replay(partition, datasource) => write!(f, "hc.replay.{partition}.{datasource}"),
+            Self::ReplayPoke(partition) => write!(f, "hc.replay-poke.{partition}"),
             Self::Config(organization, datasource) => write!(f, "hc.config.{organization}.{datasource}"),
             Self::Audit(organization) => write!(f, "hc.audit.{organization}"),
             Self::Log(organization, datasource) => write!(f, "hc.log.{organization}.{datasource}"),
@@ -92,6 +98,8 @@ pub enum Stream {
     DeadLetter,
     /// Parked events.
     Parked,
+    /// Events that are processed anew.
+    Replay,
     /// Configuration changes.
     Config,
     /// Audit entries.
@@ -106,11 +114,12 @@ pub enum Stream {
 
 impl Stream {
     /// Every stream.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Ingest,
         Self::Ontology,
         Self::DeadLetter,
         Self::Parked,
+        Self::Replay,
         Self::Config,
         Self::Audit,
         Self::Logs,
@@ -126,6 +135,7 @@ impl Stream {
             Self::Ontology => "ONTOLOGY",
             Self::DeadLetter => "DEADLETTER",
             Self::Parked => "PARKED",
+            Self::Replay => "REPLAY",
             Self::Config => "CONFIG",
             Self::Audit => "AUDIT",
             Self::Logs => "LOGS",

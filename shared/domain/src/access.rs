@@ -79,6 +79,8 @@ permissions! {
     SampleRead = "sample.read": Operator,
     /// Save and delete samples.
     SampleWrite = "sample.write": Operator,
+    /// See what dead letters hold: their bodies and headers.
+    DeadLetterPayload = "dead_letter.payload": Operator,
     /// Process dead letters anew.
     DeadLetterReplay = "dead_letter.replay": Operator,
     /// Move or clear a datasource's place in its source.

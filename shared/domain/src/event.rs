@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Timestamp,
     error::InputError,
-    id::{DatasourceId, OrganizationId, name_based},
+    id::{DatasourceId, OrganizationId, ReplayId, name_based},
     lifecycle::states,
     ontology::OntologyObject,
 };
@@ -118,8 +118,35 @@ pub struct IngestEvent {
     pub headers: BTreeMap<String, String>,
     /// 0 for a live event; a replay raises it, so that its effects count anew.
     pub attempt: u32,
+    /// What a replay says of it; nothing for a live event.
+    pub replay: Option<Replay>,
     /// The body, byte for byte.
     pub payload: Bytes,
+}
+
+/// Which replay something came of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReplayMark {
+    /// The replay.
+    pub id: ReplayId,
+    /// The trace of the request that asked for it (W3C trace context, `trace-id`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+}
+
+/// What a replay says of an event that is processed anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// Which replay it is.
+    #[serde(flatten)]
+    pub mark: ReplayMark,
+    /// The records to map; none is all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<u32>,
+    /// How the event was cut into records when these failed (`MappingSpec::cut`). Cut in another way, an index names
+    /// another record, and all of them are mapped.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cut: String,
 }
 
 /// What a worker made of an event, or of a part of its records when they do not fit one message.
@@ -137,8 +164,40 @@ pub struct EventOutcome {
     pub attempt: u32,
     /// When the event was accepted.
     pub received_at: Timestamp,
+    /// The replay that it came of; nothing for a live event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayMark>,
     /// Its records' outcomes.
     pub records: Vec<RecordOutcome>,
+}
+
+impl EventOutcome {
+    /// Leaves of a replay's outcome what it asked for: the records that had failed, if the event is still cut into
+    /// records in the same way. Each of them keeps exactly one verdict, also where the event fails as a whole now.
+    pub fn confine(&mut self, replay: &Replay, cut: &str) {
+        if replay.records.is_empty() || replay.cut != cut {
+            return;
+        }
+        let whole = match &self.records[..] {
+            [only] if only.index == 0 && only.verdict != Verdict::Delivered => Some(only.clone()),
+            _ => None,
+        };
+        let kept: Vec<RecordOutcome> = replay
+            .records
+            .iter()
+            .filter_map(|index| {
+                let found = self.records.iter().find(|record| record.index == *index);
+                let found = found.cloned().or_else(|| whole.clone())?;
+                Some(RecordOutcome {
+                    index: *index,
+                    ..found
+                })
+            })
+            .collect();
+        if !kept.is_empty() {
+            self.records = kept;
+        }
+    }
 }
 
 /// What became of one record.
@@ -169,6 +228,9 @@ pub struct DeadLetter {
     pub failure: InputError,
     /// When it failed.
     pub failed_at: Timestamp,
+    /// Whether all of the event's bytes are here. Of a large event that many records of failed only some dead letters
+    /// hold them; of one that does not fit a message none does.
+    pub complete: bool,
 }
 
 #[cfg(test)]
@@ -183,6 +245,44 @@ mod tests {
         };
         assert_eq!(id.to_string().parse(), Ok(id));
         assert!("nothing".parse::<RecordId>().is_err());
+    }
+
+    fn replayed(indexes: &[u32], records: &[u32], cut: &str) -> Vec<u32> {
+        let record = |index: &u32| RecordOutcome {
+            index: *index,
+            verdict: Verdict::Filtered,
+            objects: Vec::new(),
+            failure: None,
+        };
+        let mut outcome = EventOutcome {
+            event: EventId::generate(),
+            organization: OrganizationId::generate(),
+            datasource: DatasourceId::generate(),
+            version: 1,
+            attempt: 1,
+            received_at: Timestamp::default(),
+            replay: None,
+            records: indexes.iter().map(record).collect(),
+        };
+        let replay = Replay {
+            mark: ReplayMark {
+                id: ReplayId::generate(),
+                trace_id: None,
+            },
+            records: records.to_vec(),
+            cut: "items".to_owned(),
+        };
+        outcome.confine(&replay, cut);
+        outcome.records.iter().map(|record| record.index).collect()
+    }
+
+    #[test]
+    fn a_replay_is_confined_to_the_records_that_failed() {
+        assert_eq!(replayed(&[0, 1, 2], &[1], "items"), [1]);
+        assert_eq!(replayed(&[0, 1, 2], &[], "items"), [0, 1, 2]);
+        assert_eq!(replayed(&[0, 1, 2], &[1], "others"), [0, 1, 2], "another cut");
+        // The event fails or is filtered as a whole now: so is the record.
+        assert_eq!(replayed(&[0], &[3, 5], "items"), [3, 5]);
     }
 
     #[test]

@@ -45,6 +45,10 @@ macro_rules! ids {
 ids! {
     /// A tenant.
     OrganizationId
+    /// A request that dead letters be processed anew.
+    ReplayId
+    /// A capture of live records.
+    CaptureId
     /// A project of an organisation.
     ProjectId
     /// A person who signs in.

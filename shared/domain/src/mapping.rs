@@ -90,6 +90,17 @@ pub struct MappingSpec {
     pub script: Option<ScriptSpec>,
 }
 
+impl MappingSpec {
+    /// How an event is cut into records: two mappings of which this is the same number the same records.
+    #[must_use]
+    pub fn cut(&self) -> String {
+        match &self.records {
+            Some(records) => format!("{}:{records}", self.language),
+            None => String::from("."),
+        }
+    }
+}
+
 /// A script that maps records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     clock::Timestamp,
-    event::EventId,
+    event::{EventId, ReplayMark},
     id::{DatasourceId, ObjectId, OrganizationId, name_based},
     lifecycle::states,
 };
@@ -281,6 +281,9 @@ pub struct Provenance {
     pub event: EventId,
     /// When the event was accepted.
     pub received_at: Timestamp,
+    /// The replay that mapped it, if it was not the event's first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayMark>,
 }
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
 //! A test run: a connector's configuration and mapping tried on a payload, with no effect on production.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
     assignment::LogLine,
+    clock::Timestamp,
     error::InputError,
+    event::{EventId, Verdict},
     id::{DatasourceId, OrganizationId},
     lifecycle::states,
     ontology::{ObjectKind, OntologyObject},
@@ -53,11 +57,56 @@ pub enum TestInput {
         /// Its media type.
         content_type: Option<String>,
     },
+    /// Events that came in before: those of dead letters.
+    Events {
+        /// The events, as they came in.
+        events: Vec<PastEvent>,
+    },
     /// So many records fetched from the live source.
     FetchSample {
         /// How many.
         records: u32,
     },
+}
+
+/// An event that came in before, with all that its mapping may look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastEvent {
+    /// Its identifier.
+    pub id: EventId,
+    /// When it was accepted.
+    pub received_at: Timestamp,
+    /// The body's media type, as sent.
+    pub content_type: Option<String>,
+    /// The headers that were kept.
+    pub headers: BTreeMap<String, String>,
+    /// The body in base64.
+    pub base64: String,
+}
+
+/// What became of one record of a test.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RecordVerdict {
+    /// The record, `event/index`.
+    pub record: String,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// How many objects it became.
+    pub objects: u32,
+    /// Why it could not be mapped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<InputError>,
+}
+
+/// A record of which two configurations decide differently.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ChangedVerdict {
+    /// The record, `event/index`.
+    pub record: String,
+    /// The compared configuration's verdict; nothing where it has no such record.
+    pub before: Option<Verdict>,
+    /// The tried configuration's verdict; nothing where it has no such record.
+    pub after: Option<Verdict>,
 }
 
 /// Something a user should look at; it stops nothing.
@@ -141,6 +190,15 @@ pub struct Comparison {
     pub removed: Vec<OntologyObject>,
     /// Objects that both make, differently.
     pub changed: Vec<ChangedObject>,
+    /// Records that have another verdict.
+    #[serde(default)]
+    pub verdicts: Vec<ChangedVerdict>,
+    /// What the compared configuration makes, beside the report's `outputs`.
+    #[serde(default)]
+    pub outputs: Vec<OntologyObject>,
+    /// The records that the compared configuration could not map.
+    #[serde(default)]
+    pub dead_letters: Vec<TestDeadLetter>,
 }
 
 /// How a stored test ended.
@@ -162,6 +220,8 @@ pub struct TestReport {
     pub ok: bool,
     /// The objects that came out.
     pub outputs: Vec<OntologyObject>,
+    /// The verdict of each record, of the first thousand.
+    pub records: Vec<RecordVerdict>,
     /// The records that could not be mapped.
     pub dead_letters: Vec<TestDeadLetter>,
     /// What a user should look at.

@@ -4,7 +4,7 @@ use crate::{
     approvals::Approvals, audit::AuditTrail, audit_checkpoints::AuditCheckpoints, comments::Comments,
     connection::Read, connection::WriteTx, datasource_events::DatasourceEvents, datasources::Datasources,
     idempotency::IdempotencyKeys, keys::Keys, ontology::Ontology, organizations::Organizations,
-    outbox::Outbox, role_bindings::RoleBindings, samples::Samples, secrets::Secrets,
+    outbox::Outbox, replays::Replays, role_bindings::RoleBindings, samples::Samples, secrets::Secrets,
     service_accounts::ServiceAccounts, sessions::Sessions, states::States, users::Users, versions::Versions,
 };
 
@@ -40,6 +40,8 @@ repositories! {
     comments: Comments,
     /// Saved payloads.
     samples: Samples,
+    /// Requests that dead letters be processed anew.
+    replays: Replays,
     /// What workers reached.
     states: States,
     /// The history of datasources.

@@ -137,6 +137,7 @@ impl Scene {
                 of(&self.published().await, "/dead-letters/replay"),
                 json!({"ids": ["1"]}),
             ),
+            "testDeadLetters" => post(of(&self.published().await, "/dead-letters/test"), json!({})),
             "putCheckpoint" => put(of(&self.stopped().await, "/checkpoint"), place),
             "deleteCheckpoint" => {
                 let path = of(&self.stopped().await, "/checkpoint");

@@ -109,6 +109,7 @@ pub(super) const TABLE: &[Row] = &[
     part("rotateSecret", "secret.rotate", "secret"),
     part("deleteSecret", "secret.delete", "secret"),
     feed("replayDeadLetters", "dead_letter.replay"),
+    feed("testDeadLetters", "datasource.test"),
     part("putCheckpoint", "checkpoint.update", "checkpoint"),
     part("deleteCheckpoint", "checkpoint.delete", "checkpoint"),
     row("createProject", "project.create", "project"),

@@ -68,6 +68,7 @@ actions! {
     ROTATE_SECRET = "secret.rotate": SecretWrite;
     DELETE_SECRET = "secret.delete": SecretWrite;
     REPLAY = "dead_letter.replay": DeadLetterReplay;
+    DOWNLOAD_DEAD_LETTERS = "dead_letter.download": DeadLetterPayload;
     WRITE_CHECKPOINT = "checkpoint.update": CheckpointWrite;
     DELETE_CHECKPOINT = "checkpoint.delete": CheckpointWrite;
     READ_ONTOLOGY = "ontology.read": OntologyRead;

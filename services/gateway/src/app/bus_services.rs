@@ -1,11 +1,12 @@
 //! The other services, over the bus.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream::BoxStream};
 use halcyon_bus::{
-    Bus, Error as BusError, FramePublishers, InstanceKey, RemoteError,
+    Bus, Error as BusError, InstanceKey, RemoteError,
+    dead_letters::Place,
     requests::{
         CheckpointInfo, CheckpointRead, CheckpointWrite, DeleteSecret, Empty, IssueTicket, ListSecrets,
         OnBehalf, PublicKey, PutSecret, ReadCheckpoint, RotateTokenKeys, RunTest, SecretDelete, SecretInfo,
@@ -42,21 +43,13 @@ pub struct BusServices {
     bus: Bus,
     key: Arc<InstanceKey>,
     poke: Arc<Notify>,
-    /// For events that are processed anew; those that come in have publishers of their own.
-    replays: FramePublishers<IngestEvent>,
 }
 
 impl BusServices {
     /// The services behind `bus`. Values are sealed with `key`; `poke` wakes this process's relay.
     #[must_use]
     pub fn new(bus: Bus, key: Arc<InstanceKey>, poke: Arc<Notify>) -> Self {
-        let replays = bus.ingest_publishers();
-        Self {
-            bus,
-            key,
-            poke,
-            replays,
-        }
+        Self { bus, key, poke }
     }
 }
 
@@ -253,12 +246,12 @@ impl Services for BusServices {
         &self,
         organization: OrganizationId,
         datasource: DatasourceId,
-        from: u64,
+        place: Place,
         limit: usize,
     ) -> Result<Vec<StoredDeadLetter>> {
         let letters = self
             .bus
-            .dead_letters(organization, datasource, from.max(1), limit)
+            .dead_letters_at(organization, datasource, place, limit)
             .await?;
         let stored = letters.into_iter().map(|stored| StoredDeadLetter {
             sequence: stored.sequence,
@@ -271,17 +264,28 @@ impl Services for BusServices {
         self.bus.partitions().has_pool(pool)
     }
 
-    async fn replay(&self, lanes: &Lanes, events: Vec<IngestEvent>) -> Result<()> {
-        let stored = events.iter().map(|event| async {
+    async fn dead_letter_count(&self, organization: OrganizationId, datasource: DatasourceId) -> Result<u64> {
+        Ok(self.bus.dead_letter_count(organization, datasource).await?)
+    }
+
+    async fn replay(&self, lanes: &Lanes, events: Vec<IngestEvent>, traceparent: Option<&str>) -> Result<()> {
+        let mut groups: BTreeMap<(u16, DatasourceId), Vec<IngestEvent>> = BTreeMap::new();
+        for event in events {
             let slot = slot(&event.id, lanes.parallelism);
             let pool = lanes.pool.as_deref();
             let partition = self.bus.partitions().of(pool, event.datasource, slot);
-            let partition = partition.ok_or_else(|| {
-                halcyon_bus::Error::Unavailable("the feed's pool of workers is not there".to_owned())
-            })?;
-            self.replays.submit(partition, event, None).await
-        });
-        futures::future::try_join_all(stored).await?;
+            let partition = partition
+                .ok_or_else(|| BusError::Unavailable("the feed's pool of workers is not there".to_owned()))?;
+            groups
+                .entry((partition, event.datasource))
+                .or_default()
+                .push(event);
+        }
+        for ((partition, datasource), events) in groups {
+            self.bus
+                .replay(partition, datasource, &events, traceparent)
+                .await?;
+        }
         Ok(())
     }
 

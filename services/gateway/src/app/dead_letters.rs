@@ -1,192 +1,124 @@
-//! Records that could not be mapped: seen, and processed anew.
+//! Records that could not be mapped, seen: in pages, one by one, and counted.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use halcyon_connectors::find as find_connector;
+use chrono::TimeDelta;
+use halcyon_bus::dead_letters::Place;
 use halcyon_domain::{
-    clock::Timestamp,
-    config::VersionConfig,
-    datasource::{Datasource, DatasourceEventKind},
-    error::InputError,
-    event::{EventId, IngestEvent, RecordId},
-    id::DatasourceId,
+    access::Permission,
+    datasource::Datasource,
+    event::{EventId, RecordId, Verdict},
+    id::{DatasourceId, ReplayId},
 };
-use halcyon_store::{AllTenants, LedgerRow};
-use schemars::JsonSchema;
-use serde::Deserialize;
+use halcyon_store::{AllTenants, LedgerRow, Replay, ReplayedRecord};
 
 use super::{
     App, Error, RequestContext, Result,
-    access::{Action, Change},
-    services::{Lanes, StoredDeadLetter},
-    views::{DeadLetterView, List, ReplayReport, ReplayView},
+    access::{Action, target_of, tenant},
+    dead_letter_filter::{Bounds, LetterFilter, ListDeadLetters, Walk, cursor_behind},
+    dead_letter_views::{DeadLetterCount, DeadLetterSummary, DeadLetterView, ReplayView},
+    services::StoredDeadLetter,
+    views::List,
 };
 
-/// The most dead letters that one request names.
-const MAX_IDS: usize = 1_000;
-/// The most events that one request processes anew; the answer says where to go on.
-const MAX_EVENTS: usize = 10_000;
-/// Dead letters that are read at a time: a body may have a megabyte.
-const PAGE: usize = 64;
+/// What one page looks at, and a summary.
+const PAGE: Bounds = Bounds {
+    letters: 5_000,
+    time: Duration::from_secs(3),
+};
+const SUMMARY: Bounds = Bounds {
+    letters: 20_000,
+    time: Duration::from_secs(5),
+};
+/// What the search for a record's next dead letter looks at.
+const NEXT: Bounds = Bounds {
+    letters: 1_000,
+    time: Duration::from_secs(2),
+};
+/// A record's next dead letter was stored not much before its verdict was written.
+const NEXT_MARGIN: TimeDelta = TimeDelta::minutes(1);
 
-/// Which dead letters to list, the oldest first.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ListDeadLetters {
-    /// The most objects to give: 1 to 200, 50 if absent.
-    #[schemars(range(min = 1, max = 200))]
-    pub limit: Option<u32>,
-    /// The `next_cursor` of the page before.
-    pub cursor: Option<String>,
-}
-
-impl ListDeadLetters {
-    fn limit(&self) -> Result<usize> {
-        match self.limit.unwrap_or(50) {
-            limit @ 1..=200 => Ok(limit as usize),
-            _ => Err(Error::Query(InputError::new(
-                "/limit",
-                "out_of_range",
-                "1 to 200 objects",
-            ))),
-        }
-    }
-
-    fn from(&self) -> Result<u64> {
-        let invalid = || Error::Query(InputError::new("/cursor", "invalid", "not one of ours"));
-        self.cursor
-            .as_ref()
-            .map_or(Ok(1), |cursor| cursor.parse().map_err(|_| invalid()))
-    }
-}
-
-/// Which dead letters to process anew: named ones, or those of a time.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ReplayDeadLetters {
-    /// These: up to 1,000.
-    #[schemars(length(max = 1_000))]
-    pub ids: Option<Vec<String>>,
-    /// Those that failed at or after this time.
-    pub from: Option<Timestamp>,
-    /// Those that failed before this time.
-    pub to: Option<Timestamp>,
-    /// Go on at this place: the `next_cursor` of the answer before.
-    pub cursor: Option<String>,
-    /// Only count.
-    pub dry_run: bool,
-}
-
-/// What a request for a replay names.
-enum Selection {
-    Named(Vec<u64>),
-    Range {
-        from: Option<Timestamp>,
-        to: Option<Timestamp>,
-        start: u64,
-    },
-}
-
-impl ReplayDeadLetters {
-    fn selection(&self) -> Result<Selection> {
-        let range = self.from.is_some() || self.to.is_some();
-        match &self.ids {
-            Some(_) if range || self.cursor.is_some() => Err(Error::field(
-                "/ids",
-                "not_together",
-                "name dead letters or give a time, not both",
-            )),
-            Some(ids) if ids.is_empty() || ids.len() > MAX_IDS => {
-                Err(Error::field("/ids", "out_of_range", "1 to 1,000 identifiers"))
-            }
-            Some(ids) => {
-                let mut named = ids
-                    .iter()
-                    .enumerate()
-                    .map(|(index, id)| sequence(id, &format!("/ids/{index}")));
-                let mut named = named.by_ref().collect::<Result<Vec<u64>>>()?;
-                named.sort_unstable();
-                named.dedup();
-                Ok(Selection::Named(named))
-            }
-            // An empty body would process everything anew by mistake.
-            None if !range => Err(Error::field("", "required", "give `ids`, `from` or `to`")),
-            None => Ok(Selection::Range {
-                from: self.from,
-                to: self.to,
-                start: match &self.cursor {
-                    Some(cursor) => sequence(cursor, "/cursor")?,
-                    None => 1,
-                },
-            }),
-        }
-    }
-
-    fn told(&self) -> String {
-        let time = |time: Option<Timestamp>| time.map_or_else(|| "...".to_owned(), |time| time.to_rfc3339());
-        match &self.ids {
-            Some(ids) => format!("processing {} dead letters anew", ids.len()),
-            None => format!(
-                "processing dead letters of {} to {} anew",
-                time(self.from),
-                time(self.to)
-            ),
-        }
-    }
-}
-
-fn sequence(text: &str, pointer: &str) -> Result<u64> {
-    text.parse()
-        .map_err(|_| Error::field(pointer, "invalid", "not an identifier of a dead letter"))
-}
-
-/// What became of events, as the ledger knows it.
+/// What became of records: what replays sent on their way, and what the ledger knows.
 #[derive(Default)]
-struct Ledger {
+pub(super) struct History {
+    /// The highest attempt of each event, of both.
     attempts: HashMap<EventId, u32>,
-    records: HashMap<(EventId, u32), LedgerRow>,
+    /// The newest verdict of each record.
+    verdicts: HashMap<(EventId, u32), LedgerRow>,
+    /// The newest replay of each record.
+    replayed: HashMap<(EventId, u32), ReplayedRecord>,
+    replays: HashMap<ReplayId, Replay>,
 }
 
-impl Ledger {
-    fn new(rows: Vec<LedgerRow>) -> Self {
-        let mut ledger = Self::default();
-        for row in rows {
-            let newest = ledger.attempts.entry(row.event.clone()).or_default();
-            *newest = row.attempt.max(*newest);
+impl History {
+    fn new(ledger: Vec<LedgerRow>, records: Vec<ReplayedRecord>, replays: HashMap<ReplayId, Replay>) -> Self {
+        let mut history = Self {
+            replays,
+            ..Self::default()
+        };
+        for row in ledger {
+            history.saw(&row.event, row.attempt);
             let key = (row.event.clone(), row.record);
-            if ledger
-                .records
-                .get(&key)
-                .is_none_or(|kept| kept.attempt < row.attempt)
-            {
-                ledger.records.insert(key, row);
+            let known = history.verdicts.get(&key);
+            if known.is_none_or(|kept| kept.attempt < row.attempt) {
+                history.verdicts.insert(key, row);
             }
         }
-        ledger
+        for record in records {
+            history.saw(&record.event, record.attempt);
+            let key = (record.event.clone(), record.record);
+            let known = history.replayed.get(&key);
+            if known.is_none_or(|kept| kept.attempt < record.attempt) {
+                history.replayed.insert(key, record);
+            }
+        }
+        history
+    }
+
+    fn saw(&mut self, event: &EventId, attempt: u32) {
+        let newest = self.attempts.entry(event.clone()).or_default();
+        *newest = attempt.max(*newest);
+    }
+
+    /// The next attempt of an event: above all that was seen, so that its effects count.
+    pub(super) fn next_attempt(&self, event: &EventId, attempt: u32) -> u32 {
+        let newest = self.attempts.get(event).copied().unwrap_or_default();
+        attempt.max(newest) + 1
     }
 
     /// What became of a record after the attempt that a dead letter tells of.
     fn replay_of(&self, event: &EventId, index: u32, attempt: u32) -> Option<ReplayView> {
-        let row = self.records.get(&(event.clone(), index))?;
-        (row.attempt > attempt).then_some(ReplayView {
-            attempt: row.attempt,
-            version: row.version,
-            verdict: row.verdict,
-            at: row.at,
+        let key = (event.clone(), index);
+        let replayed = self.replayed.get(&key).filter(|record| record.attempt > attempt);
+        let verdict = self.verdicts.get(&key).filter(|row| row.attempt > attempt);
+        let newest = replayed
+            .map(|record| record.attempt)
+            .max(verdict.map(|row| row.attempt))?;
+        // Of a replay that is on its way there is no verdict yet.
+        let verdict = verdict.filter(|row| row.attempt == newest);
+        let replay = replayed
+            .filter(|record| record.attempt == newest)
+            .and_then(|record| self.replays.get(&record.replay));
+        Some(ReplayView {
+            id: replay.map(|replay| replay.id),
+            attempt: newest,
+            replayed_at: replay.map(|replay| replay.created_at),
+            replayed_by: replay.map(|replay| replay.created_by.name.clone()),
+            trace_id: replay.and_then(|replay| replay.trace_id.clone()),
+            version: verdict.map(|row| row.version),
+            verdict: verdict.map(|row| row.verdict),
+            at: verdict.map(|row| row.at),
+            dead_letter: None,
         })
-    }
-
-    /// The event for its next attempt: above all that the ledger has seen, so that its effects count.
-    fn raised(&self, mut event: IngestEvent) -> IngestEvent {
-        let newest = self.attempts.get(&event.id).copied().unwrap_or_default();
-        event.attempt = event.attempt.max(newest) + 1;
-        event
     }
 }
 
 impl App {
-    /// The records of a datasource that could not be mapped.
+    /// The records of a datasource that could not be mapped. Their bodies and headers are for those who may see them.
     ///
     /// # Errors
     /// There is no such datasource, or the page cannot be had.
@@ -197,92 +129,151 @@ impl App {
         query: ListDeadLetters,
     ) -> Result<List<DeadLetterView>> {
         let datasource = self.datasource(context, id, Action::READ).await?;
-        let (from, limit) = (query.from()?, query.limit()?);
-        let letters = self
-            .services
-            .dead_letters(datasource.organization, id, from, limit)
-            .await?;
-        let cursors: Vec<_> = letters
-            .iter()
-            .map(|letter| (letter.sequence + 1).to_string())
-            .collect();
-        let next_cursor = cursors.last().filter(|_| letters.len() == limit).cloned();
-        let ledger = self.ledger_of(id, &letters).await?;
+        let (place, limit) = (query.place()?, query.limit()?);
+        let mut walk = Walk::new(self, &datasource, query.filter(), place, PAGE);
+        let mut letters = Vec::new();
+        while let Some(page) = walk.next(limit - letters.len()).await? {
+            letters.extend(page);
+        }
+        let cursors = letters.iter().map(|letter| cursor_behind(place, letter));
+        let cursors = cursors.collect();
+        let history = self.history_of(context, id, &letters).await?;
+        let open = may_see_payloads(context, &datasource);
         Ok(List {
-            items: letters.into_iter().map(|letter| view(letter, &ledger)).collect(),
-            next_cursor,
+            items: letters
+                .into_iter()
+                .map(|letter| view(letter, &history, open))
+                .collect(),
+            next_cursor: walk.cursor(),
             cursors,
         })
     }
 
-    /// Processes the events of dead letters anew, with the version that is in effect then. All records of such an
-    /// event are mapped again; what was delivered before comes out as the object it was.
+    /// A dead letter, and what became of its record since.
     ///
     /// # Errors
-    /// There is no such datasource, it takes no events, nothing is named, or the bus cannot be reached.
-    pub async fn replay_dead_letters(
+    /// There is none.
+    pub async fn get_dead_letter(
         &self,
         context: &RequestContext,
         id: DatasourceId,
-        input: ReplayDeadLetters,
-    ) -> Result<ReplayReport> {
-        let datasource = self.datasource(context, id, Action::REPLAY).await?;
-        let selection = input.selection()?;
-        let lanes = self.replay_lanes(context, &datasource).await?;
-        if !input.dry_run {
-            // Before the first event goes out: a replay that breaks off is in the trail, too.
-            let tx = self.store.begin().await?;
-            let change = Change {
-                action: Action::REPLAY,
-                kind: DatasourceEventKind::DeadLettersReplayed,
-                datasource: &datasource,
-                version: datasource.current_version,
-                diff: None,
-                message: input.told(),
-            };
-            self.record(&tx, context, change).await?;
-            self.commit(tx).await?;
+        letter: &str,
+    ) -> Result<DeadLetterView> {
+        let datasource = self.datasource(context, id, Action::READ).await?;
+        let unknown = || Error::NotFound("dead letter");
+        let sequence = letter.parse::<u64>().map_err(|_| unknown())?;
+        let stored = self
+            .dead_letter(&datasource, sequence)
+            .await?
+            .ok_or_else(unknown)?;
+        let stored = [stored];
+        let history = self.history_of(context, id, &stored).await?;
+        let [stored] = stored;
+        let open = may_see_payloads(context, &datasource);
+        let event = stored.letter.event.id.clone();
+        let index = stored.letter.index;
+        let mut view = view(stored, &history, open);
+        if let Some(replay) = view.replay.as_mut() {
+            replay.dead_letter = self.next_letter(&datasource, &event, index, replay).await?;
         }
-        let mut replay = Replay {
-            app: self,
-            datasource: &datasource,
-            lanes: (!input.dry_run).then_some(lanes),
-            seen: HashSet::new(),
-            report: ReplayReport {
-                dry_run: input.dry_run,
-                ..ReplayReport::default()
-            },
-        };
-        match selection {
-            Selection::Named(ids) => replay.named(ids).await?,
-            Selection::Range { from, to, start } => replay.range(from, to, start).await?,
-        }
-        Ok(replay.report)
+        Ok(view)
     }
 
-    /// On which partitions the datasource's events travel.
-    async fn replay_lanes(&self, context: &RequestContext, datasource: &Datasource) -> Result<Lanes> {
-        let closed = || Error::Conflict {
-            code: "not_accepting",
-            detail: "the datasource is disabled or was never published; enable or publish it first"
-                .to_owned(),
-        };
-        let number = datasource
-            .current_version
-            .filter(|_| datasource.status.accepts_events());
-        let number = number.ok_or_else(closed)?;
-        let version = self.version(context, datasource.id, number).await?;
-        let runtime = VersionConfig::parse(&version.config)?.runtime;
-        // What is replayed of a source travels as what is pushed to a feed of no pool.
-        let push =
-            find_connector(&datasource.connector).is_some_and(|connector| connector.spec().capabilities.push);
-        Ok(Lanes {
-            parallelism: runtime.parallelism,
-            pool: runtime.worker_labels.into_iter().next().filter(|_| push),
+    /// How many dead letters there are of each reason and version.
+    ///
+    /// # Errors
+    /// There is no such datasource, or the bus cannot be reached.
+    pub async fn dead_letter_summary(
+        &self,
+        context: &RequestContext,
+        id: DatasourceId,
+    ) -> Result<DeadLetterSummary> {
+        let datasource = self.datasource(context, id, Action::READ).await?;
+        let total = self
+            .services
+            .dead_letter_count(datasource.organization, id)
+            .await?;
+        let place = Place::Before(u64::MAX);
+        let mut walk = Walk::new(self, &datasource, LetterFilter::default(), place, SUMMARY);
+        let mut counts: BTreeMap<(String, u32), DeadLetterCount> = BTreeMap::new();
+        while let Some(page) = walk.next(usize::MAX).await? {
+            for stored in page {
+                let letter = stored.letter;
+                let key = (letter.failure.code.clone(), letter.version);
+                let count = counts.entry(key).or_insert_with(|| DeadLetterCount {
+                    code: letter.failure.code,
+                    version: letter.version,
+                    count: 0,
+                    oldest: letter.failed_at,
+                    newest: letter.failed_at,
+                    example: stored.sequence.to_string(),
+                });
+                count.count += 1;
+                count.oldest = count.oldest.min(letter.failed_at);
+                count.newest = count.newest.max(letter.failed_at);
+            }
+        }
+        let mut counts: Vec<DeadLetterCount> = counts.into_values().collect();
+        counts.sort_by_key(|count| std::cmp::Reverse(count.count));
+        let counted = walk.looked_at() as u64;
+        Ok(DeadLetterSummary {
+            total: total.max(counted),
+            counted,
+            exact: walk.cursor().is_none(),
+            counts,
         })
     }
 
-    async fn ledger_of(&self, id: DatasourceId, letters: &[StoredDeadLetter]) -> Result<Ledger> {
+    /// One dead letter of a datasource.
+    pub(super) async fn dead_letter(
+        &self,
+        datasource: &Datasource,
+        sequence: u64,
+    ) -> Result<Option<StoredDeadLetter>> {
+        let (organization, id) = (datasource.organization, datasource.id);
+        let found = self
+            .services
+            .dead_letters(organization, id, Place::From(sequence), 1)
+            .await?;
+        Ok(found.into_iter().find(|stored| stored.sequence == sequence))
+    }
+
+    /// The dead letter that a record became when it failed again.
+    async fn next_letter(
+        &self,
+        datasource: &Datasource,
+        event: &EventId,
+        index: u32,
+        replay: &ReplayView,
+    ) -> Result<Option<String>> {
+        let (Some(Verdict::DeadLettered), Some(at)) = (replay.verdict, replay.at) else {
+            return Ok(None);
+        };
+        let filter = LetterFilter {
+            event: Some(event.to_string()),
+            to: Some(at + NEXT_MARGIN),
+            ..LetterFilter::default()
+        };
+        let place = Place::Since(at - NEXT_MARGIN);
+        let mut walk = Walk::new(self, datasource, filter, place, NEXT);
+        while let Some(page) = walk.next(usize::MAX).await? {
+            let next = page
+                .into_iter()
+                .find(|stored| stored.letter.index == index && stored.letter.event.attempt == replay.attempt);
+            if let Some(next) = next {
+                return Ok(Some(next.sequence.to_string()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What became of the records of some dead letters.
+    pub(super) async fn history_of(
+        &self,
+        context: &RequestContext,
+        id: DatasourceId,
+        letters: &[StoredDeadLetter],
+    ) -> Result<History> {
         let events: HashSet<&str> = letters
             .iter()
             .map(|stored| stored.letter.event.id.as_str())
@@ -290,103 +281,29 @@ impl App {
         let events: Vec<&str> = events.into_iter().collect();
         let reason =
             AllTenants::because("the ledger has no tenants, only feeds; the datasource is the caller's");
-        let rows = self
-            .store
-            .read()
-            .ontology()
-            .ledger_of(reason, id, &events)
-            .await?;
-        Ok(Ledger::new(rows))
+        let read = self.store.read();
+        let ledger = read.ontology().ledger_of(reason, id, &events).await?;
+        let (records, replays) = read.replays().of_events(tenant(context), id, &events).await?;
+        Ok(History::new(ledger, records, replays))
     }
 }
 
-/// A replay under way.
-struct Replay<'a> {
-    app: &'a App,
-    datasource: &'a Datasource,
-    /// On which partitions the events travel; nothing if they are only counted.
-    lanes: Option<Lanes>,
-    seen: HashSet<EventId>,
-    report: ReplayReport,
+/// Whether the caller may see what was sent.
+fn may_see_payloads(context: &RequestContext, datasource: &Datasource) -> bool {
+    let target = target_of(datasource);
+    context.principal.may(Permission::DeadLetterPayload, &target)
 }
 
-impl Replay<'_> {
-    async fn named(&mut self, ids: Vec<u64>) -> Result<()> {
-        let mut page = Vec::with_capacity(PAGE);
-        for id in ids {
-            let found = self
-                .read(id, 1)
-                .await?
-                .pop()
-                .filter(|stored| stored.sequence == id);
-            match found {
-                Some(stored) => page.push(stored),
-                None => self.report.unknown.push(id.to_string()),
-            }
-            if page.len() == PAGE {
-                self.take(std::mem::take(&mut page)).await?;
-            }
-        }
-        self.take(page).await
-    }
-
-    async fn range(&mut self, from: Option<Timestamp>, to: Option<Timestamp>, start: u64) -> Result<()> {
-        let mut next = start;
-        loop {
-            let page = self.read(next, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            next = last.sequence + 1;
-            let fits = |stored: &StoredDeadLetter| {
-                let at = stored.letter.failed_at;
-                from.is_none_or(|from| at >= from) && to.is_none_or(|to| at < to)
-            };
-            self.take(page.into_iter().filter(fits).collect()).await?;
-            if self.seen.len() >= MAX_EVENTS {
-                self.report.next_cursor = Some(next.to_string());
-                return Ok(());
-            }
-        }
-    }
-
-    async fn read(&self, from: u64, limit: usize) -> Result<Vec<StoredDeadLetter>> {
-        let (organization, id) = (self.datasource.organization, self.datasource.id);
-        self.app
-            .services
-            .dead_letters(organization, id, from, limit)
-            .await
-    }
-
-    /// Counts a page of letters and sends their events on their way, each event once.
-    async fn take(&mut self, letters: Vec<StoredDeadLetter>) -> Result<()> {
-        self.report.dead_letters += letters.len() as u64;
-        let ledger = match &self.lanes {
-            Some(_) => self.app.ledger_of(self.datasource.id, &letters).await?,
-            None => Ledger::default(),
-        };
-        let mut events = Vec::new();
-        for stored in letters {
-            let event = stored.letter.event;
-            if self.seen.insert(event.id.clone()) {
-                events.push(ledger.raised(event));
-            }
-        }
-        self.report.events += events.len() as u64;
-        match &self.lanes {
-            Some(lanes) => self.app.services.replay(lanes, events).await,
-            None => Ok(()),
-        }
-    }
-}
-
-fn view(stored: StoredDeadLetter, ledger: &Ledger) -> DeadLetterView {
+fn view(stored: StoredDeadLetter, history: &History, open: bool) -> DeadLetterView {
     let letter = stored.letter;
     let event = letter.event;
     let (payload, payload_base64) = match std::str::from_utf8(&event.payload) {
+        _ if !open => (None, None),
         Ok(text) => (Some(text.to_owned()), None),
         Err(_) => (None, Some(BASE64.encode(&event.payload))),
     };
     DeadLetterView {
-        replay: ledger.replay_of(&event.id, letter.index, event.attempt),
+        replay: history.replay_of(&event.id, letter.index, event.attempt),
         id: stored.sequence.to_string(),
         record: RecordId {
             event: event.id.clone(),
@@ -395,12 +312,16 @@ fn view(stored: StoredDeadLetter, ledger: &Ledger) -> DeadLetterView {
         .to_string(),
         event_id: event.id.to_string(),
         attempt: event.attempt,
+        replay_id: event.replay.map(|replay| replay.mark.id),
         version: letter.version,
         reason: letter.failure,
         received_at: event.received_at,
         failed_at: letter.failed_at,
         content_type: event.content_type,
-        headers: event.headers,
+        size: event.payload.len() as u64,
+        complete: letter.complete,
+        withheld: !open,
+        headers: if open { event.headers } else { BTreeMap::new() },
         payload,
         payload_base64,
     }
@@ -408,7 +329,10 @@ fn view(stored: StoredDeadLetter, ledger: &Ledger) -> DeadLetterView {
 
 #[cfg(test)]
 mod tests {
-    use halcyon_domain::event::Verdict;
+    use halcyon_domain::{
+        audit::{Actor, ActorKind},
+        clock::Timestamp,
+    };
 
     use super::*;
 
@@ -427,37 +351,50 @@ mod tests {
 
     #[test]
     fn what_a_replay_became_is_the_newest_attempt_after_the_letter() {
-        let ledger = Ledger::new(vec![
+        let ledger = vec![
             row("a", 0, 1, Verdict::DeadLettered),
             row("a", 0, 2, Verdict::Delivered),
             row("a", 0, 0, Verdict::DeadLettered),
-        ]);
+        ];
+        let history = History::new(ledger, Vec::new(), HashMap::new());
         let event = EventId::from("a".to_owned());
-        let replay = ledger.replay_of(&event, 0, 0).unwrap();
-        assert_eq!((replay.attempt, replay.verdict), (2, Verdict::Delivered));
-        assert!(ledger.replay_of(&event, 0, 2).is_none());
-        assert!(ledger.replay_of(&event, 1, 0).is_none());
+        let replay = history.replay_of(&event, 0, 0).unwrap();
+        assert_eq!((replay.attempt, replay.verdict), (2, Some(Verdict::Delivered)));
+        assert!(history.replay_of(&event, 0, 2).is_none());
+        assert!(history.replay_of(&event, 1, 0).is_none());
+        assert_eq!(history.next_attempt(&event, 0), 3);
     }
 
     #[test]
-    fn a_request_names_letters_or_a_time() {
-        let code = |input: ReplayDeadLetters| match input.selection() {
-            Err(Error::Invalid(errors)) => errors[0].code.clone(),
-            Err(other) => panic!("{other}"),
-            Ok(_) => String::new(),
+    fn a_replay_on_its_way_has_no_verdict_and_its_attempt_is_taken() {
+        let event = EventId::from("a".to_owned());
+        let replay = Replay {
+            id: ReplayId::generate(),
+            datasource: DatasourceId::generate(),
+            trace_id: Some("t".to_owned()),
+            summary: String::new(),
+            created_by: Actor {
+                kind: ActorKind::User,
+                id: None,
+                name: "ann".to_owned(),
+            },
+            created_at: Timestamp::default(),
         };
-        let ids = |ids: &[&str]| ReplayDeadLetters {
-            ids: Some(ids.iter().map(|id| (*id).to_owned()).collect()),
-            ..ReplayDeadLetters::default()
+        let record = ReplayedRecord {
+            event: event.clone(),
+            record: 0,
+            attempt: 3,
+            letter: 9,
+            replay: replay.id,
         };
-        assert_eq!(code(ReplayDeadLetters::default()), "required");
-        assert_eq!(code(ids(&[])), "out_of_range");
-        assert_eq!(code(ids(&["1", "x"])), "invalid");
-        assert_eq!(code(ids(&["1", "2"])), "");
-        let both = ReplayDeadLetters {
-            from: Some(Timestamp::default()),
-            ..ids(&["1"])
-        };
-        assert_eq!(code(both), "not_together");
+        let ledger = vec![row("a", 0, 2, Verdict::DeadLettered)];
+        let history = History::new(ledger, vec![record], HashMap::from([(replay.id, replay.clone())]));
+        let seen = history.replay_of(&event, 0, 0).unwrap();
+        assert_eq!((seen.attempt, seen.verdict, seen.at), (3, None, None));
+        assert_eq!(
+            (seen.id, seen.replayed_by.as_deref()),
+            (Some(replay.id), Some("ann"))
+        );
+        assert_eq!(history.next_attempt(&event, 0), 4);
     }
 }

@@ -198,11 +198,7 @@ impl App {
     ) -> Result<Material> {
         let unknown = || Error::field("/dead_letter", "unknown_value", "there is no such dead letter");
         let sequence = id.parse::<u64>().map_err(|_| unknown())?;
-        let found = self
-            .services
-            .dead_letters(datasource.organization, datasource.id, sequence, 1)
-            .await?;
-        let found = found.into_iter().find(|stored| stored.sequence == sequence);
+        let found = self.dead_letter(datasource, sequence).await?;
         let event = found.ok_or_else(unknown)?.letter.event;
         Ok(Material {
             bytes: event.payload.to_vec(),

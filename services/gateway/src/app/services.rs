@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use halcyon_bus::dead_letters::Place;
 use halcyon_bus::objects::PublicObject;
 use halcyon_bus::requests::{CheckpointInfo, OnBehalf, SecretChange, SecretInfo};
 use halcyon_domain::{
@@ -48,6 +49,7 @@ pub struct SecretWrite<'a> {
 }
 
 /// A dead letter and its place in the stream.
+#[derive(Clone, Debug, PartialEq)]
 pub struct StoredDeadLetter {
     /// Its stream sequence, which is its identifier.
     pub sequence: u64,
@@ -109,20 +111,23 @@ pub trait Services: Send + Sync {
     /// Runs a test.
     async fn run_test(&self, job: &TestJob, timeout: Duration) -> Result<TestReport>;
 
-    /// A datasource's dead letters from a stream sequence on, the oldest first.
+    /// A datasource's dead letters from a place on, and in its direction.
     async fn dead_letters(
         &self,
         organization: OrganizationId,
         datasource: DatasourceId,
-        from: u64,
+        place: Place,
         limit: usize,
     ) -> Result<Vec<StoredDeadLetter>>;
+
+    /// How many dead letters of a datasource are kept.
+    async fn dead_letter_count(&self, organization: OrganizationId, datasource: DatasourceId) -> Result<u64>;
 
     /// Whether a pool of workers has partitions.
     fn has_pool(&self, pool: &str) -> bool;
 
-    /// Sends events on their way again; done when they are durable.
-    async fn replay(&self, lanes: &Lanes, events: Vec<IngestEvent>) -> Result<()>;
+    /// Sends events on their way again, in the lane of replays; done when they are durable.
+    async fn replay(&self, lanes: &Lanes, events: Vec<IngestEvent>, traceparent: Option<&str>) -> Result<()>;
 
     /// A pull datasource's place in its source, if it has one.
     async fn read_checkpoint(

@@ -112,7 +112,7 @@ impl App {
         Ok(as_test_input(&sample, payload))
     }
 
-    async fn config_of(
+    pub(super) async fn config_of(
         &self,
         context: &RequestContext,
         id: DatasourceId,
@@ -180,7 +180,7 @@ impl App {
         }
     }
 
-    async fn record_test(
+    pub(super) async fn record_test(
         &self,
         context: &RequestContext,
         datasource: &Datasource,
@@ -206,7 +206,8 @@ impl App {
     }
 }
 
-fn newest(datasource: &Datasource) -> Result<u32> {
+/// The version to try where none is named.
+pub(super) fn newest(datasource: &Datasource) -> Result<u32> {
     let none = || Error::Conflict {
         code: "no_version",
         detail: "there is no version to test".to_owned(),

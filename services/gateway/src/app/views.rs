@@ -4,8 +4,6 @@ use halcyon_bus::requests::SecretInfo;
 use halcyon_domain::{
     clock::Timestamp,
     datasource::{Datasource, DatasourceMetrics, DatasourceState},
-    error::InputError,
-    event::Verdict,
     id::{ActorId, DatasourceId, OrganizationId, ProjectId, SessionId, VersionId},
     lifecycle::{DatasourceStatus, DesiredState},
     version::{VersionRecord, VersionState},
@@ -313,35 +311,6 @@ pub struct SessionInfo {
     pub remote_ip: Option<String>,
 }
 
-/// What became of a record when it was processed anew.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Replay")]
-pub struct ReplayView {
-    /// The attempt.
-    pub attempt: u32,
-    /// The version that decided.
-    pub version: u32,
-    /// Its verdict.
-    pub verdict: Verdict,
-    /// When that was written.
-    pub at: Timestamp,
-}
-
-/// What a request for a replay did.
-#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
-pub struct ReplayReport {
-    /// Whether it was only counted.
-    pub dry_run: bool,
-    /// Dead letters that fit.
-    pub dead_letters: u64,
-    /// Their events, each processed once.
-    pub events: u64,
-    /// Identifiers of which there is no dead letter.
-    pub unknown: Vec<String>,
-    /// Where to go on, if there may be more than one request processes.
-    pub next_cursor: Option<String>,
-}
-
 /// A pull datasource's place in its source.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Checkpoint")]
@@ -352,39 +321,4 @@ pub struct CheckpointView {
     pub at: Timestamp,
     /// Changes with each write; sent as `ETag`.
     pub revision: u64,
-}
-
-/// A record that could not be mapped.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[schemars(rename = "DeadLetter")]
-pub struct DeadLetterView {
-    /// Its identifier: its place in the stream.
-    pub id: String,
-    /// The record: `event/index`.
-    pub record: String,
-    /// The event.
-    pub event_id: String,
-    /// 0 for a live event; a replay raises it.
-    pub attempt: u32,
-    /// The version that failed on it.
-    pub version: u32,
-    /// What was wrong: a pointer into the mapping (empty if the payload cannot be read), a code and a sentence.
-    pub reason: InputError,
-    /// When the event was accepted.
-    pub received_at: Timestamp,
-    /// When it failed.
-    pub failed_at: Timestamp,
-    /// The body's media type, as sent.
-    pub content_type: Option<String>,
-    /// The headers that were kept.
-    pub headers: std::collections::BTreeMap<String, String>,
-    /// What became of the record when it was processed anew, if it was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub replay: Option<ReplayView>,
-    /// The event's body, when it is text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub payload: Option<String>,
-    /// The event's body in base64, when it is no text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub payload_base64: Option<String>,
 }

@@ -1,12 +1,25 @@
 //! What a datasource does: history, numbers, log, dead letters.
 
 use halcyon_domain::id::DatasourceId;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::{
     api::Api,
     arguments::{About, At, Change, Whose, Within, done},
 };
-use crate::app::{ListDeadLetters, ListEvents, ListLogs, ReplayDeadLetters, WriteCheckpoint};
+use crate::app::{
+    ListDeadLetters, ListEvents, ListLogs, ReplayDeadLetters, TestDeadLetters, WriteCheckpoint,
+};
+
+/// Which dead letter.
+#[derive(Deserialize, JsonSchema)]
+struct Letter {
+    /// The datasource.
+    datasource: DatasourceId,
+    /// The dead letter.
+    letter: String,
+}
 
 pub(super) fn add(api: &mut Api) {
     api.page(
@@ -29,6 +42,24 @@ pub(super) fn add(api: &mut Api) {
         |call, of: Within<ListDeadLetters>| async move {
             call.app
                 .list_dead_letters(&call.context, of.datasource, of.list)
+                .await
+        },
+    );
+    api.query("getDeadLetter", "deadLetter", |call, which: Letter| async move {
+        call.app
+            .get_dead_letter(&call.context, which.datasource, &which.letter)
+            .await
+    });
+    api.query(
+        "summarizeDeadLetters",
+        "deadLetterSummary",
+        |call, of: Whose| async move { call.app.dead_letter_summary(&call.context, of.datasource).await },
+    );
+    api.mutation(
+        "testDeadLetters",
+        |call, about: About<DatasourceId, TestDeadLetters>| async move {
+            call.app
+                .test_dead_letters(&call.context, about.id, about.input)
                 .await
         },
     );

@@ -97,6 +97,7 @@ impl Batch<'_> {
                 .or_else(|| content_type.clone()),
             headers: kept.clone(),
             attempt: 0,
+            replay: None,
             payload: raw.bytes,
         };
         let mut raw = raw.into_iter();

@@ -7,6 +7,7 @@ pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod bulk;
 pub(crate) mod catalog;
+pub(crate) mod checkpoints;
 pub(crate) mod comments;
 pub(crate) mod datasources;
 pub(crate) mod dead_letters;

@@ -21,6 +21,7 @@ fn letter(gateway: &Gateway, id: &str, sequence: u64, attempt: u32) -> StoredDea
         content_type: None,
         headers: Default::default(),
         attempt,
+        replay: None,
         payload: "{}".into(),
     };
     StoredDeadLetter {
@@ -31,6 +32,7 @@ fn letter(gateway: &Gateway, id: &str, sequence: u64, attempt: u32) -> StoredDea
             version: 1,
             failure: InputError::new("/mapping", "missing", "nothing there"),
             failed_at: Timestamp::default(),
+            complete: true,
         },
     }
 }
@@ -112,6 +114,137 @@ async fn a_replay_raises_the_attempt_and_takes_an_operator() {
         .await
         .expect(422);
     assert_eq!(nothing["errors"][0]["code"], "required");
+}
+
+#[tokio::test]
+async fn bodies_are_for_operators_and_a_download_is_in_the_trail() {
+    let gateway = Gateway::start().await;
+    let id = feed(&gateway, "http_webhook").await;
+    let scope = Scope::Organization(gateway.organization);
+    let viewer = gateway.user(Role::Viewer, scope).await;
+    let operator = gateway.user(Role::Operator, scope).await;
+    {
+        let mut letters = gateway.stand.dead_letters.lock().unwrap();
+        let mut other = letter(&gateway, &id, 4, 0);
+        other.letter.failure.code = "invalid".to_owned();
+        other.letter.version = 2;
+        other.letter.event.id = EventId::from("other".to_owned());
+        letters.extend([letter(&gateway, &id, 3, 0), other]);
+    }
+    let path = format!("/datasources/{id}/dead-letters");
+    let seen = gateway.call(&viewer, "GET", &path, None).await.expect(200);
+    assert_eq!(seen["items"][0]["withheld"], true);
+    assert!(seen["items"][0]["payload"].is_null(), "{seen}");
+    let seen = gateway.call(&operator, "GET", &path, None).await.expect(200);
+    assert_eq!(
+        (&seen["items"][0]["withheld"], &seen["items"][0]["payload"]),
+        (&json!(false), &json!("{}"))
+    );
+    for (filter, wanted) in [
+        ("code=invalid", vec!["4"]),
+        ("version=1", vec!["3"]),
+        ("event_id=other", vec!["4"]),
+        ("q=NOTHING", vec!["3", "4"]),
+        ("q=absent", vec![]),
+        ("from=2030-01-01T00:00:00Z", vec![]),
+        ("sort=-failed_at", vec!["4", "3"]),
+    ] {
+        let path = format!("{path}?{filter}");
+        let found = gateway.call(&viewer, "GET", &path, None).await.expect(200);
+        let ids: Vec<_> = found["items"].as_array().unwrap().iter().collect();
+        let ids: Vec<_> = ids.iter().map(|item| item["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, wanted, "{filter}: {found}");
+    }
+    gateway
+        .call(&viewer, "GET", &format!("{path}/5"), None)
+        .await
+        .expect(404);
+    let one = gateway
+        .call(&viewer, "GET", &format!("{path}/4"), None)
+        .await
+        .expect(200);
+    assert_eq!(one["event_id"], "other");
+
+    let download = format!("{path}/download?version=2");
+    gateway.call(&viewer, "GET", &download, None).await.expect(403);
+    let file = gateway.call(&operator, "GET", &download, None).await;
+    assert_eq!(file.header("content-type"), "application/x-ndjson");
+    let line = file.expect(200);
+    assert_eq!((&line["id"], &line["payload"]), (&json!("4"), &json!("{}")));
+    let raw = format!("{path}/download?format=raw");
+    let raw = gateway.call(&operator, "GET", &raw, None).await.expect(200);
+    assert_eq!(raw, "{}\n{}\n");
+    let entries = gateway.stand.audit.lock().unwrap();
+    let told: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry.action == "dead_letter.download")
+        .filter_map(|entry| entry.summary.as_deref())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "refused: `dead_letter.payload` is needed",
+            "downloaded dead letters: of version 2",
+            "downloaded dead letters: all of them"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn two_replays_of_an_event_never_share_an_attempt() {
+    let gateway = Gateway::start().await;
+    let id = feed(&gateway, "http_webhook").await;
+    let admin = gateway.admin();
+    let secret = format!("/datasources/{id}/secrets/token");
+    gateway
+        .call(&admin, "PUT", &secret, Some(json!({"value": "s3cret"})))
+        .await
+        .expect(200);
+    let publish = format!("/datasources/{id}/publish");
+    gateway
+        .call(&admin, "POST", &publish, Some(json!({})))
+        .await
+        .expect(200);
+    {
+        let mut letters = gateway.stand.dead_letters.lock().unwrap();
+        let mut second = letter(&gateway, &id, 4, 0);
+        second.letter.index = 2;
+        second.letter.failure.pointer = "/outputs/0".to_owned();
+        let mut first = letter(&gateway, &id, 3, 0);
+        first.letter.failure.pointer = "/outputs/0/fields/title".to_owned();
+        let mut broken = letter(&gateway, &id, 5, 0);
+        broken.letter.complete = false;
+        letters.extend([first, second, broken]);
+    }
+    let path = format!("/datasources/{id}/dead-letters/replay");
+    let all = json!({"all": true});
+    let report = gateway
+        .call(&admin, "POST", &path, Some(all.clone()))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&report["dead_letters"], &report["events"], &report["incomplete"]),
+        (&json!(3), &json!(1), &json!(1)),
+        "{report}"
+    );
+    gateway.call(&admin, "POST", &path, Some(all)).await.expect(200);
+    let sent = gateway.stand.replayed.lock().unwrap().clone();
+    let attempts: Vec<_> = sent.iter().map(|event| event.attempt).collect();
+    assert_eq!(attempts, [1, 2], "before the ledger has heard of either");
+    let replay = sent[0].replay.as_ref().unwrap();
+    assert_eq!(
+        (&replay.records[..], replay.cut.as_str()),
+        (&[0, 2][..], "."),
+        "the records that failed, and no others"
+    );
+    assert_eq!(json!(replay.mark.id), report["id"]);
+    assert_ne!(sent[1].replay.as_ref().unwrap().mark.id, replay.mark.id);
+    let seen = gateway
+        .call(&admin, "GET", &format!("/datasources/{id}/dead-letters/4"), None)
+        .await
+        .expect(200);
+    assert_eq!(seen["replay"]["attempt"], 2);
+    assert!(seen["replay"]["verdict"].is_null(), "on its way: {seen}");
 }
 
 #[tokio::test]

@@ -309,6 +309,7 @@ async fn a_dead_letter_becomes_a_sample_and_a_test_names_it() {
         content_type: Some("text/plain".into()),
         headers: Default::default(),
         attempt: 0,
+        replay: None,
         payload: Bytes::from_static(b"\xff{"),
     };
     let letter = DeadLetter {
@@ -317,6 +318,7 @@ async fn a_dead_letter_becomes_a_sample_and_a_test_names_it() {
         version: 1,
         failure: InputError::new("", "invalid", "no JSON"),
         failed_at: Timestamp::default(),
+        complete: true,
     };
     let stored = StoredDeadLetter { sequence: 7, letter };
     feed.gateway.stand.dead_letters.lock().unwrap().push(stored);

@@ -9,6 +9,7 @@ use std::{
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use futures::{StreamExt, stream::BoxStream};
+use halcyon_bus::dead_letters::Place;
 use halcyon_bus::requests::{CheckpointInfo, OnBehalf, SecretInfo, SecretVersionInfo};
 use halcyon_domain::{
     access::{Grant, Role, Scope, Subject},
@@ -61,7 +62,7 @@ pub(super) struct Stand {
     pub(super) report: Mutex<Option<TestReport>>,
     /// The jobs that it got.
     pub(super) jobs: Mutex<Vec<TestJob>>,
-    /// The dead letters of the next page that is read.
+    /// The dead letters there are.
     pub(super) dead_letters: Mutex<Vec<StoredDeadLetter>>,
     /// The events that were sent on their way again.
     pub(super) replayed: Mutex<Vec<IngestEvent>>,
@@ -168,17 +169,33 @@ impl Services for Stand {
         &self,
         _: OrganizationId,
         _: DatasourceId,
-        _: u64,
-        _: usize,
+        place: Place,
+        limit: usize,
     ) -> Result<Vec<StoredDeadLetter>> {
-        Ok(self.dead_letters.lock().unwrap().drain(..).collect())
+        let kept = self.dead_letters.lock().unwrap();
+        let mut letters: Vec<StoredDeadLetter> = kept.clone();
+        letters.sort_by_key(|stored| stored.sequence);
+        match place {
+            Place::From(from) => letters.retain(|stored| stored.sequence >= from),
+            Place::Since(time) => letters.retain(|stored| stored.letter.failed_at >= time),
+            Place::Before(before) => {
+                letters.retain(|stored| stored.sequence < before);
+                letters.reverse();
+            }
+        }
+        letters.truncate(limit);
+        Ok(letters)
+    }
+
+    async fn dead_letter_count(&self, _: OrganizationId, _: DatasourceId) -> Result<u64> {
+        Ok(self.dead_letters.lock().unwrap().len() as u64)
     }
 
     fn has_pool(&self, pool: &str) -> bool {
         ["default", "edge"].contains(&pool)
     }
 
-    async fn replay(&self, _: &Lanes, events: Vec<IngestEvent>) -> Result<()> {
+    async fn replay(&self, _: &Lanes, events: Vec<IngestEvent>, _: Option<&str>) -> Result<()> {
         self.up()?;
         self.replayed.lock().unwrap().extend(events);
         Ok(())

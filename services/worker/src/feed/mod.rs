@@ -27,6 +27,8 @@ pub(crate) struct Feed {
     pub(crate) push: bool,
     pub(crate) stats: Stats,
     pub(crate) throttle: Throttle,
+    /// The pace of what is processed anew: it takes nothing from that of live events.
+    pub(crate) replays: Throttle,
     /// Mappings of this datasource that may run at a time, so that a slow one leaves processors to the others.
     pub(crate) share: Semaphore,
     state: Mutex<FeedState>,
@@ -72,6 +74,7 @@ impl Feed {
             push,
             stats: Stats::default(),
             throttle: Throttle::default(),
+            replays: Throttle::default(),
             share: Semaphore::new(threads.div_ceil(2)),
             state: Mutex::new(state),
         }

@@ -199,7 +199,11 @@ impl Partition {
     }
 
     /// Dead-letters the events that cannot be published as what they became.
-    async fn bury(&self, mapped: &mut [Mapped], failed: Vec<(usize, Error)>) -> Vec<(usize, Error)> {
+    pub(super) async fn bury(
+        &self,
+        mapped: &mut [Mapped],
+        failed: Vec<(usize, Error)>,
+    ) -> Vec<(usize, Error)> {
         let mut left = Vec::new();
         for (place, error) in failed {
             let Some(culprit) = mapped.get_mut(place).filter(|_| is_permanent(&error)) else {

@@ -6,6 +6,7 @@ mod backlog;
 mod drain;
 mod frame;
 mod group;
+mod replays;
 mod turns;
 
 use std::{sync::Arc, time::Duration};
@@ -96,6 +97,9 @@ impl Partition {
         let mut frames = FuturesUnordered::new();
         let mut tickets = Tickets::default();
         let mut drains = JoinSet::new();
+        // Ends with the work on frames, and what it has under way is finished then.
+        let replaying = CancellationToken::new();
+        let replays = tokio::spawn(self.clone().replay(replaying.clone()));
         let mut changes = self.board.changes();
         let mut look = tokio::time::interval(LOOK);
         loop {
@@ -118,8 +122,12 @@ impl Partition {
         }
         // What was fetched and not begun goes back at once.
         drop(consumer);
+        replaying.cancel();
         while frames.next().await.is_some() {}
         while drains.join_next().await.is_some() {}
+        if let Err(error) = replays.await {
+            tracing::error!(partition = self.number, error = %error, "the lane of replays failed");
+        }
     }
 
     /// A frame on a task of its own, so that frames use all processors.

@@ -126,6 +126,7 @@ impl Run {
             content_type: None,
             headers: record.headers,
             attempt: 0,
+            replay: None,
             payload: record.bytes,
         }
     }

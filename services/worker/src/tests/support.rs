@@ -38,6 +38,7 @@ pub(crate) fn event(datasource: DatasourceId, id: &str, payload: &str) -> Ingest
         content_type: None,
         headers: BTreeMap::new(),
         attempt: 0,
+        replay: None,
         payload: payload.to_owned().into(),
     }
 }

@@ -34,6 +34,9 @@ pub(super) struct CloudEvent<'a> {
     pub(super) headers: Option<Cow<'a, str>>,
     #[serde(default)]
     pub(super) attempt: u32,
+    /// A JSON object as text, too.
+    #[serde(borrow, default)]
+    pub(super) replay: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) data: Option<&'a RawValue>,
     #[serde(borrow, default)]

@@ -57,6 +57,14 @@ pub fn encode_event(event: &IngestEvent) -> Bytes {
         text::name(&mut buffer, "attempt");
         buffer.extend_from_slice(event.attempt.to_string().as_bytes());
     }
+    // A replay is made of identifiers and numbers: it always has a text.
+    if let Some(text) = event
+        .replay
+        .as_ref()
+        .and_then(|replay| serde_json::to_string(replay).ok())
+    {
+        text::member(&mut buffer, "replay", &text);
+    }
     write_payload(&mut buffer, &event.payload);
     buffer.push(b'}');
     buffer.into()
@@ -136,6 +144,10 @@ fn from_item(frame: &Bytes, item: CloudEvent<'_>) -> Result<IngestEvent, Error> 
         Some(text) => serde_json::from_str(text).map_err(Error::malformed)?,
         None => BTreeMap::new(),
     };
+    let replay = match &item.replay {
+        Some(text) => Some(serde_json::from_str(text).map_err(Error::malformed)?),
+        None => None,
+    };
     Ok(IngestEvent {
         id: EventId::from(item.id.into_owned()),
         organization: item.organization.ok_or_else(|| missing("organization"))?,
@@ -144,6 +156,7 @@ fn from_item(frame: &Bytes, item: CloudEvent<'_>) -> Result<IngestEvent, Error> 
         content_type: item.contenttype.map(std::borrow::Cow::into_owned),
         headers,
         attempt: item.attempt,
+        replay,
         payload,
     })
 }

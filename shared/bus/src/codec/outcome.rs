@@ -35,6 +35,7 @@ fn encode_into(outcome: &EventOutcome, limit: usize, items: &mut Vec<Bytes>) -> 
         let part = EventOutcome {
             records: part.to_vec(),
             event: outcome.event.clone(),
+            replay: outcome.replay.clone(),
             ..*outcome
         };
         encode_into(&part, limit, items)?;

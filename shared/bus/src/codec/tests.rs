@@ -48,6 +48,7 @@ prop_compose! {
             content_type,
             headers,
             attempt,
+            replay: None,
             payload,
         }
     }
@@ -77,6 +78,7 @@ fn the_attributes_follow_the_naming_rules() {
         content_type: Some("application/json".to_owned()),
         headers: BTreeMap::from([("x-github-event".to_owned(), "push \"x\"".to_owned())]),
         attempt: 2,
+        replay: None,
         payload: Bytes::from_static(b"{\"a\":1}"),
     };
     let item: BTreeMap<String, Value> = serde_json::from_slice(&encode_event(&event)).unwrap();
@@ -104,6 +106,7 @@ fn outcome(records: u32) -> EventOutcome {
         version: 3,
         attempt: 0,
         received_at: Timestamp::from_timestamp_micros(1_700_000_000_000_001).unwrap(),
+        replay: None,
         records: (0..records)
             .map(|index| RecordOutcome {
                 index,

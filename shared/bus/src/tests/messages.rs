@@ -4,13 +4,13 @@ use halcyon_domain::{
     assignment::{ConfigChange, Heartbeat, LogLevel, LogLine},
     audit::{Actor, ActorKind, AuditEntry, AuditOutcome, Resource},
     error::InputError,
-    event::{DeadLetter, EventId},
-    id::{AuditEntryId, DatasourceId, InstanceId, ObjectId, OrganizationId, OutboxId, WorkerId},
+    event::{DeadLetter, EventId, Replay, ReplayMark},
+    id::{AuditEntryId, DatasourceId, InstanceId, ObjectId, OrganizationId, OutboxId, ReplayId, WorkerId},
     ontology::{ObjectKind, OntologyObject},
 };
 
 use super::support::{event, now, server, soon};
-use crate::{objects::PublicObject, subjects::Stream};
+use crate::{dead_letters::Place, objects::PublicObject, subjects::Stream};
 
 #[tokio::test]
 async fn a_change_and_an_audit_entry_count_once() {
@@ -135,6 +135,7 @@ async fn dead_letters_are_read_back_by_page_with_their_bytes() {
             version: 1,
             failure,
             failed_at: now(),
+            complete: n > 0,
         };
         bus.publish_dead_letter(&dead).await.unwrap();
         bus.publish_dead_letter(&dead).await.unwrap();
@@ -166,6 +167,86 @@ async fn dead_letters_are_read_back_by_page_with_their_bytes() {
             .unwrap(),
         None
     );
+}
+
+#[tokio::test]
+async fn dead_letters_are_read_backwards_however_they_lie() {
+    let (_nats, bus) = server().await;
+    let (one, other) = (DatasourceId::generate(), DatasourceId::generate());
+    let organization = event(one, "{}").organization;
+    let mut wanted = Vec::new();
+    // Alone, among many others, and many together.
+    for (n, feed) in [one]
+        .into_iter()
+        .chain([other; 40])
+        .chain([one; 9])
+        .chain([other; 3])
+        .enumerate()
+    {
+        let dead = DeadLetter {
+            event: event(feed, "{}"),
+            index: 0,
+            version: 1,
+            failure: InputError::new("", "invalid", n.to_string()),
+            failed_at: now(),
+            complete: true,
+        };
+        bus.publish_dead_letter(&dead).await.unwrap();
+        if feed == one {
+            wanted.push(n as u64 + 1);
+        }
+    }
+    wanted.reverse();
+    for limit in [1, 2, 4, 100] {
+        let (mut read, mut before) = (Vec::new(), u64::MAX);
+        loop {
+            let page = bus
+                .dead_letters_at(organization, one, Place::Before(before), limit)
+                .await
+                .unwrap();
+            let Some(last) = page.last() else { break };
+            assert!(page.len() <= limit);
+            before = last.sequence;
+            read.extend(page.iter().map(|stored| stored.sequence));
+        }
+        assert_eq!(read, wanted, "{limit} at a time");
+    }
+    assert_eq!(bus.dead_letter_count(organization, one).await.unwrap(), 10);
+}
+
+#[tokio::test]
+async fn replays_have_a_lane_of_their_own() {
+    let (_nats, bus) = server().await;
+    let (one, other) = (DatasourceId::generate(), DatasourceId::generate());
+    let mut pokes = bus.replay_pokes(2).await.unwrap();
+    bus.rtt().await.unwrap();
+    let mut events: Vec<_> = (0..70).map(|n| event(one, &n.to_string())).collect();
+    events[3].replay = Some(Replay {
+        mark: ReplayMark {
+            id: ReplayId::generate(),
+            trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
+        },
+        records: vec![1, 4],
+        cut: "jmespath:items".to_owned(),
+    });
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    bus.replay(2, one, &events, Some(trace)).await.unwrap();
+    bus.replay(2, other, &[event(other, "{}")], None).await.unwrap();
+    soon(pokes.next()).await;
+    let mut waiting = bus.replaying(2).await.unwrap();
+    waiting.sort_unstable();
+    let mut both = vec![one, other];
+    both.sort_unstable();
+    assert_eq!(waiting, both);
+    assert!(bus.replaying(1).await.unwrap().is_empty());
+    let mut read = Vec::new();
+    while let Some(frame) = bus.next_replay(2, one, 1).await.unwrap() {
+        assert_eq!(frame.traceparent.as_deref(), Some(trace));
+        read.extend(frame.events);
+        bus.replayed_through(2, one, frame.sequence).await.unwrap();
+    }
+    assert_eq!(read, events);
+    assert_eq!(bus.replaying(2).await.unwrap(), [other]);
 }
 
 #[tokio::test]

@@ -93,6 +93,27 @@ pub(super) async fn everybody_works(buses: &HashMap<Service, Bus>) {
         .unpark_through(1, sent.datasource, parked[0].sequence)
         .await
         .unwrap();
+    let mut pokes = worker.replay_pokes(1).await.unwrap();
+    worker.rtt().await.unwrap();
+    gateway
+        .replay(1, sent.datasource, std::slice::from_ref(&sent), None)
+        .await
+        .unwrap();
+    soon(pokes.next()).await;
+    assert_eq!(worker.replaying(1).await.unwrap(), [sent.datasource]);
+    let frame = worker.next_replay(1, sent.datasource, 1).await.unwrap().unwrap();
+    worker
+        .replayed_through(1, sent.datasource, frame.sequence)
+        .await
+        .unwrap();
+    gateway
+        .dead_letters_at(sent.organization, sent.datasource, Place::Before(u64::MAX), 1)
+        .await
+        .unwrap();
+    gateway
+        .dead_letter_count(sent.organization, sent.datasource)
+        .await
+        .unwrap();
     delivery.ack().await.unwrap();
     let ontology = &buses[&Service::Ontology];
     soon(ontology.ontology_consumer().next())

@@ -58,6 +58,7 @@ pub(super) fn event(datasource: DatasourceId, body: &str) -> IngestEvent {
         content_type: Some("application/json".to_owned()),
         headers: BTreeMap::new(),
         attempt: 0,
+        replay: None,
         payload: Bytes::copy_from_slice(body.as_bytes()),
     }
 }
@@ -76,6 +77,7 @@ pub(super) fn outcome(event: &IngestEvent) -> EventOutcome {
         version: 1,
         attempt: 0,
         received_at: event.received_at,
+        replay: None,
         records: vec![filtered],
     }
 }

@@ -24,6 +24,8 @@ pub(crate) mod outbox;
 pub(crate) mod projects;
 pub(crate) mod refresh_tokens;
 pub(crate) mod relationships;
+pub(crate) mod replayed_records;
+pub(crate) mod replays;
 pub(crate) mod role_bindings;
 pub(crate) mod sample_payloads;
 pub(crate) mod secret_backend;

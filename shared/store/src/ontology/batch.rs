@@ -105,6 +105,7 @@ fn provenance(outcome: &EventOutcome) -> Provenance {
         version: outcome.version,
         event: outcome.event.clone(),
         received_at: outcome.received_at,
+        replay: outcome.replay.clone(),
     }
 }
 

@@ -90,7 +90,9 @@ impl Merged {
 
     /// Keeps `provenance` if it is its feed's newest.
     pub(crate) fn came_from(&mut self, provenance: &Provenance) {
-        let age = |of: &Provenance| (of.received_at, of.event.clone());
+        // Of one event the newest replay counts: its identifiers sort by their time.
+        let replay = |of: &Provenance| of.replay.as_ref().map(|replay| replay.id);
+        let age = |of: &Provenance| (of.received_at, of.event.clone(), replay(of));
         match self
             .provenance
             .iter_mut()

@@ -18,6 +18,7 @@ use halcyon_domain::{
 
 pub use alerts::AlertFilter;
 pub use apply::Applied;
+pub(crate) use bulk::filled;
 pub use entities::EntityFilter;
 pub use ledger::{LEDGER_DAYS, LedgerRow};
 pub use relationships::RelationshipFilter;

@@ -33,6 +33,7 @@ impl Feed {
             version: 1,
             attempt: 0,
             received_at: at(0),
+            replay: None,
             records,
         }
     }

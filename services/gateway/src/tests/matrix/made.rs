@@ -184,6 +184,7 @@ impl Maker<'_> {
             version: 1,
             attempt: 0,
             received_at: SystemClock.now(),
+            replay: None,
             records: vec![RecordOutcome {
                 index: 0,
                 verdict: Verdict::Delivered,
