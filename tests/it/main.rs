@@ -13,6 +13,7 @@ mod architecture;
 mod audit;
 mod audit_complete;
 mod canary;
+mod captures;
 mod cli;
 mod cluster;
 mod config_as_code;

@@ -21,6 +21,7 @@ pub mod ingest;
 pub mod problem;
 pub mod settings;
 
+mod captured;
 mod docs;
 mod edge;
 mod openapi;

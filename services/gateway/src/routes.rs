@@ -13,9 +13,9 @@ use crate::{
     graphql::Graphql,
     openapi,
     rest::{
-        approvals, audit, bulk, catalog, checkpoints, comments, datasources, dead_letters, lifecycle,
-        observe, ontology, organizations, projects, role_bindings, samples, secrets, service_accounts,
-        session, tests, token_keys, users, versions,
+        approvals, audit, bulk, captures, catalog, checkpoints, comments, datasources, dead_letters,
+        lifecycle, observe, ontology, organizations, projects, role_bindings, samples, secrets,
+        service_accounts, session, tests, token_keys, users, versions,
     },
     server::{Description, Jwks, Measured, NoQuery, Probes, Problems, ToDocs},
 };
@@ -176,11 +176,23 @@ fn datasource() -> Router {
                 .get(samples::list)
                 .post(samples::save),
         )
+        .push(Router::with_path("samples/schema").get(samples::schema))
         .push(
             Router::with_path("samples/{sample}")
                 .get(samples::get)
                 .delete(samples::delete),
         )
+        .push(
+            Router::with_path("captures")
+                .get(captures::list)
+                .post(captures::start),
+        )
+        .push(
+            Router::with_path("captures/{capture}")
+                .get(captures::get)
+                .delete(captures::stop),
+        )
+        .push(Router::with_path("schema/accept").post(lifecycle::accept_schema))
         .push(Router::with_path("publish").post(lifecycle::publish))
         .push(Router::with_path("rollback").post(lifecycle::roll_back))
         .push(Router::with_path("clone").post(datasources::clone))

@@ -14,6 +14,7 @@ use crate::{
     Settings,
     app::{App, BusServices, Options},
     auth::{ExternalIssuer, LoginThrottle, Passwords, Sight, Tokens, keep_token_keys},
+    captured,
     edge::{Edge, check_exposure, tls::Certificates},
     graphql::Graphql,
     ingest::{self, IngestContext, IngestState},
@@ -98,6 +99,7 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         check: ctx.health.check("gateway.ingest"),
     });
     background.spawn(sweep_sessions(app.clone(), background.clone()));
+    background.spawn(captured::keep(app.clone(), ctx.bus.clone(), background.clone()));
     background.spawn(watch_access(app.clone(), ctx.bus.clone(), background.clone()));
     let ingest = Router::with_path("ingest").push(ingest::router(&ingest));
     let graphql = Graphql::new(app.clone(), &settings.graphql)?;

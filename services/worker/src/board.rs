@@ -15,7 +15,7 @@ use halcyon_domain::{
 use halcyon_egress::Guard;
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::{Settings, apart::Apart, feed::Feed, logs::Logs, meter::Meter, sink::Sink};
+use crate::{Settings, apart::Apart, captures::Captures, feed::Feed, logs::Logs, meter::Meter, sink::Sink};
 
 /// What the worker says of the sources that are assigned to it.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +36,8 @@ pub(crate) struct Board {
     pub(crate) settings: Settings,
     pub(crate) sink: Sink,
     pub(crate) logs: Logs,
+    /// Who wants copies of what comes by.
+    pub(crate) captures: Captures,
     /// Where events are mapped that may kill the process; nothing where there is no executable for it.
     pub(crate) apart: Option<Apart>,
     /// Mappings that run at a time.
@@ -77,6 +79,7 @@ impl Board {
         Self {
             sink: Sink::new(&bus, clock.clone()),
             logs: Logs::new(&bus, clock.clone()),
+            captures: Captures::new(&bus, clock.clone()),
             bus,
             clock,
             guard,

@@ -17,6 +17,7 @@ pub mod holding;
 
 mod apart;
 mod board;
+mod captures;
 mod feed;
 mod heartbeat;
 mod logs;
@@ -31,6 +32,7 @@ mod sources;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use apart::{SUBCOMMAND as MAP_EVENTS, map_events};
 pub use run::{Context, run};

@@ -95,6 +95,10 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         Opener::new(bus.clone(), instance, key),
     );
     let telling = tokio::spawn(heartbeat::tell(board.clone(), worker, instance, metrics.clone()));
+    let capturing = tokio::spawn({
+        let board = board.clone();
+        async move { board.captures.follow(&board.bus).await }
+    });
     tokio::select! {
         () = shutdown.triggered() => {}
         () = supervisor.follow() => {}
@@ -107,6 +111,7 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
     lease.set_info(serde_json::to_value(&member)?);
     supervisor.stop(drain).await;
     telling.abort();
+    capturing.abort();
     lease.release().await;
     drop(registration);
     tracing::info!(worker.id = %worker, "the worker is down");

@@ -238,6 +238,7 @@ pub(crate) async fn reach_off_thread(before: &FeedState, assignment: &Assignment
 
 /// Says in the datasource's log what has changed.
 pub(crate) fn tell(board: &Board, feed: &Feed, before: &FeedState, after: &FeedState) {
+    crate::watch::accept(feed, before, after);
     let number = |state: &FeedState| state.version.as_ref().map(|version| version.number);
     let place = (feed.organization, feed.id);
     if let Some(message) = after

@@ -170,7 +170,19 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Bucket<T> {
     /// # Errors
     /// The bus cannot be reached, or a value is no `T`.
     pub async fn entries(&self) -> Result<Vec<(String, Entry<T>)>, Error> {
-        let prefix = self.name.subject(self.prefix);
+        self.entries_of("").await
+    }
+
+    /// As [`Bucket::entries`], of the keys that begin with `first` and a dot.
+    ///
+    /// # Errors
+    /// The bus cannot be reached, or a value is no `T`.
+    pub async fn entries_below(&self, first: &str) -> Result<Vec<(String, Entry<T>)>, Error> {
+        self.entries_of(&format!("{first}.")).await
+    }
+
+    async fn entries_of(&self, first: &str) -> Result<Vec<(String, Entry<T>)>, Error> {
+        let prefix = self.name.subject(&format!("{}{first}", self.prefix));
         let (mut entries, mut from) = (Vec::new(), 1);
         loop {
             let page = self

@@ -83,6 +83,18 @@ impl Bus {
         })
     }
 
+    /// The consumer of what was taken for captures (gateway). All gateways share it.
+    #[must_use]
+    pub fn captured_consumer(&self) -> Consumer {
+        self.consumer(ConsumerSpec {
+            stream: Stream::Captured,
+            name: "gateway".to_owned(),
+            filter: None,
+            max_ack_pending: 64,
+            prefetch: 8,
+        })
+    }
+
     /// The consumer of audit entries (audit). All audit processes share it.
     #[must_use]
     pub fn audit_consumer(&self) -> Consumer {

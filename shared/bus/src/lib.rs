@@ -7,12 +7,13 @@
 //! | [`codec`], [`publisher`], [`consumer`], [`delivery`] | the data path: frames, group commit, deliveries |
 //! | [`bucket`], [`mirror`], [`lease`], [`checkpoint`], [`instances`] | state that is shared through key-value buckets |
 //! | [`rpc`], [`requests`], [`seal`] | questions and answers, and what is sealed in them |
-//! | [`audit`], [`config_changes`], [`dead_letters`], [`heartbeats`], [`logs`], [`objects`], [`parked`], [`replays`] | the other messages |
+//! | [`audit`], [`captures`], [`config_changes`], [`dead_letters`], [`heartbeats`], [`logs`], [`objects`], [`parked`], [`replays`] | the other messages |
 //! | [`trim`], [`trace`] | upkeep of the ingest stream, W3C trace context |
 
 pub mod asyncapi;
 pub mod audit;
 pub mod bucket;
+pub mod captures;
 pub mod checkpoint;
 pub mod codec;
 pub mod config_changes;

@@ -160,6 +160,7 @@ fn subjects() -> Vec<Subject> {
         Subject::DeadLetter(ORGANIZATION, DATASOURCE),
         Subject::Parked(PARTITION, DATASOURCE),
         Subject::Replay(PARTITION, DATASOURCE),
+        Subject::Captured(ORGANIZATION, DATASOURCE),
         Subject::Config(ORGANIZATION, DATASOURCE),
         Subject::Audit(ORGANIZATION),
         Subject::Log(ORGANIZATION, DATASOURCE),

@@ -22,6 +22,8 @@ pub enum Subject {
     Replay(u16, DatasourceId),
     /// The hint that a partition has events to process anew.
     ReplayPoke(u16),
+    /// Live records of a datasource that were taken for a capture.
+    Captured(OrganizationId, DatasourceId),
     /// Notices that a datasource's configuration changed.
     Config(OrganizationId, DatasourceId),
     /// Audit entries.
@@ -50,6 +52,9 @@ impl fmt::Display for Subject {
             }
             Self::Parked(partition, datasource) => write!(f, "hc.parked.{partition}.{datasource}"),
             Self::Replay(partition, datasource) => write!(f, "hc.replay.{partition}.{datasource}"),
+            Self::Captured(organization, datasource) => {
+                write!(f, "hc.captured.{organization}.{datasource}")
+            }
             Self::ReplayPoke(partition) => write!(f, "hc.replay-poke.{partition}"),
             Self::Config(organization, datasource) => write!(f, "hc.config.{organization}.{datasource}"),
             Self::Audit(organization) => write!(f, "hc.audit.{organization}"),
@@ -100,6 +105,8 @@ pub enum Stream {
     Parked,
     /// Events that are processed anew.
     Replay,
+    /// Live records that were taken for captures.
+    Captured,
     /// Configuration changes.
     Config,
     /// Audit entries.
@@ -114,12 +121,13 @@ pub enum Stream {
 
 impl Stream {
     /// Every stream.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Ingest,
         Self::Ontology,
         Self::DeadLetter,
         Self::Parked,
         Self::Replay,
+        Self::Captured,
         Self::Config,
         Self::Audit,
         Self::Logs,
@@ -136,6 +144,7 @@ impl Stream {
             Self::DeadLetter => "DEADLETTER",
             Self::Parked => "PARKED",
             Self::Replay => "REPLAY",
+            Self::Captured => "CAPTURED",
             Self::Config => "CONFIG",
             Self::Audit => "AUDIT",
             Self::Logs => "LOGS",
@@ -160,17 +169,20 @@ pub enum BucketName {
     Checkpoints,
     /// Tickets of test runs, which work once.
     Tickets,
+    /// Captures of live records, of the last day.
+    Captures,
 }
 
 impl BucketName {
     /// Every bucket.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Leases,
         Self::Instances,
         Self::Assignments,
         Self::Routes,
         Self::Checkpoints,
         Self::Tickets,
+        Self::Captures,
     ];
 
     /// The bucket's name on the server.
@@ -183,6 +195,7 @@ impl BucketName {
             Self::Routes => "ROUTES",
             Self::Checkpoints => "CHECKPOINTS",
             Self::Tickets => "TICKETS",
+            Self::Captures => "CAPTURES",
         }
     }
 

@@ -10,6 +10,7 @@ use crate::{
     datasource::{DatasourceEventKind, DatasourceMetrics},
     id::{DatasourceId, InstanceId, OrganizationId, WorkerId},
     lifecycle::{DatasourceStatus, DesiredState, Reason, RuntimeStatus},
+    shape::Drift,
 };
 
 /// A version as it is handed to a worker.
@@ -228,6 +229,18 @@ pub struct PartitionLoad {
 /// What an event costs besides its mapping, in microseconds: reading, publishing, acks.
 pub const EVENT_COST: u64 = 40;
 
+/// A difference between records and what is expected of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftCount {
+    /// What differs.
+    #[serde(flatten)]
+    pub drift: Drift,
+    /// In how many of the records that were looked at.
+    pub count: u64,
+    /// How many records were looked at since it was first seen.
+    pub of: u64,
+}
+
 /// What a worker says of one datasource.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskStatus {
@@ -251,6 +264,9 @@ pub struct TaskStatus {
     pub last_event_at: Option<Timestamp>,
     /// Its numbers.
     pub metrics: DatasourceMetrics,
+    /// How the records of the version that runs differ from what it expects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<DriftCount>,
 }
 
 /// The notice that a datasource's configuration or desired state changed.

@@ -7,7 +7,9 @@ use serde_json::Value;
 use crate::{
     duration::HumanDuration,
     error::{InputError, escape, from_value},
+    lifecycle::states,
     mapping::MappingSpec,
+    shape::Expected,
 };
 
 /// The configuration of a version.
@@ -26,6 +28,9 @@ pub struct VersionConfig {
     /// How to run it.
     #[serde(default)]
     pub runtime: RuntimeOptions,
+    /// What records are expected to be like, and what happens when they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaOptions>,
     /// Tests that must pass before a publish.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<StoredTest>,
@@ -68,6 +73,9 @@ impl VersionConfig {
             return Err(InputError::new("/runtime/parallelism", "out_of_range", detail));
         }
         check_labels(&runtime.worker_labels)?;
+        if let Some(schema) = &self.schema {
+            schema.check().map_err(|error| error.under("/schema"))?;
+        }
         match &runtime.throttle {
             Some(throttle) if throttle.records_per_second == 0 => {
                 let detail = "at least one record per second; stop the datasource to let none through";
@@ -79,6 +87,55 @@ impl VersionConfig {
             }
             _ => Ok(()),
         }
+    }
+}
+
+states! {
+    /// What happens when records are not what is expected.
+    DriftPolicy {
+        /// Nothing.
+        Ignore = "ignore",
+        /// The datasource's history tells it, and all goes on.
+        Warn = "warn",
+        /// The datasource's history tells it, and the datasource stops before such a record; nothing is lost.
+        Stop = "stop",
+    }
+}
+
+/// What records are expected to be like.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SchemaOptions {
+    /// What happens when records are not.
+    pub drift: DriftPolicy,
+    /// What each record is like, as JSON Schema: `type`, `properties`, `required`, `items` and `additionalProperties`
+    /// count. A field that is not named is new, unless `additionalProperties` allows it. What is learned from samples
+    /// can be taken as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Value>,
+}
+
+impl SchemaOptions {
+    /// What is expected, if drift matters.
+    ///
+    /// # Errors
+    /// It is missing, or no JSON Schema; the pointer is relative to these options.
+    pub fn compile(&self) -> Result<Option<Expected>, InputError> {
+        match (&self.expected, self.drift) {
+            (Some(schema), _) => {
+                let expected = Expected::compile(schema).map_err(|error| error.under("/expected"))?;
+                Ok((self.drift != DriftPolicy::Ignore).then_some(expected))
+            }
+            (None, DriftPolicy::Ignore) => Ok(None),
+            (None, DriftPolicy::Warn | DriftPolicy::Stop) => {
+                let detail = "say what records are expected to be like; samples tell (`.../samples/schema`)";
+                Err(InputError::new("/expected", "required", detail))
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), InputError> {
+        self.compile().map(|_| ())
     }
 }
 
@@ -320,6 +377,29 @@ mod tests {
         assert!(labels(json!(["edge", "eu-1.a"])).is_ok());
         let error = VersionConfig::parse(&json!({"runtime": {"throttle": {"records_per_second": 0}}}));
         assert_eq!(error.unwrap_err().pointer, "/runtime/throttle/records_per_second");
+    }
+
+    #[test]
+    fn drift_matters_only_where_it_is_said_what_is_expected() {
+        let schema = |schema| VersionConfig::parse(&json!({"schema": schema}));
+        for (wrong, pointer, code) in [
+            (json!({"drift": "warn"}), "/schema/expected", "required"),
+            (
+                json!({"drift": "stop", "expected": {"type": "text"}}),
+                "/schema/expected/type",
+                "invalid",
+            ),
+            (json!({"drift": "panic"}), "/schema/drift", "invalid"),
+        ] {
+            let error = schema(wrong).unwrap_err();
+            assert_eq!(error.pointer, pointer);
+            if pointer != "/schema/drift" {
+                assert_eq!(error.code, code);
+            }
+        }
+        assert!(schema(json!({"drift": "ignore"})).is_ok());
+        let stops = schema(json!({"drift": "stop", "expected": {"properties": {}}})).unwrap();
+        assert!(stops.schema.unwrap().compile().unwrap().is_some());
     }
 
     #[test]

@@ -206,6 +206,14 @@ states! {
         Commented = "commented",
         /// A sample was saved or deleted.
         SampleChanged = "sample_changed",
+        /// A capture of live records was begun.
+        CaptureStarted = "capture_started",
+        /// A capture of live records was ended.
+        CaptureEnded = "capture_ended",
+        /// Warning: records differ from what the version expects.
+        SchemaDrift = "schema_drift",
+        /// What records had come to be like was accepted.
+        SchemaAccepted = "schema_accepted",
         /// It was enabled.
         Enabled = "enabled",
         /// It was disabled.

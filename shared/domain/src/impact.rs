@@ -39,6 +39,8 @@ pub struct ChangedParts {
     pub runtime: bool,
     /// The stored tests.
     pub tests: bool,
+    /// What records are expected to be like.
+    pub schema: bool,
 }
 
 impl ChangedParts {
@@ -51,6 +53,7 @@ impl ChangedParts {
             mapping: before.mapping != after.mapping,
             runtime: before.runtime != after.runtime,
             tests: before.tests != after.tests,
+            schema: before.schema != after.schema,
         }
     }
 }
@@ -69,7 +72,7 @@ pub fn effect(before: Option<&VersionConfig>, after: &VersionConfig, pull: bool)
         || before.runtime.parallelism != after.runtime.parallelism;
     if pull && source {
         Effect::SourceRestart
-    } else if changed.connection || changed.schedule || changed.mapping || changed.runtime {
+    } else if changed.connection || changed.schedule || changed.mapping || changed.runtime || changed.schema {
         Effect::HotSwap
     } else {
         Effect::Nothing

@@ -224,6 +224,8 @@ states! {
         StartTimedOut = "start_timed_out",
         /// It should have stopped, and still runs after the time in which it should have.
         StopTimedOut = "stop_timed_out",
+        /// Records are not what the version expects, and its policy is to stop then.
+        SchemaDrift = "schema_drift",
         /// An admin or operator stopped or disabled it.
         StoppedByUser = "stopped_by_user",
     }

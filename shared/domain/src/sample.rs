@@ -23,6 +23,10 @@ states! {
         DeadLetter = "dead_letter",
         /// It is one of the catalog's.
         Catalog = "catalog",
+        /// It was captured live: an event, without what was taken out.
+        Live = "live",
+        /// It was captured live: what a mapping had made of an event.
+        Mapped = "mapped",
     }
 }
 

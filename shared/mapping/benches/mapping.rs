@@ -12,15 +12,20 @@
 
 use std::{borrow::Cow, collections::BTreeMap, hint::black_box};
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{
+    BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
+};
 use halcyon_domain::{
     clock::{Timestamp, truncate},
     error::from_value,
     event::EventId,
     id::DatasourceId,
+    mapping::MappingSpec,
     ontology::{Alert, Entity, OntologyObject, Rule, Severity},
+    redact::RedactionSpec,
+    shape::{Expected, Shape},
 };
-use halcyon_mapping::{CompiledMapping, MappingContext, Outcome};
+use halcyon_mapping::{CompiledMapping, MappingContext, Outcome, RecordCutter};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -234,7 +239,34 @@ fn bench(criterion: &mut Criterion) {
             bencher.iter(|| mapping.map(black_box(&payload), &context));
         });
     }
+    watched(&mut group, &payload);
     group.finish();
+}
+
+/// What it costs to look whether the alert is what a version expects, as `schema.drift: stop` does of each record.
+fn watched(group: &mut BenchmarkGroup<'_, WallTime>, payload: &[u8]) {
+    let cutter = RecordCutter::compile(&MappingSpec::default()).unwrap();
+    let record = cutter.cut(payload, 1).unwrap().remove(0);
+    let mut shape = Shape::default();
+    shape.learn(&record);
+    let expected = Expected::compile(&shape.schema()).unwrap();
+    group.bench_function("drift/compare", |bencher| {
+        bencher.iter(|| expected.compare(black_box(&record), &mut |drift| panic!("{drift}")));
+    });
+    group.bench_function("drift/cut_and_compare", |bencher| {
+        bencher.iter(|| {
+            for record in cutter.cut(black_box(payload), 1_000).unwrap() {
+                expected.compare(&record, &mut |drift| panic!("{drift}"));
+            }
+        });
+    });
+    group.bench_function("drift/learn", |bencher| {
+        bencher.iter(|| shape.learn(black_box(&record)));
+    });
+    let redaction = RedactionSpec::default().compile().unwrap();
+    group.bench_function("capture/redact", |bencher| {
+        bencher.iter(|| redaction.payload(black_box(payload)).unwrap());
+    });
 }
 
 criterion_group!(benches, bench);

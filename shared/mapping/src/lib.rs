@@ -23,6 +23,7 @@
 //! - All or nothing: one object that cannot be made dead-letters its whole record.
 
 mod context;
+mod cutter;
 mod event;
 mod expr;
 mod jmespath;
@@ -37,5 +38,6 @@ mod tests;
 mod value;
 
 pub use context::MappingContext;
+pub use cutter::RecordCutter;
 pub use event::{EventResult, Outcome, RecordResult};
 pub use mapping::CompiledMapping;

@@ -2,9 +2,11 @@
 
 use halcyon_domain::{
     id::{DatasourceId, SampleId},
-    sample::Sample,
+    sample::{Sample, SampleOrigin},
 };
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect, QueryTrait, Select,
+};
 
 use crate::{
     connection::WriteTx,
@@ -93,6 +95,23 @@ impl<C: Connection> Samples<'_, C> {
         page::fetch(self.0, of(tenant, datasource), &SORTING, request)
             .await?
             .try_map(sample)
+    }
+
+    /// How many samples a datasource has of one origin.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn count_of(
+        &self,
+        tenant: Tenant,
+        datasource: DatasourceId,
+        origin: SampleOrigin,
+        origin_id: &str,
+    ) -> Result<u64> {
+        let select = of(tenant, datasource)
+            .filter(Column::Origin.eq(origin.as_str()))
+            .filter(Column::OriginId.eq(origin_id));
+        Ok(select.count(&self.0.db()).await?)
     }
 
     /// How many samples a datasource has, and how many bytes they have together.

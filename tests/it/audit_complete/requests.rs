@@ -124,6 +124,20 @@ impl Scene {
         Some(match operation {
             "saveSample" => post(of(&self.draft().await, "/samples"), sample),
             "deleteSample" => delete(self.made(&of(&self.draft().await, "/samples"), sample).await),
+            "startCapture" => post(of(&self.published().await, "/captures"), json!({"point": "raw"})),
+            "stopCapture" => {
+                let captures = of(&self.published().await, "/captures");
+                let made = self
+                    .admin
+                    .post(&captures, json!({"point": "raw"}))
+                    .await
+                    .expect(202);
+                delete(of(
+                    &captures,
+                    &format!("/{}", made["id"].as_str().unwrap_or_default()),
+                ))
+            }
+            "acceptSchema" => post(of(&self.published().await, "/schema/accept"), json!({})),
             "putSecret" => put(
                 of(&self.draft().await, "/secrets/token"),
                 json!({"value": SECRET}),

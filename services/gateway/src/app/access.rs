@@ -67,6 +67,9 @@ actions! {
     WRITE_SECRET = "secret.write": SecretWrite;
     ROTATE_SECRET = "secret.rotate": SecretWrite;
     DELETE_SECRET = "secret.delete": SecretWrite;
+    START_CAPTURE = "capture.start": SampleWrite;
+    STOP_CAPTURE = "capture.stop": SampleWrite;
+    ACCEPT_SCHEMA = "schema.accept": DatasourceOperate;
     REPLAY = "dead_letter.replay": DeadLetterReplay;
     DOWNLOAD_DEAD_LETTERS = "dead_letter.download": DeadLetterPayload;
     WRITE_CHECKPOINT = "checkpoint.update": CheckpointWrite;

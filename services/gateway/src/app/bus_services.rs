@@ -16,6 +16,7 @@ use halcyon_bus::{
 use halcyon_domain::{
     assignment::LogLine,
     audit::{AuditCheckpoint, AuditEntry},
+    capture::Capture,
     event::IngestEvent,
     id::{DatasourceId, OrganizationId},
     ontology::ObjectKind,
@@ -287,6 +288,14 @@ impl Services for BusServices {
                 .await?;
         }
         Ok(())
+    }
+
+    async fn captures(&self, organization: OrganizationId, datasource: DatasourceId) -> Result<Vec<Capture>> {
+        Ok(self.bus.captures_of(organization, datasource).await?)
+    }
+
+    async fn put_capture(&self, capture: &Capture) -> Result<()> {
+        Ok(self.bus.put_capture(capture).await?)
     }
 
     async fn read_checkpoint(

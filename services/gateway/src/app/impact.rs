@@ -12,7 +12,7 @@ use halcyon_domain::{
     impact::{ChangedParts, CheckpointEffect, Effect, checkpoint, effect},
     lifecycle::{DatasourceStatus, DesiredState},
     ontology::OntologyObject,
-    sample::Sample,
+    sample::{Sample, SampleOrigin},
     test_run::{ChangedObject, StoredTestResult, TestJob, TestReport},
     version::VersionRecord,
 };
@@ -249,7 +249,10 @@ impl App {
                     .samples()
                     .list(tenant(context), datasource.id, &newest)
                     .await?;
-                page.items.into_iter().map(|sample| sample.id).collect()
+                // What a mapping made is nothing to map.
+                let made = |sample: &Sample| sample.origin == SampleOrigin::Mapped;
+                let page = page.items.into_iter().filter(|sample| !made(sample));
+                page.map(|sample| sample.id).collect()
             }
         };
         let mut samples = Vec::new();

@@ -29,6 +29,8 @@ pub enum Operation {
     Enable,
     /// Take no events.
     Disable,
+    /// Take what records have come to be like as expected, and go on.
+    AcceptSchema,
 }
 
 impl Operation {
@@ -40,6 +42,7 @@ impl Operation {
             Self::Reload => Action::RELOAD,
             Self::Enable => Action::ENABLE,
             Self::Disable => Action::DISABLE,
+            Self::AcceptSchema => Action::ACCEPT_SCHEMA,
         }
     }
 
@@ -50,6 +53,7 @@ impl Operation {
             Self::Restart | Self::Reload => DatasourceEventKind::RestartRequested,
             Self::Enable => DatasourceEventKind::Enabled,
             Self::Disable => DatasourceEventKind::Disabled,
+            Self::AcceptSchema => DatasourceEventKind::SchemaAccepted,
         }
     }
 
@@ -61,6 +65,7 @@ impl Operation {
             Self::Reload => "reload asked for",
             Self::Enable => "enabled",
             Self::Disable => "disabled",
+            Self::AcceptSchema => "what records have come to be like is accepted",
         }
     }
 
@@ -83,6 +88,10 @@ impl Operation {
             }
             Self::Reload => {
                 status.operate("be reloaded")?;
+                return Ok(true);
+            }
+            Self::AcceptSchema => {
+                status.operate("have its records accepted")?;
                 return Ok(true);
             }
             Self::Enable => datasource.status = status.enable()?,

@@ -10,6 +10,7 @@ use halcyon_bus::requests::{CheckpointInfo, OnBehalf, SecretChange, SecretInfo};
 use halcyon_domain::{
     assignment::LogLine,
     audit::{AuditCheckpoint, AuditEntry},
+    capture::Capture,
     clock::Timestamp,
     event::{DeadLetter, IngestEvent},
     id::{DatasourceId, OrganizationId},
@@ -128,6 +129,12 @@ pub trait Services: Send + Sync {
 
     /// Sends events on their way again, in the lane of replays; done when they are durable.
     async fn replay(&self, lanes: &Lanes, events: Vec<IngestEvent>, traceparent: Option<&str>) -> Result<()>;
+
+    /// The captures of a datasource of the last day, the newest first.
+    async fn captures(&self, organization: OrganizationId, datasource: DatasourceId) -> Result<Vec<Capture>>;
+
+    /// Writes a capture down: it begins, or has ended.
+    async fn put_capture(&self, capture: &Capture) -> Result<()>;
 
     /// A pull datasource's place in its source, if it has one.
     async fn read_checkpoint(

@@ -16,6 +16,7 @@ pub(super) fn add(api: &mut Api) {
         ("reloadDatasource", Operation::Reload),
         ("enableDatasource", Operation::Enable),
         ("disableDatasource", Operation::Disable),
+        ("acceptSchema", Operation::AcceptSchema),
     ] {
         api.mutation(name, move |call, at: At<DatasourceId>| async move {
             call.app

@@ -33,6 +33,7 @@ mod socket;
 
 mod access;
 mod audit;
+mod captures;
 mod catalog;
 mod datasources;
 mod lifecycle;
@@ -66,6 +67,7 @@ fn api() -> Api {
         datasources::add,
         versions::add,
         reviews::add,
+        captures::add,
         lifecycle::add,
         secrets::add,
         observation::add,

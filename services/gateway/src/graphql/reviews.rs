@@ -9,8 +9,8 @@ use super::{
     arguments::{About, New, Within, done, precondition},
 };
 use crate::app::{
-    DecideApproval, EditComment, ListApprovals, ListComments, ListInbox, ListSamples, PreviewImpact,
-    RequestApproval, RunBulk, SaveSample, WithdrawApproval, WriteComment,
+    DecideApproval, EditComment, InferSchema, ListApprovals, ListComments, ListInbox, ListSamples,
+    PreviewImpact, RequestApproval, RunBulk, SaveSample, WithdrawApproval, WriteComment,
 };
 
 /// Which approval.
@@ -147,6 +147,13 @@ pub(super) fn add(api: &mut Api) {
         "saveSample",
         |call, about: About<DatasourceId, SaveSample>| async move {
             call.app.save_sample(&call.context, about.id, about.input).await
+        },
+    );
+    api.query(
+        "inferSchema",
+        "sampleSchema",
+        |call, of: Within<InferSchema>| async move {
+            call.app.infer_schema(&call.context, of.datasource, of.list).await
         },
     );
     api.mutation("deleteSample", |call, of: Sample| async move {

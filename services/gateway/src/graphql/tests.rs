@@ -11,6 +11,7 @@ const ONLY_REST: &[(&str, &str)] = &[
     ("refresh", "takes and sets a cookie"),
     ("switchOrganization", "sets cookies"),
     ("exportAudit", "is a file"),
+    ("downloadDeadLetters", "is a file"),
     ("followAudit", "is a stream of server-sent events"),
     (
         "ingest",

@@ -80,4 +80,7 @@ operations! {
     enable, "enableDatasource", Enable;
     /// Disables a datasource: it takes no events.
     disable, "disableDatasource", Disable;
+    /// Accepts what records have come to be like, where a version's policy has stopped the datasource for that: it goes
+    /// on, and what was seen counts as expected until a worker begins anew. To make it last, publish what is expected.
+    accept_schema, "acceptSchema", AcceptSchema;
 }

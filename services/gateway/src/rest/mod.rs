@@ -6,6 +6,7 @@ mod extract;
 pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod bulk;
+pub(crate) mod captures;
 pub(crate) mod catalog;
 pub(crate) mod checkpoints;
 pub(crate) mod comments;

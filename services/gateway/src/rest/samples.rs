@@ -8,7 +8,8 @@ use super::{
     extract::{Body, Caller, ExactBody, Path, Query, QueryCaller},
 };
 use crate::app::{
-    Impact, ListSamples, PreviewImpact, SampleView, SampleWithPayload, SaveSample, views::List,
+    Impact, InferSchema, InferredSchema, ListSamples, PreviewImpact, SampleView, SampleWithPayload,
+    SaveSample, views::List,
 };
 
 /// Lists a datasource's saved samples, without their payloads.
@@ -44,6 +45,19 @@ pub(crate) async fn get(
 ) -> Outcome<Found<SampleWithPayload>> {
     Ok(Found::new(
         caller.app.get_sample(&caller.context, id.0, sample.0).await?,
+    ))
+}
+
+/// Learns the shape of the records from the samples, as JSON Schema: types, formats, fixed values, and which fields
+/// are always there.
+#[endpoint(operation_id = "inferSchema", tags("samples"))]
+pub(crate) async fn schema(
+    caller: QueryCaller,
+    id: Path<DatasourceId>,
+    query: Query<InferSchema>,
+) -> Outcome<Found<InferredSchema>> {
+    Ok(Found::new(
+        caller.app.infer_schema(&caller.context, id.0, query.0).await?,
     ))
 }
 

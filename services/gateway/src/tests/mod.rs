@@ -4,6 +4,7 @@ mod access;
 mod approvals;
 mod audit;
 mod bulk;
+mod captures;
 mod data_ops;
 mod datasources;
 mod edge;

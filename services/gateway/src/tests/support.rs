@@ -15,6 +15,7 @@ use halcyon_domain::{
     access::{Grant, Role, Scope, Subject},
     assignment::{ConfigChange, LogLine},
     audit::{AuditCheckpoint, AuditEntry, AuditOutcome},
+    capture::Capture,
     clock::{Clock, SystemClock, Timestamp},
     event::IngestEvent,
     id::{DatasourceId, OrganizationId, ProjectId, RoleBindingId, SessionId, UserId},
@@ -66,6 +67,8 @@ pub(super) struct Stand {
     pub(super) dead_letters: Mutex<Vec<StoredDeadLetter>>,
     /// The events that were sent on their way again.
     pub(super) replayed: Mutex<Vec<IngestEvent>>,
+    /// The captures there are.
+    pub(super) captures: Mutex<Vec<Capture>>,
     /// The checkpoint there is.
     pub(super) checkpoint: Mutex<Option<CheckpointInfo>>,
 }
@@ -198,6 +201,21 @@ impl Services for Stand {
     async fn replay(&self, _: &Lanes, events: Vec<IngestEvent>, _: Option<&str>) -> Result<()> {
         self.up()?;
         self.replayed.lock().unwrap().extend(events);
+        Ok(())
+    }
+
+    async fn captures(&self, _: OrganizationId, datasource: DatasourceId) -> Result<Vec<Capture>> {
+        self.up()?;
+        let mut captures = self.captures.lock().unwrap().clone();
+        captures.retain(|capture| capture.datasource == datasource);
+        Ok(captures)
+    }
+
+    async fn put_capture(&self, capture: &Capture) -> Result<()> {
+        self.up()?;
+        let mut captures = self.captures.lock().unwrap();
+        captures.retain(|known| known.id != capture.id);
+        captures.insert(0, capture.clone());
         Ok(())
     }
 

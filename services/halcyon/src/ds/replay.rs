@@ -42,6 +42,9 @@ pub(super) async fn run(api: &Api, args: &ReplayArgs, output: OutputArgs) -> Res
     if !args.ids.is_empty() {
         body["ids"] = json!(args.ids);
     }
+    if args.all {
+        body["all"] = json!(true);
+    }
     for (name, value) in [("from", &args.from), ("to", &args.to)] {
         if let Some(value) = value {
             body[name] = json!(value);

@@ -67,6 +67,7 @@ impl Worker {
             restarts: 0,
             next_attempt_at: None,
             last_event_at: None,
+            drift: Vec::new(),
             metrics: DatasourceMetrics {
                 events: 5,
                 ..DatasourceMetrics::default()

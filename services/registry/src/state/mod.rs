@@ -1,5 +1,6 @@
 //! What the workers reached: reports are judged ([`observe`](observe::observe)), kept ([`Tracker`]) and written.
 
+mod drifts;
 mod observe;
 #[cfg(test)]
 mod observe_tests;

@@ -56,6 +56,7 @@ fn report(desired: &DesiredDatasource, status: RuntimeStatus, version: Option<u3
         restarts: 0,
         next_attempt_at: None,
         last_event_at: None,
+        drift: Vec::new(),
         metrics: DatasourceMetrics {
             events: 2,
             lag_ms: 5,

@@ -12,6 +12,7 @@ use halcyon_domain::{
 
 use super::{
     Happening, Report,
+    drifts::Drifts,
     observe::{add_up, differs, is_on_its_way, observe},
 };
 use crate::reconcile::DesiredDatasource;
@@ -51,6 +52,7 @@ struct Known {
     last_report: Option<Timestamp>,
     backlog_full: bool,
     happenings: Vec<Happening>,
+    drifts: Drifts,
     /// The generation that it is on its way to, and since when.
     on_its_way: Option<(i64, Timestamp)>,
 }
@@ -149,6 +151,7 @@ impl Tracker {
             let overdue = known.is_overdue(datasource, now, self.deadline);
             let missing = self.missing.get(&datasource.datasource).map(String::as_str);
             let (state, happenings) = observe(datasource, &known.state, &reports, missing, overdue);
+            known.happenings.extend(known.drifts.news(&reports));
             known.state = state;
             known.note_way(datasource, now);
             known.happenings.extend(happenings);
@@ -229,6 +232,7 @@ impl Known {
             written,
             last_report: None,
             happenings: Vec::new(),
+            drifts: Drifts::default(),
             on_its_way: None,
         }
     }

@@ -41,6 +41,7 @@ fn heartbeat(worker: WorkerId, datasource: &DesiredDatasource, events: u64) -> H
         restarts: 0,
         next_attempt_at: None,
         last_event_at: None,
+        drift: Vec::new(),
         metrics: DatasourceMetrics {
             events,
             ..DatasourceMetrics::default()

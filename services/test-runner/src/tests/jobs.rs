@@ -47,6 +47,57 @@ async fn lines_are_events_and_a_bad_one_is_a_dead_letter() {
 }
 
 #[tokio::test]
+async fn each_record_has_its_verdict_and_past_events_are_what_they_were() {
+    use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+    use halcyon_domain::{
+        event::{EventId, Verdict},
+        test_run::PastEvent,
+    };
+
+    let noise = json!({"id": "n", "name": "noise", "sev": 5, "ts": 1_700_000_000});
+    let nameless = json!({"id": "x", "sev": 70, "ts": 1_700_000_000, "host": "web-1"});
+    let past = |id: &str, body: serde_json::Value| PastEvent {
+        id: EventId::from(id.to_owned()),
+        received_at: clock().now(),
+        content_type: None,
+        headers: [("x-kind".to_owned(), "late".to_owned())].into(),
+        base64: BASE64.encode(body.to_string()),
+    };
+    let events = vec![past("one", json!([event("a"), noise])), past("two", nameless)];
+    let mut run = job(config(), TestInput::Events { events });
+    run.ticket = None;
+    run.config["mapping"]["outputs"][0]["fields"]["category"] =
+        json!({"from": "context", "expr": "headers.\"x-kind\""});
+    run.compare_with = Some(run.config.clone());
+    run.config["mapping"]["outputs"][0]["fields"]["title"] = json!({"expr": "name", "default": "untitled"});
+    let report = runner(None).run(run).await.unwrap();
+    let verdicts: Vec<_> = report
+        .records
+        .iter()
+        .map(|record| (record.record.as_str(), record.verdict, record.objects))
+        .collect();
+    assert_eq!(
+        verdicts,
+        [
+            ("one/0", Verdict::Delivered, 2),
+            ("one/1", Verdict::Filtered, 0),
+            ("two/0", Verdict::Delivered, 2)
+        ],
+        "{report:#?}"
+    );
+    assert!(format!("{:?}", report.outputs).contains("late"), "its headers");
+    let comparison = report.comparison.unwrap();
+    let [changed] = &comparison.verdicts[..] else {
+        panic!("{comparison:?}")
+    };
+    assert_eq!(
+        (changed.record.as_str(), changed.before, changed.after),
+        ("two/0", Some(Verdict::DeadLettered), Some(Verdict::Delivered))
+    );
+    assert_eq!((comparison.outputs.len(), comparison.dead_letters.len()), (2, 1));
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_the_configuration_is_said_at_its_place() {
     let mut broken = config();
     broken["connection"]["color"] = json!("red");

@@ -1,5 +1,6 @@
 //! A datasource at this worker: the version that runs, the state it is in, its numbers and its pace.
 
+mod drift;
 mod stats;
 mod throttle;
 mod version;
@@ -15,6 +16,7 @@ use halcyon_domain::{
 };
 use tokio::sync::Semaphore;
 
+pub(crate) use drift::{Drifts, Watch};
 pub(crate) use stats::{Snapshot, Stats, Tally};
 pub(crate) use throttle::Throttle;
 pub(crate) use version::Version;
@@ -27,6 +29,8 @@ pub(crate) struct Feed {
     pub(crate) push: bool,
     pub(crate) stats: Stats,
     pub(crate) throttle: Throttle,
+    /// How its records differ from what is expected of them.
+    pub(crate) drifts: Drifts,
     /// The pace of what is processed anew: it takes nothing from that of live events.
     pub(crate) replays: Throttle,
     /// Mappings of this datasource that may run at a time, so that a slow one leaves processors to the others.
@@ -74,6 +78,7 @@ impl Feed {
             push,
             stats: Stats::default(),
             throttle: Throttle::default(),
+            drifts: Drifts::default(),
             replays: Throttle::default(),
             share: Semaphore::new(threads.div_ceil(2)),
             state: Mutex::new(state),
@@ -117,6 +122,9 @@ impl Feed {
             next_attempt_at: state.next_attempt_at,
             last_event_at: self.stats.last_event_at(),
             metrics: self.stats.metrics(parked),
+            drift: self
+                .drifts
+                .counts(state.version.as_ref().map(|version| version.number)),
         }
     }
 }

@@ -5,12 +5,16 @@ use halcyon_domain::{assignment::AssignedVersion, config::VersionConfig, error::
 use halcyon_mapping::CompiledMapping;
 use serde_json::Value;
 
+use super::Watch;
+
 /// A version that is ready to run.
 #[derive(Debug)]
 pub(crate) struct Version {
     pub(crate) number: u32,
     pub(crate) config: VersionConfig,
     pub(crate) mapping: CompiledMapping,
+    /// What records are expected to be like, where that matters.
+    pub(crate) watch: Option<Watch>,
     source: Value,
 }
 
@@ -29,6 +33,7 @@ impl Version {
             CompiledMapping::compile(&config.mapping).map_err(|errors| first(errors).under("/mapping"))?;
         Ok(Self {
             number: assigned.number,
+            watch: Watch::compile(&config)?,
             config,
             mapping,
             source: assigned.config.clone(),

@@ -102,6 +102,11 @@ impl Partition {
             .into_iter()
             .map(|parked| (parked.sequence, parked.event))
             .unzip();
+        let mut events = events;
+        let differing = self.board.watch(feed, version, &mut events);
+        if events.is_empty() && !differing.is_empty() {
+            return Ok(Step::Later);
+        }
         // The first page after the partition has changed hands is mapped apart: deliveries are not counted here, and
         // an event that kills the worker would do so for ever.
         let batch = if self.backlog.is_inherited(feed.id) {

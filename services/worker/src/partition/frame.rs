@@ -117,10 +117,16 @@ impl Partition {
             }
         };
         let mut now = events;
-        let later = now.split_off(feed.throttle.take(now.len()));
+        let differing = self.board.watch(&feed, &version, &mut now);
+        let mut later = now.split_off(feed.throttle.take(now.len()));
+        let why = if later.is_empty() {
+            "its records are not what is expected"
+        } else {
+            "it is throttled"
+        };
+        later.extend(differing);
         // What is later than these must not overtake them meanwhile.
-        let parking =
-            (!later.is_empty()).then(|| self.begin_park(datasource, later.first(), "it is throttled"));
+        let parking = (!later.is_empty()).then(|| self.begin_park(datasource, later.first(), why));
         if mode == Mode::Together {
             let batch = self
                 .board
@@ -195,6 +201,7 @@ impl Partition {
             return Err(Again(error));
         }
         self.count(feed, &mapped, took);
+        self.board.captures.look(feed.id, &mapped);
         Ok(())
     }
 

@@ -28,6 +28,10 @@ impl Run {
         records: Vec<SourceRecord>,
     ) -> Result<(), End> {
         let mut left: Vec<IngestEvent> = records.into_iter().map(|record| self.event(record)).collect();
+        // Before anything of the batch goes on: what is not acked upstream is read again as a whole.
+        if !self.board.watch(&self.feed, version, &mut left).is_empty() {
+            return Err(End::Drifted);
+        }
         while !left.is_empty() {
             let now = self.paced(&mut left).await?;
             let batch = self
@@ -38,6 +42,7 @@ impl Run {
             left.splice(0..0, batch.rest);
             let tally = tally(&batch.mapped, batch.took);
             let stored = self.publish(version, batch.mapped).await?;
+            self.board.captures.look(self.feed.id, &stored);
             self.feed
                 .throttle
                 .charge(tally.records().saturating_sub(tally.events) as usize);

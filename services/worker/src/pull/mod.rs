@@ -139,6 +139,9 @@ impl Keeper {
                     self.say(LogLevel::Info, "the feed has ended".to_owned());
                     self.wait(None).await;
                 }
+                End::Drifted => {
+                    self.wait(None).await;
+                }
                 End::Config(message) => {
                     self.fail(Reason::InvalidConfig, message, None);
                     self.wait(None).await;

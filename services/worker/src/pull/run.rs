@@ -31,6 +31,8 @@ pub(super) enum End {
     Changed,
     /// There is nothing more to read.
     Finished,
+    /// Its records are not what is expected, and the state says so.
+    Drifted,
     /// The configuration is at fault: no use in trying again.
     Config(String),
     /// Worth another attempt.

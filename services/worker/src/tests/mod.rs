@@ -1,7 +1,9 @@
 //! The worker against a real nats-server; the test plays gateway, registry and ontology service.
 
+mod drift;
 mod frames;
 mod parking;
+mod replays;
 mod sources;
 mod states;
 pub(crate) mod support;

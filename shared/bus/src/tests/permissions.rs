@@ -5,13 +5,16 @@ use std::{collections::HashMap, time::Duration};
 use futures::{FutureExt, StreamExt};
 use halcyon_domain::{
     assignment::PartitionAssignment,
-    id::{DatasourceId, InstanceId},
+    capture::{Capture, Captured},
+    event::IngestEvent,
+    id::{CaptureId, DatasourceId, InstanceId},
 };
 use halcyon_tests::{nats::Nats, ports};
 
-use super::support::{event, outcome, soon};
+use super::support::{event, eventually, outcome, soon};
 use crate::{
     Bus, BusSettings, Durability, Error, Identity, InstanceKey, LeaseRecord, RemoteError, Service,
+    dead_letters::Place,
     requests::{Empty, PublicKey, RegistryKey, RunTest},
     server::{ServerParams, server_config},
 };
@@ -114,6 +117,7 @@ pub(super) async fn everybody_works(buses: &HashMap<Service, Bus>) {
         .dead_letter_count(sent.organization, sent.datasource)
         .await
         .unwrap();
+    everybody_captures(gateway, worker, &sent).await;
     delivery.ack().await.unwrap();
     let ontology = &buses[&Service::Ontology];
     soon(ontology.ontology_consumer().next())
@@ -344,4 +348,39 @@ async fn a_stranger_is_not_let_in() {
     ] {
         assert!(Bus::connect(&settings, &stranger).await.is_err());
     }
+}
+
+/// A capture from its begin to its first record.
+async fn everybody_captures(gateway: &Bus, worker: &Bus, sent: &IngestEvent) {
+    let capture: Capture = serde_json::from_value(serde_json::json!({
+        "id": CaptureId::generate(), "organization": sent.organization, "datasource": sent.datasource,
+        "point": "raw", "count": 1, "until": sent.received_at, "started_at": sent.received_at,
+        "started_by": {"kind": "system", "name": "a test"},
+    }))
+    .unwrap();
+    let mirror = worker.captures().mirror();
+    soon(mirror.ready()).await;
+    gateway.put_capture(&capture).await.unwrap();
+    eventually(|| async { mirror.len() == 1 }).await;
+    let of = gateway.captures_of(sent.organization, sent.datasource).await;
+    assert_eq!(of.unwrap(), std::slice::from_ref(&capture));
+    let captured = Captured {
+        capture: capture.id,
+        organization: sent.organization,
+        datasource: sent.datasource,
+        event: sent.id.clone(),
+        version: 1,
+        content_type: None,
+        payload: "{}".to_owned(),
+    };
+    worker.publish_captured(&captured).await.unwrap();
+    worker.publish_captured(&captured).await.unwrap();
+    let delivery = soon(gateway.captured_consumer().next()).await;
+    assert_eq!(delivery.json::<Captured>().unwrap(), captured);
+    delivery.ack().await.unwrap();
+    let found = gateway
+        .capture(sent.organization, sent.datasource, capture.id)
+        .await
+        .unwrap();
+    assert_eq!(found, Some(capture));
 }
