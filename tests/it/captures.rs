@@ -1,5 +1,7 @@
 //! Live traffic, looked at: captured and redacted, tried on drafts while it flows, and watched for drift.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use serde_json::{Value, json};
 
 use halcyon_tests::{
@@ -49,10 +51,10 @@ async fn live_records_become_samples_without_their_secrets() {
         begun.push(client.post(&captures, body).await.expect(202));
     }
     // Workers hear of it by the bus: some events may come by before.
-    let mut sent = 0;
+    let sent = AtomicU32::new(0);
     client
         .wait_for("the captures to have what they want", async |client| {
-            sent += 1;
+            let sent = sent.fetch_add(1, Ordering::Relaxed);
             let event = json!({"id": sent.to_string(), "password": "hunter2-canary"});
             let accepted = client.ingest(&id, event.to_string().into_bytes()).await;
             assert_eq!(accepted.status, 202);
