@@ -3,6 +3,7 @@
 //! its own and calls [`comply`].
 
 mod config;
+mod listening;
 mod peer;
 mod source;
 mod spec;
@@ -16,6 +17,9 @@ pub(crate) use peer::{Peer, comply, context};
 
 /// Connectors that read without another side.
 const ALONE: &[&str] = &["generator"];
+
+/// Connectors that wait for the other side, and so reach for nobody.
+const LISTENING: &[&str] = &["syslog"];
 
 /// A way out that knows no name and allows no address.
 pub(crate) fn nowhere() -> Guard {

@@ -17,19 +17,19 @@ use halcyon_egress::{Guard, Policy};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::loopback;
+use super::{listening, loopback};
 use crate::{
     BatchLimits, CheckContext, Checkpoint, Connector, Error, Ordering, SecretValue, Secrets, Share, Source,
     SourceBatch, SourceContext, secret_names, validate_connection,
 };
 
 /// How many records each part of the suite reads.
-const RECORDS: u64 = 40;
+pub(super) const RECORDS: u64 = 40;
 /// How long anything may take that must happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Where a worker may die: after the batch was read, after its records are durable, after the checkpoint is, and after
 /// the acknowledgement.
-const STEPS: [&str; 4] = ["read", "output", "checkpoint", "ack"];
+pub(super) const STEPS: [&str; 4] = ["read", "output", "checkpoint", "ack"];
 
 /// A started system of the kind that the connector reads from.
 #[async_trait]
@@ -45,6 +45,13 @@ pub(crate) trait Peer: Send {
 
     /// The values of the secrets that the connection names.
     fn secrets(&self) -> Secrets;
+
+    /// Whether what was sent is forgotten by the other side at once, acknowledged or not: it sends to a port that the
+    /// source opens. Then [`put`](Self::put) is called only while a source listens, and what a death must not lose is
+    /// what was durable.
+    fn forgets(&self) -> bool {
+        false
+    }
 
     /// The number of a record.
     fn number(&self, record: &[u8]) -> u64 {
@@ -74,6 +81,9 @@ pub(crate) fn context(peer: &dyn Peer, checkpoint: Option<Checkpoint>) -> Source
 /// Runs the whole suite. Returns at how many points a reader was killed.
 pub(crate) async fn comply(connector: &dyn Connector, peer: &mut dyn Peer) -> usize {
     checks_say_what_is_wrong(connector, peer).await;
+    if peer.forgets() {
+        return listening::comply(connector, peer).await;
+    }
     a_host_that_is_not_allowed_is_not_reached(connector, peer).await;
     a_damaged_checkpoint_is_refused(connector, peer).await;
     what_comes_later_is_read_once(connector, peer).await;
@@ -88,14 +98,14 @@ pub(crate) async fn comply(connector: &dyn Connector, peer: &mut dyn Peer) -> us
 
 /// What a worker has: the records that are durable, by identity, and the stored checkpoint.
 #[derive(Default)]
-struct Worker {
-    effects: BTreeMap<String, u64>,
+pub(super) struct Worker {
+    pub(super) effects: BTreeMap<String, u64>,
     order: Vec<u64>,
-    stored: Option<Checkpoint>,
+    pub(super) stored: Option<Checkpoint>,
 }
 
 impl Worker {
-    fn write(&mut self, peer: &dyn Peer, batch: &SourceBatch) {
+    pub(super) fn write(&mut self, peer: &dyn Peer, batch: &SourceBatch) {
         assert!(
             !batch.records.is_empty() && batch.records.len() <= 7,
             "a batch keeps its limits"
@@ -111,16 +121,16 @@ impl Worker {
     }
 
     /// Through text, as it would be stored.
-    fn store(&mut self, checkpoint: &Checkpoint) {
+    pub(super) fn store(&mut self, checkpoint: &Checkpoint) {
         self.stored = serde_json::from_str(&serde_json::to_string(checkpoint).unwrap()).unwrap();
     }
 
-    fn has(&self, numbers: Range<u64>) -> bool {
+    pub(super) fn has(&self, numbers: Range<u64>) -> bool {
         let found: HashSet<u64> = self.effects.values().copied().collect();
         numbers.into_iter().all(|number| found.contains(&number))
     }
 
-    fn assert_exactly(&self, numbers: Range<u64>, connector: &dyn Connector, told: &str) {
+    pub(super) fn assert_exactly(&self, numbers: Range<u64>, connector: &dyn Connector, told: &str) {
         let mut found: Vec<u64> = self.effects.values().copied().collect();
         found.sort_unstable();
         assert_eq!(found, numbers.clone().collect::<Vec<_>>(), "{told}");
@@ -131,7 +141,7 @@ impl Worker {
 }
 
 /// The next batch; a transient failure is tried again, and a run that ended is followed by the next one.
-async fn next(
+pub(super) async fn next(
     connector: &dyn Connector,
     peer: &dyn Peer,
     worker: &Worker,
@@ -161,7 +171,12 @@ async fn next(
 }
 
 /// A batch all the way, as a worker does it.
-async fn take_in(peer: &dyn Peer, worker: &mut Worker, source: &mut Box<dyn Source>, batch: &SourceBatch) {
+pub(super) async fn take_in(
+    peer: &dyn Peer,
+    worker: &mut Worker,
+    source: &mut Box<dyn Source>,
+    batch: &SourceBatch,
+) {
     worker.write(peer, batch);
     worker.store(&batch.checkpoint);
     source.ack(&batch.checkpoint).await.unwrap();
@@ -259,7 +274,7 @@ async fn a_stopped_source_gives_nothing(connector: &dyn Connector, peer: &mut dy
     );
 }
 
-async fn a_damaged_checkpoint_is_refused(connector: &dyn Connector, peer: &mut dyn Peer) {
+pub(super) async fn a_damaged_checkpoint_is_refused(connector: &dyn Connector, peer: &mut dyn Peer) {
     peer.fresh().await;
     let damaged = Checkpoint(serde_json::json!({"surely": "not ours"}));
     let refused = connector.source(context(peer, Some(damaged)));
@@ -297,7 +312,9 @@ fn failures(results: &[CheckResult]) -> Vec<&str> {
 
 async fn checks_say_what_is_wrong(connector: &dyn Connector, peer: &mut dyn Peer) {
     peer.fresh().await;
-    peer.put(0..3).await;
+    if !peer.forgets() {
+        peer.put(0..3).await;
+    }
     let (connection, secrets) = (peer.connection(), peer.secrets());
     assert_eq!(validate_connection(connector.spec().type_name, &connection), []);
     let good = check(connector, &connection, &secrets, &loopback()).await;
