@@ -12,6 +12,7 @@ static CATALOG: &[&'static dyn Connector] = &[
     &RedisStream,
     &crate::nats::Nats,
     &Amqp,
+    &crate::syslog::Syslog,
     &Generator,
 ];
 

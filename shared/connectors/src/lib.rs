@@ -8,6 +8,7 @@ pub mod http_poller;
 pub mod http_webhook;
 pub mod nats;
 pub mod redis_stream;
+pub mod syslog;
 
 mod catalog;
 #[cfg(test)]

@@ -236,7 +236,7 @@ pub(crate) fn not_agreed(error: &std::io::Error) -> Error {
 }
 
 /// The certificates in a PEM text; `None` if there is none or one does not read.
-fn certificates(text: &str) -> Option<Vec<CertificateDer<'static>>> {
+pub(crate) fn certificates(text: &str) -> Option<Vec<CertificateDer<'static>>> {
     let found = CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();
     found.ok().filter(|found| !found.is_empty())
 }
