@@ -18,6 +18,7 @@ pub mod between;
 pub mod client;
 pub mod cluster;
 pub mod load;
+pub mod mariadb;
 pub mod namespace;
 pub mod nats;
 pub mod openbao;

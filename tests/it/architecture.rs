@@ -61,6 +61,9 @@ const FENCES: &[(&str, &[&str])] = &[
     ("config", &["infra"]),
     ("async-rs", &["connectors"]),
     ("lapin", &["connectors"]),
+    ("mysql_async", &["connectors"]),
+    ("tiberius", &["connectors"]),
+    ("tokio-postgres", &["connectors"]),
 ];
 
 fn root() -> &'static Path {

@@ -13,6 +13,8 @@ static CATALOG: &[&'static dyn Connector] = &[
     &crate::nats::Nats,
     &Amqp,
     &crate::syslog::Syslog,
+    #[cfg(feature = "sql")]
+    &crate::sql_poller::SqlPoller,
     &Generator,
 ];
 

@@ -8,6 +8,8 @@ pub mod http_poller;
 pub mod http_webhook;
 pub mod nats;
 pub mod redis_stream;
+#[cfg(feature = "sql")]
+pub mod sql_poller;
 pub mod syslog;
 
 mod catalog;
