@@ -53,6 +53,8 @@ const FENCES: &[(&str, &[&str])] = &[
     ("sea-orm-migration", &["store", "migrations"]),
     ("sqlx", &["store", "migrations"]),
     ("async-nats", &["bus", "connectors"]),
+    ("rdkafka", &["connectors"]),
+    ("apache-avro", &["connectors"]),
     ("salvo", &["gateway", "infra"]),
     ("async-graphql", &["gateway"]),
     ("aes-gcm", &["secrets"]),

@@ -15,6 +15,8 @@ static CATALOG: &[&'static dyn Connector] = &[
     &crate::syslog::Syslog,
     #[cfg(feature = "sql")]
     &crate::sql_poller::SqlPoller,
+    #[cfg(feature = "kafka")]
+    &crate::kafka::Kafka,
     &Generator,
 ];
 

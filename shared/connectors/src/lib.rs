@@ -6,6 +6,8 @@ pub mod check;
 pub mod generator;
 pub mod http_poller;
 pub mod http_webhook;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod nats;
 pub mod redis_stream;
 #[cfg(feature = "sql")]
