@@ -21,7 +21,7 @@ use super::{
     config::{Connection, Mechanism},
     stream::{Bytes, shake_hands},
 };
-use crate::{Error, Secrets};
+use crate::{Error, Secrets, tls::not_agreed};
 
 /// How long the broker may take for anything but a message.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -239,6 +239,12 @@ fn code(error: &lapin::Error) -> Option<u16> {
 /// What an error of the broker means to us.
 pub(crate) fn of_broker(error: &lapin::Error, config: &Connection) -> Error {
     let queue = &config.queue;
+    // With TLS 1.3 a server looks at our certificate when we think that TLS is agreed on.
+    if let ErrorKind::IOError(io) = error.kind()
+        && io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+    {
+        return not_agreed(io);
+    }
     let ErrorKind::ProtocolError(told) = error.kind() else {
         return Error::transient(match error.kind() {
             ErrorKind::MissingHeartbeatError => "the broker fell silent".to_owned(),
