@@ -19,6 +19,7 @@ pub mod client;
 pub mod cluster;
 pub mod load;
 pub mod mariadb;
+pub mod mosquitto;
 pub mod namespace;
 pub mod nats;
 pub mod openbao;

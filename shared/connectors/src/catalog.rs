@@ -17,6 +17,7 @@ static CATALOG: &[&'static dyn Connector] = &[
     &crate::sql_poller::SqlPoller,
     #[cfg(feature = "kafka")]
     &crate::kafka::Kafka,
+    &crate::mqtt::Mqtt,
     &Generator,
 ];
 

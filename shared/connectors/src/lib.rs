@@ -8,6 +8,7 @@ pub mod http_poller;
 pub mod http_webhook;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod mqtt;
 pub mod nats;
 pub mod redis_stream;
 #[cfg(feature = "sql")]
