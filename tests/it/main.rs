@@ -25,6 +25,7 @@ mod lifecycle;
 mod main_job;
 mod outages;
 mod samples;
+mod scripts;
 mod secret_store;
 mod simulation;
 mod traces;

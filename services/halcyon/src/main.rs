@@ -19,7 +19,10 @@ mod settings;
 mod up;
 mod yaml;
 
-use std::{io::ErrorKind, process::ExitCode};
+use std::{
+    io::{self, ErrorKind},
+    process::ExitCode,
+};
 
 use clap::Parser;
 
@@ -28,6 +31,16 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Before there is any thread, any file and any key: what runs scripts has nothing else.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == halcyon_sandbox::SUBCOMMAND)
+    {
+        return match halcyon_sandbox::serve(io::stdin().lock(), io::stdout().lock()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.into()),
+        };
+    }
     // One TLS provider for all libraries; it is set before any of them could choose another.
     if rustls::crypto::aws_lc_rs::default_provider()
         .install_default()

@@ -175,6 +175,7 @@ async fn run_service(
                 guard: settings.guard(),
                 health: parts.health,
                 metrics: parts.metrics,
+                executable: std::env::current_exe().ok(),
             };
             halcyon_test_runner::run(context, settings.test_runner, shutdown).await
         }

@@ -12,6 +12,8 @@ use halcyon_domain::{
     test_run::{Comparison, StoredTestResult, TestInput, TestJob, TestReport, Warning},
 };
 use halcyon_egress::Guard;
+use halcyon_sandbox::Pool;
+use serde_json::Value;
 
 use crate::{
     Settings, check,
@@ -34,6 +36,7 @@ pub(crate) struct Runner {
     clock: Arc<dyn Clock>,
     guard: Guard,
     secrets: Arc<dyn SecretSource>,
+    scripts: Option<Pool>,
 }
 
 /// What the mapping part of a job gives.
@@ -49,6 +52,7 @@ impl Runner {
         clock: Arc<dyn Clock>,
         guard: Guard,
         secrets: Arc<dyn SecretSource>,
+        scripts: Option<Pool>,
     ) -> Self {
         let sandbox = Sandbox::new(settings.concurrency);
         Self {
@@ -57,6 +61,7 @@ impl Runner {
             clock,
             guard,
             secrets,
+            scripts,
         }
     }
 
@@ -125,10 +130,12 @@ impl Runner {
     async fn plans(&self, job: &TestJob) -> Result<Result<(Plan, Option<Plan>), Vec<InputError>>, Error> {
         let (connector, config) = (job.connector.clone(), job.config.clone());
         let compared = job.compare_with.clone();
+        let (datasource, scripts) = (job.datasource, self.scripts.clone());
         self.sandbox
             .run(self.settings.job_timeout.get(), move || {
-                let plan = Plan::read(&connector, &config)?;
-                let other = compared.map(|config| Plan::read(&connector, &config)).transpose();
+                let read = |config: &Value| Plan::read(&connector, datasource, config, scripts.as_ref());
+                let plan = read(&config)?;
+                let other = compared.map(|config| read(&config)).transpose();
                 let other = other.map_err(|errors| {
                     errors
                         .into_iter()
@@ -222,8 +229,8 @@ impl Runner {
     ) -> Result<Results, Error> {
         self.sandbox
             .run(self.settings.job_timeout.get(), move || {
-                let tried = Mapped::of(&plan.mapping, &events);
-                let compared = other.map(|other| Mapped::of(&other.mapping, &events));
+                let tried = Mapped::of(&plan, &events);
+                let compared = other.map(|other| Mapped::of(&other, &events));
                 let comparison = compared.map(|compared| {
                     let mut comparison = compare(&compared.objects, &tried.objects);
                     comparison.verdicts = verdicts(&compared.verdicts, &tried.verdicts);

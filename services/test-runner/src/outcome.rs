@@ -6,14 +6,18 @@ use halcyon_domain::{
     ontology::OntologyObject,
     test_run::{RecordVerdict, TestDeadLetter, Warning},
 };
-use halcyon_mapping::{CompiledMapping, Outcome};
+use halcyon_mapping::{EventResult, Outcome};
+use halcyon_sandbox::{Mapping, Pool};
 
-use crate::input::TestEvent;
+use crate::{input::TestEvent, plan::Plan};
 
 /// The most warnings that are kept; a large payload has the same ones over and over.
 const MAX_WARNINGS: usize = 1_000;
 /// The most records whose verdicts are told one by one.
 const MAX_VERDICTS: usize = 1_000;
+
+/// The most lines of a script that are kept.
+const MAX_LOGS: usize = 500;
 
 /// What came out, over all events.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,14 +28,17 @@ pub(crate) struct Mapped {
     pub(crate) warnings: Vec<Warning>,
     pub(crate) records: u64,
     pub(crate) filtered: u64,
+    /// What a script logged.
+    pub(crate) logs: Vec<String>,
+    /// The most memory that a script's process had, in bytes.
+    pub(crate) peak_memory: u64,
 }
 
 impl Mapped {
     /// Maps events with a report.
-    pub(crate) fn of(mapping: &CompiledMapping, events: &[TestEvent]) -> Self {
+    pub(crate) fn of(plan: &Plan, events: &[TestEvent]) -> Self {
         let mut mapped = Self::default();
-        for event in events {
-            let result = mapping.map_with_report(&event.payload, &event.context());
+        for (event, result) in events.iter().zip(mapped.results(plan, events)) {
             for record in result.records {
                 mapped.records += 1;
                 mapped.verdict(event, record.index, &record.outcome);
@@ -64,6 +71,42 @@ impl Mapped {
             objects: u32::try_from(outcome.objects().len()).unwrap_or(u32::MAX),
             failure,
         });
+    }
+
+    /// What becomes of each event.
+    fn results(&mut self, plan: &Plan, events: &[TestEvent]) -> Vec<EventResult> {
+        let (mapping, script) = match &*plan.mapping {
+            Mapping::Outputs(mapping) => {
+                let each = |event: &TestEvent| mapping.map_with_report(&event.payload, &event.context());
+                return events.iter().map(each).collect();
+            }
+            Mapping::Script(mapping, script) => (mapping, script),
+        };
+        let inputs = events.iter().map(|event| (&event.payload[..], event.context()));
+        let run = |scripts: &Pool| {
+            scripts
+                .map(script, mapping, inputs, None)
+                .map_err(|error| error.to_string())
+        };
+        let ran = match &plan.scripts {
+            Some(scripts) => run(scripts),
+            None => Err("scripts cannot be run here".to_owned()),
+        };
+        match ran {
+            Ok(ran) => {
+                let line = |(place, line): (usize, String)| match events.get(place) {
+                    Some(event) => format!("{}: {line}", event.id),
+                    None => line,
+                };
+                self.logs = ran.logs.into_iter().take(MAX_LOGS).map(line).collect();
+                self.peak_memory = ran.peak_memory;
+                ran.results
+            }
+            Err(why) => {
+                let failure = InputError::new("/script", "script_unavailable", why);
+                vec![EventResult::dead_lettered(failure); events.len()]
+            }
+        }
     }
 
     fn dead_letter(&mut self, event: &TestEvent, index: u32, failure: InputError) {

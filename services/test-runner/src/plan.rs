@@ -6,8 +6,9 @@ use halcyon_connectors::{Connector, find, validate_connection};
 use halcyon_domain::{
     config::{StoredTest, VersionConfig},
     error::InputError,
+    id::DatasourceId,
 };
-use halcyon_mapping::CompiledMapping;
+use halcyon_sandbox::{Mapping, Pool};
 use serde_json::Value;
 
 /// A configuration that can be tried.
@@ -15,13 +16,21 @@ use serde_json::Value;
 pub(crate) struct Plan {
     pub(crate) connector: &'static dyn Connector,
     pub(crate) connection: Value,
-    pub(crate) mapping: Arc<CompiledMapping>,
+    pub(crate) mapping: Arc<Mapping>,
+    /// What runs scripts.
+    pub(crate) scripts: Option<Pool>,
     pub(crate) tests: Vec<StoredTest>,
 }
 
 impl Plan {
-    /// Checks and compiles; pointers of errors are relative to the configuration.
-    pub(crate) fn read(connector: &str, config: &Value) -> Result<Self, Vec<InputError>> {
+    /// Checks and compiles, and has a script read by a process of `scripts`; pointers of errors are relative to the
+    /// configuration.
+    pub(crate) fn read(
+        connector: &str,
+        datasource: DatasourceId,
+        config: &Value,
+        scripts: Option<&Pool>,
+    ) -> Result<Self, Vec<InputError>> {
         let found = find(connector).ok_or_else(|| {
             vec![InputError::new(
                 "",
@@ -35,11 +44,13 @@ impl Plan {
             .into_iter()
             .map(|error| error.under("/connection"))
             .collect();
-        match CompiledMapping::compile(&config.mapping) {
+        let mapping = Mapping::compile(&config.mapping, datasource).map(Mapping::with_logs);
+        match mapping.and_then(|mapping| mapping.check(scripts).map(|()| mapping)) {
             Ok(mapping) if errors.is_empty() => Ok(Self {
                 connector: found,
                 connection: config.connection,
                 mapping: Arc::new(mapping),
+                scripts: scripts.cloned(),
                 tests: config.tests,
             }),
             Ok(_) => Err(errors),

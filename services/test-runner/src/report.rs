@@ -23,17 +23,21 @@ pub(crate) fn refused(errors: Vec<InputError>) -> TestReport {
 
 /// Takes over what the mapping made.
 pub(crate) fn fill(report: &mut TestReport, job: &TestJob, mapped: Mapped, events: usize, now: Timestamp) {
-    let mut line = |level, message| {
+    let mut line_of = |component: &str, level, message| {
         report.logs.push(LogLine {
             organization: job.organization,
             datasource: job.datasource,
             at: now,
             level,
-            component: "test-runner.mapping".to_owned(),
+            component: format!("test-runner.{component}"),
             message,
             correlation_id: None,
         });
     };
+    for said in &mapped.logs {
+        line_of("script", LogLevel::Info, said.clone());
+    }
+    let mut line = |level, message| line_of("mapping", level, message);
     line(
         LogLevel::Info,
         format!(
@@ -50,6 +54,7 @@ pub(crate) fn fill(report: &mut TestReport, job: &TestJob, mapped: Mapped, event
             format!("record {} was dead-lettered: {}", letter.record, letter.failure),
         );
     }
+    report.metrics.peak_memory_bytes = mapped.peak_memory;
     report.metrics.records_in = mapped.records;
     report.metrics.records_filtered = mapped.filtered;
     report.metrics.records_out = mapped.objects.len() as u64;
@@ -62,7 +67,10 @@ pub(crate) fn fill(report: &mut TestReport, job: &TestJob, mapped: Mapped, event
 /// The last touches: whether all is well, how long it took, what it used.
 pub(crate) fn finish(mut report: TestReport, duration_ms: f64) -> TestReport {
     report.metrics.duration_ms = duration_ms;
-    report.metrics.peak_memory_bytes = memory::peak_bytes();
+    // A script has its own process, of which more can be said.
+    if report.metrics.peak_memory_bytes == 0 {
+        report.metrics.peak_memory_bytes = memory::peak_bytes();
+    }
     report.ok = report.errors.is_empty()
         && report.dead_letters.is_empty()
         && report.tests.iter().all(|test| test.passed)

@@ -1,6 +1,6 @@
 //! A test-runner from its start to its end.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use halcyon_bus::{Bus, InstanceKey, RemoteError, requests::RunTest, rpc::RequestContext};
 use halcyon_domain::{
@@ -10,6 +10,7 @@ use halcyon_domain::{
 };
 use halcyon_egress::Guard;
 use halcyon_infra::{Check, Health, Metric, Metrics, Shutdown, set_parent};
+use halcyon_sandbox::{Pool, Program};
 use tracing::Instrument;
 
 use crate::{Settings, job::Runner, report, secrets::Registry};
@@ -33,6 +34,8 @@ pub struct Context {
     pub health: Health,
     /// Where its metrics are counted.
     pub metrics: Metrics,
+    /// The `halcyon` executable, whose processes run scripts. Without it a configuration with one is refused.
+    pub executable: Option<PathBuf>,
 }
 
 /// Answers `hc.svc.testrunner.run` until `shutdown` is triggered and the jobs under way are done.
@@ -46,6 +49,7 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         guard,
         health,
         metrics,
+        executable,
     } = ctx;
     let ready = health.check("test-runner.bus");
     let instance = InstanceId::generate();
@@ -60,7 +64,8 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         key,
         timeout: settings.secrets_timeout.get(),
     };
-    let runner = Runner::new(settings, clock, guard, Arc::new(registry));
+    let scripts = executable.map(|path| Pool::new(Program::halcyon(path), settings.sandbox.clone()));
+    let runner = Runner::new(settings, clock, guard, Arc::new(registry), scripts);
     let serving = bus
         .serve("testrunner", env!("CARGO_PKG_VERSION"), "test runs")
         .await?;

@@ -21,6 +21,8 @@ pub struct Settings {
     pub secrets_timeout: HumanDuration,
     /// The largest payload, in bytes.
     pub max_payload: usize,
+    /// The processes that run scripts.
+    pub sandbox: halcyon_sandbox::Settings,
 }
 
 impl Default for Settings {
@@ -32,6 +34,7 @@ impl Default for Settings {
             sample_timeout: HumanDuration::from_secs(5),
             secrets_timeout: HumanDuration::from_secs(2),
             max_payload: 4 * 1024 * 1024,
+            sandbox: halcyon_sandbox::Settings::default(),
         }
     }
 }

@@ -17,7 +17,7 @@ fn one(plan: &Plan, maker: &EventMaker, test: &StoredTest) -> StoredTestResult {
         value => (Bytes::from(value.to_string()), Some("application/json")),
     };
     let failures = match maker.of_body(plan, body, content_type) {
-        Ok(events) => expect::failures(&test.expect, &Mapped::of(&plan.mapping, &events)),
+        Ok(events) => expect::failures(&test.expect, &Mapped::of(plan, &events)),
         Err(mut error) => {
             // Pointers of failures lead into `expect`, and this one is about the payload.
             error.pointer.clear();

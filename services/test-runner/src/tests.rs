@@ -47,7 +47,13 @@ fn guard() -> Guard {
 }
 
 fn runner(secret: Option<&'static str>) -> Runner {
-    Runner::new(Settings::default(), clock(), guard(), Arc::new(Fixed(secret)))
+    Runner::new(
+        Settings::default(),
+        clock(),
+        guard(),
+        Arc::new(Fixed(secret)),
+        None,
+    )
 }
 
 fn config() -> Value {

@@ -250,7 +250,7 @@ mod tests {
     use crate::tests::{event, version};
 
     fn compiled() -> Version {
-        Version::compile(&version(4, "t"), "http_webhook").unwrap()
+        Version::compile(&version(4, "t"), "http_webhook", DatasourceId::generate(), None).unwrap()
     }
 
     /// A program that plays the part of one that events kill.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicUsize},
     time::Duration,
 };
@@ -13,6 +14,7 @@ use halcyon_domain::{
     id::DatasourceId,
 };
 use halcyon_egress::Guard;
+use halcyon_sandbox::{Pool, Program};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{Settings, apart::Apart, captures::Captures, feed::Feed, logs::Logs, meter::Meter, sink::Sink};
@@ -40,6 +42,8 @@ pub(crate) struct Board {
     pub(crate) captures: Captures,
     /// Where events are mapped that may kill the process; nothing where there is no executable for it.
     pub(crate) apart: Option<Apart>,
+    /// The processes that run scripts; nothing where there is no executable for them.
+    pub(crate) scripts: Option<Pool>,
     /// Mappings that run at a time.
     pub(crate) processors: Semaphore,
     pub(crate) threads: usize,
@@ -68,8 +72,11 @@ impl Board {
         clock: Arc<dyn Clock>,
         guard: Guard,
         settings: Settings,
-        apart: Option<Apart>,
+        executable: Option<PathBuf>,
     ) -> Self {
+        let scripts = executable
+            .clone()
+            .map(|path| Pool::new(Program::halcyon(path), settings.sandbox.clone()));
         let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = if settings.mapping_threads == 0 {
             available
@@ -84,7 +91,8 @@ impl Board {
             clock,
             guard,
             settings,
-            apart,
+            apart: executable.map(Apart::new),
+            scripts,
             processors: Semaphore::new(threads),
             threads,
             news: Notify::new(),

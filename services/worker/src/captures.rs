@@ -221,8 +221,11 @@ mod tests {
     }
 
     fn mapped(datasource: DatasourceId, payloads: &[&str]) -> Vec<Mapped> {
-        let compiled = Version::compile(&version(4, "t"), "http_webhook").unwrap();
-        let one = |payload: &&str| map_one(&compiled.mapping, 4, event(datasource, "e", payload));
+        let compiled = Version::compile(&version(4, "t"), "http_webhook", datasource, None).unwrap();
+        let halcyon_sandbox::Mapping::Outputs(mapping) = &compiled.mapping else {
+            panic!("{compiled:?}")
+        };
+        let one = |payload: &&str| map_one(mapping, 4, event(datasource, "e", payload));
         payloads.iter().map(one).collect()
     }
 

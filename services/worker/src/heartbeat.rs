@@ -12,6 +12,7 @@ use halcyon_domain::{
     lifecycle::RuntimeStatus,
 };
 use halcyon_infra::{Metric, Metrics};
+use halcyon_sandbox::{Counts, Pool};
 use tokio::time::MissedTickBehavior;
 
 use crate::{
@@ -25,11 +26,15 @@ const GATHER: Duration = Duration::from_millis(10);
 
 /// Tells until it is dropped.
 pub(crate) async fn tell(board: Arc<Board>, worker: WorkerId, instance: InstanceId, metrics: Metrics) {
+    let mut scripts = Counts::default();
     let mut interval = tokio::time::interval(INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = interval.tick() => count(&board, &metrics),
+            _ = interval.tick() => {
+                count(&board, &metrics);
+                scripts = count_scripts(&board, scripts, &metrics);
+            }
             () = board.news.notified() => tokio::time::sleep(GATHER).await,
         }
         let heartbeat = heartbeat(&board, worker, instance);
@@ -94,6 +99,26 @@ fn count(board: &Board, metrics: &Metrics) {
             &[("status", status.as_str())],
         );
     }
+}
+
+/// Adds what the processes for scripts have done since `before`; gives what they have done by now.
+fn count_scripts(board: &Board, before: Counts, metrics: &Metrics) -> Counts {
+    let Some(now) = board.scripts.as_ref().map(Pool::counts) else {
+        return before;
+    };
+    metrics.set(Metric::ScriptProcesses, now.processes as f64, &[]);
+    metrics.add(Metric::ScriptProcessesStarted, now.started - before.started, &[]);
+    metrics.add(Metric::ScriptRecords, now.records - before.records, &[]);
+    metrics.add(Metric::ScriptsSuspended, now.suspended - before.suspended, &[]);
+    let failures = [
+        ("timeout", now.late - before.late),
+        ("memory", now.memory - before.memory),
+        ("crash", now.crashed - before.crashed),
+    ];
+    for (reason, count) in failures {
+        metrics.add(Metric::ScriptFailures, count, &[("reason", reason)]);
+    }
+    now
 }
 
 fn count_feed(feed: &Feed, parked: u64, metrics: &Metrics) {

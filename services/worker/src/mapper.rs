@@ -11,7 +11,8 @@ use halcyon_domain::{
     error::InputError,
     event::{EventOutcome, IngestEvent, RecordOutcome},
 };
-use halcyon_mapping::{CompiledMapping, EventResult, MappingContext, Outcome};
+use halcyon_mapping::{CompiledMapping, EventResult, MappingContext, Outcome, ScriptMapping};
+use halcyon_sandbox::{Mapping, Pool, Script};
 
 use crate::{
     board::Board,
@@ -40,7 +41,7 @@ impl Board {
     /// handed back; at least one is mapped.
     ///
     /// # Errors
-    /// The process is ending: nothing is known of the events.
+    /// The process is ending, or no process for a script could be had: nothing is known of the events.
     pub(crate) async fn map(
         &self,
         feed: &Feed,
@@ -54,11 +55,19 @@ impl Board {
         // Neither semaphore is ever closed.
         let _share = feed.share.acquire().await.ok();
         let _processor = self.processors.acquire().await.ok();
-        let version = version.clone();
-        let job = tokio::task::spawn_blocking(move || confined(&version, map_all(&version, events, slice)));
+        let (version, scripts) = (version.clone(), self.scripts.clone());
+        let job = tokio::task::spawn_blocking(move || {
+            let batch = match &version.mapping {
+                Mapping::Outputs(mapping) => map_all(mapping, version.number, events, slice),
+                Mapping::Script(mapping, script) => {
+                    map_by_script(scripts.as_ref(), (mapping, script), version.number, events, slice)?
+                }
+            };
+            Ok(confined(&version, batch))
+        });
         // Panics are caught for each event; what is left is a runtime that ends.
         job.await
-            .map_err(|error| Error::Unavailable(format!("the mapping was cut off: {error}")))
+            .map_err(|error| Error::Unavailable(format!("the mapping was cut off: {error}")))?
     }
 }
 
@@ -74,7 +83,9 @@ impl Board {
         version: &Arc<Version>,
         events: Vec<IngestEvent>,
     ) -> Result<Batch, Error> {
-        let Some(apart) = self.apart.as_ref().filter(|_| !events.is_empty()) else {
+        // A script is never in this process.
+        let here = events.is_empty() || version.mapping.script().is_some();
+        let Some(apart) = self.apart.as_ref().filter(|_| !here) else {
             return self.map(feed, version, events, Duration::MAX).await;
         };
         let _share = feed.share.acquire().await.ok();
@@ -100,7 +111,7 @@ fn confined(version: &Version, mut batch: Batch) -> Batch {
     batch
 }
 
-fn map_all(version: &Version, events: Vec<IngestEvent>, slice: Duration) -> Batch {
+fn map_all(mapping: &CompiledMapping, version: u32, events: Vec<IngestEvent>, slice: Duration) -> Batch {
     let started = Instant::now();
     let mut batch = Batch {
         mapped: Vec::with_capacity(events.len()),
@@ -108,9 +119,7 @@ fn map_all(version: &Version, events: Vec<IngestEvent>, slice: Duration) -> Batc
     };
     let mut events = events.into_iter();
     for event in events.by_ref() {
-        batch
-            .mapped
-            .push(map_one(&version.mapping, version.number, event));
+        batch.mapped.push(map_one(mapping, version, event));
         if started.elapsed() >= slice {
             break;
         }
@@ -118,6 +127,37 @@ fn map_all(version: &Version, events: Vec<IngestEvent>, slice: Duration) -> Batc
     batch.rest = events.collect();
     batch.took = started.elapsed();
     batch
+}
+
+/// Maps events by a script. Those that it had no time for are handed back.
+fn map_by_script(
+    scripts: Option<&Pool>,
+    (mapping, script): (&ScriptMapping, &Script),
+    version: u32,
+    mut events: Vec<IngestEvent>,
+    slice: Duration,
+) -> Result<Batch, Error> {
+    let started = Instant::now();
+    let Some(scripts) = scripts else {
+        return Err(Error::Unavailable("scripts cannot be run here".to_owned()));
+    };
+    let inputs = events
+        .iter()
+        .map(|event| (&event.payload[..], MappingContext::from(event)));
+    let mapped = scripts.map(script, mapping, inputs, started.checked_add(slice));
+    let results = mapped
+        .map_err(|error| Error::Unavailable(error.to_string()))?
+        .results;
+    let rest = events.split_off(results.len());
+    let mapped = events.into_iter().zip(results).map(|(event, result)| {
+        let outcome = outcome_of(&event, version, result);
+        Mapped { event, outcome }
+    });
+    Ok(Batch {
+        mapped: mapped.collect(),
+        rest,
+        took: started.elapsed(),
+    })
 }
 
 /// Maps one event. A panic is a dead letter.
@@ -204,17 +244,25 @@ mod tests {
         };
         assert_eq!(record.verdict, Verdict::DeadLettered);
         assert_eq!(record.failure.as_ref().unwrap().code, "mapping_panicked");
-        let compiled = Version::compile(&version(4, "t"), "http_webhook").unwrap();
-        let mapped = map_one(&compiled.mapping, 4, event);
+        let compiled =
+            Version::compile(&version(4, "t"), "http_webhook", DatasourceId::generate(), None).unwrap();
+        let Mapping::Outputs(mapping) = &compiled.mapping else {
+            panic!("{compiled:?}")
+        };
+        let mapped = map_one(mapping, 4, event);
         assert_eq!(mapped.outcome.records[0].verdict, Verdict::Delivered);
     }
 
     #[test]
     fn what_there_is_no_time_for_is_handed_back_in_its_order() {
-        let compiled = Version::compile(&version(4, "t"), "http_webhook").unwrap();
+        let compiled =
+            Version::compile(&version(4, "t"), "http_webhook", DatasourceId::generate(), None).unwrap();
         let datasource = DatasourceId::generate();
         let events = ["1", "2", "3"].map(|id| event(datasource, id, "{\"id\": 1}"));
-        let batch = map_all(&compiled, events.to_vec(), Duration::ZERO);
+        let Mapping::Outputs(mapping) = &compiled.mapping else {
+            panic!("{compiled:?}")
+        };
+        let batch = map_all(mapping, 4, events.to_vec(), Duration::ZERO);
         assert_eq!(batch.mapped.len(), 1, "at least one, or it would never end");
         let rest: Vec<_> = batch.rest.iter().map(|event| event.id.to_string()).collect();
         assert_eq!(rest, ["2", "3"]);

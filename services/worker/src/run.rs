@@ -12,7 +12,7 @@ use halcyon_domain::{
 use halcyon_egress::Guard;
 use halcyon_infra::{Check, Health, Metric, Metrics, Shutdown};
 
-use crate::{Settings, apart::Apart, board::Board, heartbeat, pull::secrets::Opener, supervisor::Supervisor};
+use crate::{Settings, board::Board, heartbeat, pull::secrets::Opener, supervisor::Supervisor};
 
 /// How long to wait for the streams, which the registry makes, before looking again.
 const STREAMS: Duration = Duration::from_secs(30);
@@ -81,13 +81,7 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         .leases(settings.lease.get())
         .hold(&lease_keys::worker(worker), record);
     let drain = settings.drain.get();
-    let board = Arc::new(Board::new(
-        bus.clone(),
-        clock,
-        guard,
-        settings,
-        executable.map(Apart::new),
-    ));
+    let board = Arc::new(Board::new(bus.clone(), clock, guard, settings, executable));
     let mut supervisor = Supervisor::new(
         board.clone(),
         worker,

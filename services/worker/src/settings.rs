@@ -33,6 +33,8 @@ pub struct Settings {
     pub mapping_threads: usize,
     /// How long the work in flight may take when the worker stops.
     pub drain: HumanDuration,
+    /// The processes that run scripts.
+    pub sandbox: halcyon_sandbox::Settings,
 }
 
 impl Default for Settings {
@@ -48,6 +50,7 @@ impl Default for Settings {
             replays_per_second: 500,
             mapping_threads: 0,
             drain: HumanDuration::from_secs(15),
+            sandbox: halcyon_sandbox::Settings::default(),
         }
     }
 }

@@ -219,18 +219,22 @@ async fn update(board: &Arc<Board>, assignment: &Assignment) {
         feed
     });
     let before = feed.state();
-    let after = reach_off_thread(&before, assignment).await;
+    let after = reach_off_thread(board, &before, assignment).await;
     tell(board, &feed, &before, &after);
     feed.change(|state| *state = after);
     board.changed();
 }
 
 /// What an assignment makes of a state; compiling takes its time, and not that of an async thread.
-pub(crate) async fn reach_off_thread(before: &FeedState, assignment: &Assignment) -> FeedState {
-    let (state, wanted) = (before.clone(), assignment.clone());
+pub(crate) async fn reach_off_thread(
+    board: &Board,
+    before: &FeedState,
+    assignment: &Assignment,
+) -> FeedState {
+    let (state, wanted, scripts) = (before.clone(), assignment.clone(), board.scripts.clone());
     let job = tokio::task::spawn_blocking(move || {
         reach(&state, &wanted, |version| {
-            Version::compile(version, &wanted.connector)
+            Version::compile(version, &wanted.connector, wanted.datasource, scripts.as_ref())
         })
     });
     job.await.unwrap_or_else(|_| before.clone())

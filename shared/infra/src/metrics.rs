@@ -71,6 +71,11 @@ metrics! {
     MappingSeconds, "mapping_seconds", Seconds, [], "Time to map an event.";
     WorkerPartitions, "worker_partitions", Gauge, [], "Partitions that this worker holds.";
     WorkerTasks, "worker_tasks", Gauge, ["status"], "Datasources at this worker, by state.";
+    ScriptProcesses, "script_processes", Gauge, [], "Processes for scripts that live.";
+    ScriptProcessesStarted, "script_processes_started_total", Counter, [], "Processes for scripts that were started.";
+    ScriptRecords, "script_records_total", Counter, [], "Records that scripts were asked about.";
+    ScriptFailures, "script_failures_total", Counter, ["reason"], "Records whose script ran out of time or memory, or crashed.";
+    ScriptsSuspended, "scripts_suspended_total", Counter, [], "Times that a script was suspended because it did nothing but fail.";
     ConsumersRecreated, "bus_consumers_recreated_total", Counter, [], "Silent consumers made anew by the watchdog.";
     OntologyObjects, "ontology_objects_total", Counter, ["kind"], "Objects written by the ontology service.";
     OntologyRecords, "ontology_records_total", Counter, ["verdict"], "Records entered into the ledger, by verdict.";

@@ -21,6 +21,9 @@
 //! - A NUL character in what would reach an object dead-letters the record (`nul_character`): PostgreSQL's text
 //!   cannot hold it.
 //! - All or nothing: one object that cannot be made dead-letters its whole record.
+//!
+//! A mapping by a script is a [`ScriptMapping`]: this crate prepares what the script is asked and judges what it
+//! answers; it runs in the crate `sandbox`.
 
 mod context;
 mod cutter;
@@ -33,6 +36,7 @@ pub mod limits;
 mod mapping;
 mod output;
 mod report;
+mod script;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -41,3 +45,4 @@ pub use context::MappingContext;
 pub use cutter::RecordCutter;
 pub use event::{EventResult, Outcome, RecordResult};
 pub use mapping::CompiledMapping;
+pub use script::{ScriptAnswer, ScriptEvent, ScriptMapping, script_error};

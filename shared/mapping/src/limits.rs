@@ -16,6 +16,9 @@ pub(crate) const MAX_EXPRESSION_OPERATORS: usize = 512;
 /// How deep a compiled expression's tree may be.
 pub(crate) const MAX_TREE_DEPTH: usize = 96;
 
+/// The longest script, in bytes.
+pub const MAX_SCRIPT_BYTES: usize = 64 * 1_024;
+
 /// How many outputs a mapping may have.
 pub const MAX_OUTPUTS: usize = 100;
 

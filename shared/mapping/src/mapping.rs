@@ -36,7 +36,7 @@ impl CompiledMapping {
     /// All that is wrong with it, by JSON pointers into the mapping (`/outputs/0/fields/title`).
     pub fn compile(spec: &MappingSpec) -> Result<Self, Vec<InputError>> {
         if spec.script.is_some() {
-            let detail = "scripts are not served yet: write `outputs` with JMESPath or JSONPath expressions";
+            let detail = "a script is not a mapping by expressions";
             return Err(vec![InputError::new("/script", "unsupported_language", detail)]);
         }
         Compiler::on_large_stack(|| Self::compile_here(spec)).map_err(|error| vec![error])?

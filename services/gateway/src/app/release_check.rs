@@ -74,16 +74,36 @@ impl App {
             findings.missing_secrets = validation::missing_secrets(config, &names);
         }
         if all || findings.missing_secrets.is_empty() {
-            let report = self.run_stored_tests(datasource, config).await?;
+            let report = self.run_stored_tests(datasource, config, true).await?;
             findings.red = red_tests(&report);
             findings.tests = report.tests;
         }
         Ok(findings)
     }
 
-    async fn run_stored_tests(&self, datasource: &Datasource, config: &Value) -> Result<TestReport> {
-        let expected = VersionConfig::parse(config)?.tests.len();
-        if expected == 0 {
+    /// What is wrong with the script of a configuration that fits otherwise, if it has one.
+    pub(crate) async fn script_errors(
+        &self,
+        datasource: &Datasource,
+        config: &Value,
+    ) -> Result<Vec<InputError>> {
+        if VersionConfig::parse(config)?.mapping.script.is_none() {
+            return Ok(Vec::new());
+        }
+        let report = self.run_stored_tests(datasource, config, false).await?;
+        Ok(red_tests(&report))
+    }
+
+    /// Has the test-runner run the stored tests, and read the script: no user's code runs in this process.
+    async fn run_stored_tests(
+        &self,
+        datasource: &Datasource,
+        config: &Value,
+        run_stored_tests: bool,
+    ) -> Result<TestReport> {
+        let parsed = VersionConfig::parse(config)?;
+        let expected = if run_stored_tests { parsed.tests.len() } else { 0 };
+        if expected == 0 && parsed.mapping.script.is_none() {
             return Ok(TestReport::default());
         }
         let job = TestJob {
@@ -93,7 +113,7 @@ impl App {
             config: config.clone(),
             compare_with: None,
             input: TestInput::None,
-            run_stored_tests: true,
+            run_stored_tests,
             ticket: None,
         };
         let report = self.services.run_test(&job, self.options.test_timeout).await?;

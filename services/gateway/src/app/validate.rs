@@ -37,10 +37,14 @@ impl App {
         if input.project.is_some() {
             self.project(context, project).await?;
         }
-        self.new_datasource(context, &input, project)?;
+        let datasource = self.new_datasource(context, &input, project)?;
         let connector = find_connector(&input.r#type).ok_or(Error::NotFound("connector"))?;
         if let (Some(config), Some(true)) = (&input.config, query.publishable) {
             let errors = validation::publishable(connector, config, |pool| self.services.has_pool(pool));
+            if !errors.is_empty() {
+                return Err(Error::Invalid(errors));
+            }
+            let errors = self.script_errors(&datasource, config).await?;
             if !errors.is_empty() {
                 return Err(Error::Invalid(errors));
             }

@@ -11,11 +11,12 @@ use halcyon_tests::reference::{check, code, page, table};
 const LIST: &str = include_str!("../error_codes.toml");
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 /// The crates whose errors come to users of the API.
-const CRATES: [&str; 4] = [
+const CRATES: [&str; 5] = [
     "services/gateway",
     "shared/domain",
     "shared/connectors",
     "shared/mapping",
+    "shared/sandbox",
 ];
 
 #[derive(serde::Deserialize)]
@@ -35,7 +36,12 @@ const BEHIND: &str = "services/registry";
 const PROBLEMS: [(&str, usize); 2] = [("Problem::new(", 1), ("Problem::conflict(", 0)];
 /// The same in the problem's own file.
 const OWN: [(&str, usize); 2] = [("Self::new(", 1), ("Self::conflict(", 0)];
-const INPUTS: [(&str, usize); 3] = [("InputError::new(", 1), ("Error::field(", 1), ("notes.add(", 1)];
+const INPUTS: [(&str, usize); 4] = [
+    ("InputError::new(", 1),
+    ("Error::field(", 1),
+    ("notes.add(", 1),
+    ("Failure::new(", 0),
+];
 
 /// Every source file of a crate that is no test.
 fn sources(folder: &Path, files: &mut Vec<PathBuf>) {

@@ -6,6 +6,7 @@ use anyhow::{Result, bail, ensure};
 use halcyon_bus::{Bus, Durability, Service};
 use halcyon_domain::clock::SystemClock;
 use halcyon_registry::SecretsAdmin;
+use halcyon_sandbox::{Pool, Program};
 use halcyon_store::Store;
 
 use crate::{
@@ -34,6 +35,7 @@ pub(crate) async fn run(sources: &Sources) -> Result<()> {
     say("database", database(&settings).await);
     say("key-encryption key", key_file(&settings));
     say("mode", mode(&settings));
+    say("scripts", scripts());
     if settings.registry.secrets.vault.url.is_some() {
         say("vault", vault(&settings).await);
     }
@@ -75,6 +77,25 @@ fn mode(settings: &Settings) -> Result<String> {
         "production".to_owned()
     } else {
         "development: not for other people's data".to_owned()
+    })
+}
+
+/// How far the processes that run users' scripts are confined on this system.
+fn scripts() -> Result<String> {
+    let pool = Pool::new(
+        Program::halcyon(std::env::current_exe()?),
+        halcyon_sandbox::Settings::default(),
+    );
+    let confinement = pool.confinement()?;
+    let missing = confinement.missing.join("; ");
+    ensure!(
+        confinement.no_new_privileges && confinement.limits && confinement.seccomp,
+        "their processes are not confined: {missing}"
+    );
+    Ok(if missing.is_empty() {
+        "their processes can open no file, socket or process".to_owned()
+    } else {
+        format!("their processes are confined by seccomp; not to be had here: {missing}")
     })
 }
 

@@ -67,6 +67,7 @@ async fn a_job_is_answered_with_the_secrets_of_its_ticket() {
         guard: guard(),
         health: health.clone(),
         metrics: Metrics::new().unwrap(),
+        executable: None,
     };
     let running = tokio::spawn(crate::run(context, Settings::default(), shutdown.clone()));
     tokio::time::timeout(SOON, async {

@@ -243,7 +243,7 @@ async fn payloads_and_reports_have_limits() {
         max_payload: 10,
         ..Settings::default()
     };
-    let small = Runner::new(settings, clock(), guard(), Arc::new(Fixed(None)));
+    let small = Runner::new(settings, clock(), guard(), Arc::new(Fixed(None)), None);
     let report = small.run(job(config(), payload(event("a")))).await.unwrap();
     assert_eq!(
         (report.errors[0].pointer.as_str(), report.errors[0].code.as_str()),

@@ -1,8 +1,10 @@
 //! A version that is ready to run.
 
 use halcyon_connectors::validate_connection;
-use halcyon_domain::{assignment::AssignedVersion, config::VersionConfig, error::InputError};
-use halcyon_mapping::CompiledMapping;
+use halcyon_domain::{
+    assignment::AssignedVersion, config::VersionConfig, error::InputError, id::DatasourceId,
+};
+use halcyon_sandbox::{Mapping, Pool};
 use serde_json::Value;
 
 use super::Watch;
@@ -12,25 +14,33 @@ use super::Watch;
 pub(crate) struct Version {
     pub(crate) number: u32,
     pub(crate) config: VersionConfig,
-    pub(crate) mapping: CompiledMapping,
+    pub(crate) mapping: Mapping,
     /// What records are expected to be like, where that matters.
     pub(crate) watch: Option<Watch>,
     source: Value,
 }
 
 impl Version {
-    /// Checks and compiles a version.
+    /// Checks and compiles a version of a datasource; a script is read by a process of `scripts`.
     ///
     /// # Errors
     /// The first thing that is wrong with it.
-    pub(crate) fn compile(assigned: &AssignedVersion, connector: &str) -> Result<Self, InputError> {
+    pub(crate) fn compile(
+        assigned: &AssignedVersion,
+        connector: &str,
+        datasource: DatasourceId,
+        scripts: Option<&Pool>,
+    ) -> Result<Self, InputError> {
         let config = VersionConfig::parse(&assigned.config)?;
         let errors = validate_connection(connector, &config.connection);
         if let Some(error) = errors.into_iter().next() {
             return Err(error.under("/connection"));
         }
-        let mapping =
-            CompiledMapping::compile(&config.mapping).map_err(|errors| first(errors).under("/mapping"))?;
+        let mapping = Mapping::compile(&config.mapping, datasource).and_then(|mapping| {
+            mapping.check(scripts)?;
+            Ok(mapping)
+        });
+        let mapping = mapping.map_err(|errors| first(errors).under("/mapping"))?;
         Ok(Self {
             number: assigned.number,
             watch: Watch::compile(&config)?,

@@ -12,7 +12,7 @@ use halcyon_domain::{
 use super::run::{End, Run};
 use crate::{
     feed::Version,
-    mapper::{Mapped, dead, tally},
+    mapper::{Batch, Mapped, dead, tally},
     partition::say_dead_letters,
     sink::is_permanent,
 };
@@ -34,11 +34,7 @@ impl Run {
         }
         while !left.is_empty() {
             let now = self.paced(&mut left).await?;
-            let batch = self
-                .board
-                .map(&self.feed, version, now, self.board.settings.park_after.get())
-                .await
-                .map_err(|_| End::Stopped)?;
+            let batch = self.map(version, now).await?;
             left.splice(0..0, batch.rest);
             let tally = tally(&batch.mapped, batch.took);
             let stored = self.publish(version, batch.mapped).await?;
@@ -52,6 +48,25 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// Maps events. Expressions can only fail when the worker ends; a script can want a process that is not to be had
+    /// just now.
+    async fn map(&self, version: &Arc<Version>, events: Vec<IngestEvent>) -> Result<Batch, End> {
+        let slice = self.board.settings.park_after.get();
+        if version.mapping.script().is_none() {
+            let batch = self.board.map(&self.feed, version, events, slice).await;
+            return batch.map_err(|_| End::Stopped);
+        }
+        loop {
+            match self.board.map(&self.feed, version, events.clone(), slice).await {
+                Ok(batch) => return Ok(batch),
+                Err(error) => {
+                    tracing::warn!(datasource.id = %self.feed.id, error = %error, "a script cannot be run yet");
+                    self.pause(PAUSE.1).await?;
+                }
+            }
+        }
     }
 
     /// The events whose turn it is; waits until the pace allows at least one.

@@ -189,7 +189,7 @@ impl Keeper {
     async fn reach(&mut self) {
         let entry = self.changes.borrow_and_update().clone();
         let before = self.feed.state();
-        let after = reach_off_thread(&before, &entry.value).await;
+        let after = reach_off_thread(&self.board, &before, &entry.value).await;
         tell(&self.board, &self.feed, &before, &after);
         if !is_to_run(&entry.value) {
             tracing::info!(datasource.id = %self.feed.id, "the source is stopped");

@@ -164,7 +164,7 @@ impl Run {
             return None;
         }
         let before = self.feed.state();
-        let after = reach_off_thread(&before, &entry.value).await;
+        let after = reach_off_thread(&self.board, &before, &entry.value).await;
         let next = after.runnable().cloned();
         tell(&self.board, &self.feed, &before, &after);
         // A restart is a new generation of the same version.

@@ -10,7 +10,7 @@ use crate::feed::{Feed, FeedState, Version, reach};
 
 fn next(before: &FeedState, assignment: &Assignment) -> FeedState {
     reach(before, assignment, |wanted| {
-        Version::compile(wanted, &assignment.connector)
+        Version::compile(wanted, &assignment.connector, assignment.datasource, None)
     })
 }
 

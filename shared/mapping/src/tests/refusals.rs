@@ -17,7 +17,7 @@ fn one(pointer: &str, code: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn scripts_are_not_served() {
+fn a_script_is_no_mapping_by_expressions() {
     let spec = json!({"script": {"language": "python", "source": "def map(record, context): ..."}});
     assert_eq!(errors(spec), one("/script", "unsupported_language"));
 }

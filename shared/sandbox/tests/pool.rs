@@ -1,0 +1,232 @@
+//! What a pool promises besides containment: exact numbers, no chance, logs, errors with their line, and a rest for
+//! scripts that do nothing but fail.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::time::Duration;
+
+use halcyon_domain::{
+    duration::HumanDuration,
+    id::DatasourceId,
+    mapping::ScriptLanguage::{Javascript, Python},
+    ontology::OntologyObject,
+};
+use halcyon_mapping::{Outcome, RecordResult};
+use halcyon_sandbox::{Pool, Program, Settings};
+use serde_json::{Value, json};
+use support::{compiled, map, map_with_logs, pool, script};
+
+/// The attributes of the one entity that a record became.
+fn attributes(record: &RecordResult) -> Value {
+    match &record.outcome {
+        Outcome::Delivered(objects) => match &objects[..] {
+            [OntologyObject::Entity(entity)] => Value::Object(entity.attributes.clone()),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+fn failure(record: &RecordResult) -> (&str, &str) {
+    match &record.outcome {
+        Outcome::DeadLettered(failure) => (&failure.code, &failure.detail),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn integers_of_any_size_are_exact_in_both_languages() {
+    let pool = pool(Settings::default());
+    let javascript = "const map = (r) => ({kind: 'entity', type: 't', key: `${r.id}`, attributes: {
+        same: r.id, next: typeof r.id === 'bigint' ? r.id + 1n : r.id + 1, text: JSON.stringify(r)}});";
+    let python = "import json\ndef map(r, c):\n    return {'kind': 'entity', 'type': 't', 'key': str(r['id']), \
+                  'attributes': {'same': r['id'], 'next': r['id'] + 1, 'text': json.dumps(r)}}";
+    let records = [
+        r#"{"id": 9007199254740993}"#,
+        r#"{"id": 123456789012345678901234567890}"#,
+        r#"{"id": 7}"#,
+    ];
+    for script in [script(Javascript, javascript), script(Python, python)] {
+        let mapped = map(&pool, DatasourceId::generate(), &script, &records);
+        let found: Vec<Value> = mapped.iter().map(attributes).collect();
+        assert_eq!(found[0]["same"], json!(9_007_199_254_740_993_i64), "{script:?}");
+        assert_eq!(found[0]["next"], json!(9_007_199_254_740_994_i64));
+        // Beyond 64 bits they are text, as everywhere.
+        assert_eq!(found[1]["same"], json!("123456789012345678901234567890"));
+        assert_eq!(found[1]["next"], json!("123456789012345678901234567891"));
+        assert!(
+            found[1]["text"]
+                .as_str()
+                .unwrap()
+                .contains("123456789012345678901234567890")
+        );
+        assert_eq!(found[2]["next"], json!(8));
+    }
+}
+
+#[test]
+fn a_record_becomes_the_same_whenever_and_wherever_it_is_mapped() {
+    let source = "const map = () => ({kind: 'entity', type: 't', key: 'k', attributes: {
+        now: Date.now(), date: new Date().toISOString(), year: new Date(0).getFullYear(), random: Math.random()}});";
+    let script = script(Javascript, source);
+    let once = || {
+        attributes(
+            &map(
+                &pool(Settings::default()),
+                DatasourceId::generate(),
+                &script,
+                &["{}"],
+            )[0],
+        )
+    };
+    let (first, second) = (once(), once());
+    assert_eq!(first, second);
+    assert_eq!(first["date"], json!("2026-01-02T03:04:05.000Z"));
+    assert_eq!(first["year"], json!(1970));
+}
+
+#[test]
+fn what_a_script_logs_is_bounded_and_only_there_when_it_is_asked_for() {
+    let pool = pool(Settings::default());
+    let javascript = "function map(r) { console.log('saw', r); for (let i = 0; i < 1000; i++) console.warn(i); return null; }";
+    let python = "def map(r, c):\n    print('saw', r['n'])\n    for i in range(1000):\n        print(i)\n    return None";
+    for script in [script(Javascript, javascript), script(Python, python)] {
+        let datasource = DatasourceId::generate();
+        let (_, silent) = map_with_logs(&pool, &compiled(datasource, &script), &["{\"n\": 1}"]);
+        assert_eq!(silent, []);
+        let told = compiled(datasource, &script).with_logs();
+        let (_, lines) = map_with_logs(&pool, &told, &["{\"n\": 1}", "{\"n\": 2}"]);
+        let of = |place: usize| {
+            lines
+                .iter()
+                .filter(move |(at, _)| *at == place)
+                .map(|(_, line)| line.as_str())
+        };
+        assert_eq!((of(0).count(), of(1).count()), (51, 51));
+        assert!(of(1).next().unwrap().starts_with("saw"), "{lines:?}");
+        assert!(of(1).last().unwrap().contains("951 more lines"), "{lines:?}");
+    }
+}
+
+#[test]
+fn errors_name_their_line_and_no_value_of_the_payload() {
+    let pool = pool(Settings::default());
+    let javascript = "function map(r) {\n  const id = r.id;\n  throw new RangeError('no ' + id + ' of ' + r.deep.list[0]);\n}";
+    let python = "def map(r, c):\n    id = r['id']\n    raise ValueError('no ' + id + ' of ' + str(r['deep']['list'][0]))";
+    let record = r#"{"id": "hunter2", "deep": {"list": [4711]}}"#;
+    for script in [script(Javascript, javascript), script(Python, python)] {
+        let mapped = map(&pool, DatasourceId::generate(), &script, &[record]);
+        let (code, detail) = failure(&mapped[0]);
+        assert_eq!(code, "script_failed");
+        assert!(
+            detail.starts_with("line 3: ") && detail.ends_with("Error: no … of …"),
+            "{detail}"
+        );
+    }
+    let broken = compiled(
+        DatasourceId::generate(),
+        &script(Javascript, "\n\nfunction map( {"),
+    );
+    let errors = broken.check(Some(&pool)).unwrap_err();
+    assert_eq!(errors[0].pointer, "/script/source");
+    assert!(errors[0].detail.starts_with("line 3: SyntaxError"), "{errors:?}");
+}
+
+#[test]
+fn datasources_share_nothing_even_with_one_script() {
+    let source = "let seen = 0; const map = () => ({kind: 'entity', type: 't', key: 'k', attributes: {seen: ++seen}});";
+    let script = script(Javascript, source);
+    let pool = pool(Settings::default());
+    let (one, other) = (DatasourceId::generate(), DatasourceId::generate());
+    let seen = |datasource| attributes(&map(&pool, datasource, &script, &["{}"])[0])["seen"].clone();
+    assert_eq!(
+        (seen(one), seen(one), seen(other)),
+        (json!(1), json!(2), json!(1))
+    );
+}
+
+#[test]
+fn a_script_that_does_nothing_but_fail_rests() {
+    let pool = pool(Settings {
+        record_deadline: HumanDuration::from_millis(100),
+        suspend_after: 2,
+        suspend_for: HumanDuration::from_secs(3_600),
+        ..Settings::default()
+    });
+    let source = "function map(r) { if (r.n) for (;;); return null; }";
+    let (datasource, bad) = (DatasourceId::generate(), script(Javascript, source));
+    let words = |datasource, script, records: &[&str]| -> Vec<String> {
+        let mapped = map(&pool, datasource, script, records);
+        let word = |record: &RecordResult| match &record.outcome {
+            Outcome::DeadLettered(failure) => failure.code.clone(),
+            outcome => outcome.verdict().to_string(),
+        };
+        mapped.iter().map(word).collect()
+    };
+    let (good, poison) = ("{\"n\": 0}", "{\"n\": 1}");
+    // One good record between them, and it goes on.
+    assert_eq!(
+        words(datasource, &bad, &[poison, good, poison]),
+        ["script_timeout", "filtered", "script_timeout"]
+    );
+    assert_eq!(
+        words(datasource, &bad, &[poison, poison]),
+        ["script_timeout", "script_suspended"]
+    );
+    assert_eq!(words(datasource, &bad, &[good]), ["script_suspended"]);
+    assert_eq!(
+        words(DatasourceId::generate(), &bad, &[good]),
+        ["filtered"],
+        "another datasource"
+    );
+    let mended = script(Javascript, "const map = () => null;");
+    assert_eq!(
+        words(datasource, &mended, &[poison]),
+        ["filtered"],
+        "another version"
+    );
+    assert_eq!(pool.counts().suspended, 1);
+}
+
+#[test]
+fn few_processes_serve_many_datasources() {
+    let pool = pool(Settings {
+        processes: 2,
+        ..Settings::default()
+    });
+    let script = script(
+        Javascript,
+        "const map = (r) => ({kind: 'entity', type: 't', key: String(r.n)});",
+    );
+    for _ in 0..6 {
+        let mapped = map(&pool, DatasourceId::generate(), &script, &["{\"n\": 1}"]);
+        assert!(matches!(mapped[0].outcome, Outcome::Delivered(_)));
+    }
+    let counts = pool.counts();
+    assert_eq!((counts.processes, counts.started, counts.records), (2, 6, 6));
+}
+
+#[test]
+fn processes_are_confined_and_their_absence_is_said() {
+    let confinement = pool(Settings::default()).confinement().unwrap();
+    assert!(
+        confinement.no_new_privileges && confinement.limits,
+        "{confinement:?}"
+    );
+    assert!(confinement.seccomp, "{confinement:?}");
+    let missing = Program {
+        path: "/nowhere/halcyon".into(),
+        arguments: Vec::new(),
+    };
+    assert!(Pool::new(missing, Settings::default()).confinement().is_err());
+    // A program that says nothing must not be waited for without end.
+    let mute = Program {
+        path: "/bin/true".into(),
+        arguments: Vec::new(),
+    };
+    let began = std::time::Instant::now();
+    assert!(Pool::new(mute, Settings::default()).confinement().is_err());
+    assert!(began.elapsed() < Duration::from_secs(60));
+}

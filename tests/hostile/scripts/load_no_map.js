@@ -1,0 +1,4 @@
+// expect: script_no_map
+// at: load
+// No `map`.
+const other = 1;

@@ -1,0 +1,5 @@
+# expect: script_failed
+# at: load
+# Not a script at all.
+def map(record, context:
+    return

@@ -1,0 +1,8 @@
+// expect: script_memory
+// `throw null`.
+function map(record) {
+  if (record.hostile) {
+    throw null;
+  }
+  return { kind: 'entity', type: 'probe', key: 'contained' };
+}
