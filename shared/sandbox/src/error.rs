@@ -6,6 +6,9 @@ pub enum Error {
     /// No process can be started.
     #[error("a process for scripts cannot be started")]
     Start(#[source] std::io::Error),
+    /// Somebody else ended the process.
+    #[error("a process for scripts was ended from outside")]
+    Ended,
     /// All processes are at work.
     #[error("all processes for scripts are at work")]
     Busy,

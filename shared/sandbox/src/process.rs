@@ -8,7 +8,7 @@ use std::{
         fd::AsFd,
         unix::process::{CommandExt, ExitStatusExt},
     },
-    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -35,6 +35,10 @@ const PATIENCE: u32 = 3;
 const HAD_IT: u32 = 8;
 /// What is read at a time.
 const CHUNK: usize = 256 * 1024;
+/// How long a process may take to end once its pipes are closed.
+const ENDING: Duration = Duration::from_secs(1);
+/// Signals that no script can cause: SIGHUP, SIGINT, SIGKILL, SIGTERM.
+const OUTSIDE: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGKILL, libc::SIGTERM];
 /// How long the start of a process may take.
 const START: Duration = Duration::from_secs(10);
 
@@ -54,6 +58,8 @@ pub(crate) enum End {
     Memory,
     /// It died.
     Died(String),
+    /// Somebody else ended it: the record is not at fault.
+    Outside,
 }
 
 /// A process; it is killed when this is dropped.
@@ -184,20 +190,33 @@ impl Process {
 
     /// Why a pipe to it is broken.
     fn died(&mut self, error: &io::Error) -> End {
-        self.kill();
+        let status = self.last_status();
         let mut last_words = Vec::new();
         // It does not wait: what there is will do.
         drop((&mut self.stderr).take(4_096).read_to_end(&mut last_words));
         let last_words = String::from_utf8_lossy(&last_words);
-        let status = self.child.wait().ok();
         if last_words.contains("memory allocation of") || last_words.contains("out of memory") {
             return End::Memory;
         }
         match status {
             Some(status) if status.signal() == Some(libc::SIGXCPU) => End::Late,
+            Some(status) if status.signal().is_some_and(|signal| OUTSIDE.contains(&signal)) => End::Outside,
             Some(status) => End::Died(status.to_string()),
             None => End::Died(error.to_string()),
         }
+    }
+
+    /// How it ended by itself; nothing if it has to be killed.
+    fn last_status(&mut self) -> Option<ExitStatus> {
+        let until = Instant::now() + ENDING;
+        while Instant::now() < until {
+            match self.child.try_wait() {
+                Ok(None) => thread::sleep(LOOK),
+                ended => return ended.ok().flatten(),
+            }
+        }
+        self.kill();
+        None
     }
 
     /// The most memory that it has had so far, in bytes.

@@ -27,7 +27,7 @@ impl Inner {
         answers: &mut Answers,
     ) -> Result<(), Error> {
         let mut process = self.checkout(script.key())?;
-        if let Err(failure) = self.load(&mut process, script) {
+        if let Err(failure) = self.load(&mut process, script)? {
             self.note(script, &failure);
             let left = items.len() - answers.answers.len();
             answers.answers.extend(std::iter::repeat_n(Err(failure), left));
@@ -44,6 +44,9 @@ impl Inner {
             let (messages, count) = messages(contexts, left)?;
             let (done, end) = self.exchange(&mut process, &messages, count, answers);
             self.judge(script, answers.answers.get(begun..).unwrap_or_default());
+            if end == Some(End::Outside) {
+                return Err(Error::Ended);
+            }
             if let Some(end) = end {
                 let failure = self.failure(&end);
                 tracing::warn!(datasource.id = %script.datasource, ?end, "a script's process ended");
@@ -94,11 +97,15 @@ impl Inner {
         (answers.answers.len() - begun, end.err())
     }
 
-    pub(super) fn load(&self, process: &mut Taken<'_>, script: &Script) -> Result<(), Failure> {
+    /// Gives a process its script; what is wrong with it.
+    pub(super) fn load(
+        &self,
+        process: &mut Taken<'_>,
+        script: &Script,
+    ) -> Result<Result<(), Failure>, Error> {
         if process.loaded {
-            return Ok(());
+            return Ok(Ok(()));
         }
-        let broken = |error: std::io::Error| Failure::new("script_crashed", error.to_string());
         let deadline = self.settings.record_deadline.get();
         let load = Load {
             language: script.spec.language,
@@ -109,7 +116,12 @@ impl Inner {
             logs: script.logs,
         };
         let mut message = Vec::new();
-        wire::put(&mut message, wire::LOAD, &wire::json(&load).map_err(broken)?).map_err(broken)?;
+        wire::put(
+            &mut message,
+            wire::LOAD,
+            &wire::json(&load).map_err(Error::Start)?,
+        )
+        .map_err(Error::Start)?;
         let mut answer = Ok(());
         let end = process.exchange(&message, 1, self.limits(), |kind, body| {
             if kind == wire::FAILURE {
@@ -117,9 +129,13 @@ impl Inner {
             }
             true
         });
-        end.map_err(|end| self.failure(&end))?;
+        match end {
+            Ok(()) => {}
+            Err(End::Outside) => return Err(Error::Ended),
+            Err(end) => return Ok(Err(self.failure(&end))),
+        }
         process.loaded = answer.is_ok();
-        answer
+        Ok(answer)
     }
 
     fn failure(&self, end: &End) -> Failure {
@@ -134,6 +150,7 @@ impl Inner {
                 "script_memory",
                 "the script took too much memory; its process was killed",
             ),
+            End::Outside => Failure::new("script_crashed", "the script's process was ended from outside"),
             End::Died(how) => Failure::new("script_crashed", format!("the script's process died: {how}")),
         }
     }

@@ -177,7 +177,7 @@ impl Pool {
     /// No process could be had: nothing is known of the script.
     pub fn check(&self, script: &Script) -> Result<Option<Failure>, Error> {
         let mut process = self.0.checkout(script.key())?;
-        let loaded = self.0.load(&mut process, script);
+        let loaded = self.0.load(&mut process, script)?;
         Ok(match loaded {
             Ok(()) => {
                 process.keep = true;
