@@ -122,7 +122,8 @@ async fn a_script_is_checked_tried_compared_and_published() {
         .ingest_with(&id, payload.to_string().into_bytes(), &[])
         .await
         .expect(202);
-    let alerts = || client.all(&format!("/alerts?datasource={id}"));
+    let path = format!("/alerts?datasource={id}");
+    let alerts = || client.all(&path);
     client
         .wait_for("the alerts", async |_| alerts().await.len() == 2)
         .await;
