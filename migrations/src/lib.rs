@@ -17,6 +17,7 @@ mod m0009_secret_store;
 mod m0010_audit;
 mod m0011_requests;
 mod m0012_replays;
+mod m0013_runs;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::{MigrationTrait, async_trait};
@@ -41,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0010_audit::Migration),
             Box::new(m0011_requests::Migration),
             Box::new(m0012_replays::Migration),
+            Box::new(m0013_runs::Migration),
         ]
     }
 }

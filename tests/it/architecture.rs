@@ -19,6 +19,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "gateway",
         &[
             "domain",
+            "egress",
             "infra",
             "bus",
             "store",

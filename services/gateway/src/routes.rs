@@ -13,8 +13,8 @@ use crate::{
     graphql::Graphql,
     openapi,
     rest::{
-        approvals, audit, bulk, captures, catalog, checkpoints, comments, datasources, dead_letters,
-        lifecycle, observe, ontology, organizations, projects, role_bindings, samples, secrets,
+        approvals, audit, backfills, bulk, captures, catalog, checkpoints, comments, datasources,
+        dead_letters, lifecycle, observe, ontology, organizations, projects, role_bindings, samples, secrets,
         service_accounts, session, tests, token_keys, users, versions,
     },
     server::{Description, Jwks, Measured, NoQuery, Probes, Problems, ToDocs},
@@ -203,6 +203,16 @@ fn datasource() -> Router {
         .push(Router::with_path("reload").post(lifecycle::reload))
         .push(Router::with_path("enable").post(lifecycle::enable))
         .push(Router::with_path("disable").post(lifecycle::disable))
+        .push(
+            Router::with_path("backfills")
+                .get(backfills::list)
+                .post(backfills::create),
+        )
+        .push(
+            Router::with_path("backfills/{backfill}")
+                .get(backfills::get)
+                .delete(backfills::cancel),
+        )
         .push(Router::with_path("test").post(tests::run))
         .push(Router::with_path("secrets").get(secrets::list))
         .push(

@@ -8,6 +8,7 @@ use halcyon_bus::{
     requests::{CheckpointInfo, CheckpointRead, CheckpointWrite, ReadCheckpoint, WriteCheckpoint},
     rpc::Serving,
 };
+use halcyon_connectors::find;
 use halcyon_domain::{
     assignment::{ChangeCause, ConfigChange},
     audit::{AuditEntry, AuditOutcome, Resource},
@@ -49,19 +50,21 @@ impl Checkpoints {
         Ok(())
     }
 
-    async fn read(&self, request: ReadCheckpoint) -> Result<Option<CheckpointInfo>, Error> {
+    async fn read(&self, request: ReadCheckpoint) -> Result<Vec<CheckpointInfo>, Error> {
         let read = self.0.store.read();
         let found = read
             .datasources()
             .find(Tenant(request.organization), request.datasource)
             .await?;
         let datasource = found.ok_or(Error::NotFound("datasource"))?;
-        let found = self.0.bus.checkpoints().find(datasource.id).await?;
-        Ok(found.map(|(checkpoint, revision)| CheckpointInfo {
-            position: checkpoint.position,
-            at: checkpoint.at,
-            revision,
-        }))
+        let checkpoints = self.0.bus.checkpoints();
+        let found = checkpoints
+            .find_all(datasource.id, is_shared(&datasource))
+            .await?;
+        let infos = found.into_iter();
+        Ok(infos
+            .map(|(instance, checkpoint, revision)| CheckpointInfo::new(instance, checkpoint, revision))
+            .collect())
     }
 
     /// Moves the place of a stopped datasource. The bucket is written before the entry is committed: a place that
@@ -89,10 +92,15 @@ impl Checkpoints {
                 "stop the datasource first, and wait until it is stopped",
             ));
         }
+        if request.instance > 0 && !is_shared(&datasource) {
+            return Err(Error::NotFound("instance"));
+        }
         let checkpoints = self.0.bus.checkpoints();
-        let before = checkpoints.find(datasource.id).await?;
+        let place = (datasource.id, request.instance);
+        let before = checkpoints.find(place.0, place.1).await?;
+        let by = &request.by.actor.name;
         let written = checkpoints
-            .edit(datasource.id, request.position.clone(), request.revision, now)
+            .edit(place, request.position.clone(), request.revision, by, now)
             .await;
         let (checkpoint, revision) = written.map_err(|error| match error {
             BusError::Conflict => Error::Conflict("the checkpoint was written meanwhile; read it again"),
@@ -106,12 +114,13 @@ impl Checkpoints {
         tell(&tx, &datasource, &request, before.unwrap_or_default(), now).await?;
         tx.commit().await?;
         self.0.bus.poke_outbox().await;
-        Ok(CheckpointInfo {
-            position: checkpoint.position,
-            at: checkpoint.at,
-            revision,
-        })
+        Ok(CheckpointInfo::new(request.instance, checkpoint, revision))
     }
+}
+
+/// Whether its source may run in several instances.
+fn is_shared(datasource: &Datasource) -> bool {
+    find(&datasource.connector).is_some_and(|connector| connector.spec().capabilities.shared)
 }
 
 /// Whether a worker is to read.
@@ -129,6 +138,10 @@ async fn tell(
 ) -> Result<(), Error> {
     let (organization, id): (_, DatasourceId) = (datasource.organization, datasource.id);
     let cleared = request.position.is_null();
+    let path = match request.instance {
+        0 => "/position".to_owned(),
+        instance => format!("/instances/{instance}/position"),
+    };
     let summary = if cleared {
         "cleared the checkpoint"
     } else {
@@ -165,8 +178,8 @@ async fn tell(
         version: None,
         outcome: AuditOutcome::Succeeded,
         diff: Some(json!([
-            {"op": "test", "path": "/position", "value": before},
-            {"op": "replace", "path": "/position", "value": request.position},
+            {"op": "test", "path": path, "value": before},
+            {"op": "replace", "path": path, "value": request.position},
         ])),
         summary: Some(summary.to_owned()),
         request_id: request.by.request_id.clone(),

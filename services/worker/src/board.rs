@@ -47,6 +47,8 @@ pub(crate) struct Board {
     /// Mappings that run at a time.
     pub(crate) processors: Semaphore,
     pub(crate) threads: usize,
+    /// Backfills that read at a time.
+    pub(crate) lanes: Semaphore,
     /// Rung when a datasource's state has changed: the next heartbeat goes at once.
     pub(crate) news: Notify,
     /// The worker's session while its lease is held: sources run only then.
@@ -54,7 +56,7 @@ pub(crate) struct Board {
     /// How many partitions are held here.
     pub(crate) partitions: AtomicUsize,
     feeds: RwLock<HashMap<DatasourceId, Arc<Feed>>>,
-    /// Sources that this worker runs.
+    /// Sources that this worker runs, by what their assignments name.
     sources: RwLock<HashMap<DatasourceId, Arc<Feed>>>,
     holds: Mutex<Holds>,
     meters: RwLock<HashMap<u16, Arc<Meter>>>,
@@ -87,6 +89,7 @@ impl Board {
             sink: Sink::new(&bus, clock.clone()),
             logs: Logs::new(&bus, clock.clone()),
             captures: Captures::new(&bus, clock.clone()),
+            lanes: Semaphore::new(settings.backfills.max(1)),
             bus,
             clock,
             guard,
@@ -155,17 +158,17 @@ impl Board {
         self.sources
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(feed.id, feed);
+            .insert(feed.work, feed);
     }
 
     /// Forgets a source that has ended, unless another run of it has begun.
     pub(crate) fn remove_source(&self, ended: &Arc<Feed>) {
         let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
         if sources
-            .get(&ended.id)
+            .get(&ended.work)
             .is_some_and(|feed| Arc::ptr_eq(feed, ended))
         {
-            sources.remove(&ended.id);
+            sources.remove(&ended.work);
         }
         drop(sources);
         self.changed();

@@ -17,7 +17,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::{
     board::{Board, Holds},
-    feed::Feed,
+    feed::{Feed, Snapshot},
 };
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -83,6 +83,10 @@ fn count(board: &Board, metrics: &Metrics) {
     let parked = board.parked();
     let mut states = [0_u32; RuntimeStatus::ALL.len()];
     for feed in feeds(board) {
+        if feed.backfill.is_some() {
+            count_backfill(&feed, metrics);
+            continue;
+        }
         if let Some(place) = RuntimeStatus::ALL
             .iter()
             .position(|status| *status == feed.state().status)
@@ -125,24 +129,14 @@ fn count_feed(feed: &Feed, parked: u64, metrics: &Metrics) {
     let (before, now) = feed.stats.sample();
     let id = feed.id.to_string();
     let datasource = ("datasource", id.as_str());
-    let since = |count: fn(&crate::feed::Snapshot) -> u64| count(&now) - before.as_ref().map_or(0, count);
+    let since = |count: fn(&Snapshot) -> u64| count(&now) - before.as_ref().map_or(0, count);
     metrics.add(
         Metric::DatasourceEvents,
         since(|sample| sample.events),
         &[datasource],
     );
-    let verdicts = [
-        (Verdict::Delivered, since(|sample| sample.delivered)),
-        (Verdict::Filtered, since(|sample| sample.filtered)),
-        (Verdict::DeadLettered, since(|sample| sample.dead_lettered)),
-    ];
-    for (verdict, count) in verdicts {
-        metrics.add(
-            Metric::DatasourceRecords,
-            count,
-            &[datasource, ("verdict", verdict.as_str())],
-        );
-    }
+    count_verdicts(Metric::DatasourceRecords, &id, before.as_ref(), &now, metrics);
+    count_runs(feed, &id, before.as_ref(), &now, metrics);
     metrics.add(
         Metric::DatasourceErrors,
         since(|sample| sample.errors),
@@ -168,4 +162,47 @@ fn count_feed(feed: &Feed, parked: u64, metrics: &Metrics) {
     if since(|sample| sample.events) > 0 {
         metrics.observe(Metric::MappingSeconds, numbers.mapping_us / 1e6, &[]);
     }
+}
+
+fn count_verdicts(metric: Metric, id: &str, before: Option<&Snapshot>, now: &Snapshot, metrics: &Metrics) {
+    let since = |count: fn(&Snapshot) -> u64| count(now) - before.map_or(0, count);
+    let verdicts = [
+        (Verdict::Delivered, since(|sample| sample.delivered)),
+        (Verdict::Filtered, since(|sample| sample.filtered)),
+        (Verdict::DeadLettered, since(|sample| sample.dead_lettered)),
+    ];
+    for (verdict, count) in verdicts {
+        metrics.add(
+            metric,
+            count,
+            &[("datasource", id), ("verdict", verdict.as_str())],
+        );
+    }
+}
+
+/// A backfill's records are not mixed with the live ones.
+fn count_backfill(feed: &Feed, metrics: &Metrics) {
+    let (before, now) = feed.stats.sample();
+    let id = feed.id.to_string();
+    count_verdicts(Metric::BackfillRecords, &id, before.as_ref(), &now, metrics);
+}
+
+fn count_runs(feed: &Feed, id: &str, before: Option<&Snapshot>, now: &Snapshot, metrics: &Metrics) {
+    if feed.state().schedule.is_none() {
+        return;
+    }
+    let since = |count: fn(&Snapshot) -> u64| count(now) - before.map_or(0, count);
+    for (result, count) in [
+        ("done", since(|sample| sample.runs)),
+        ("failed", since(|sample| sample.failed_runs)),
+        ("missed", since(|sample| sample.missed_runs)),
+    ] {
+        metrics.add(
+            Metric::DatasourceRuns,
+            count,
+            &[("datasource", id), ("result", result)],
+        );
+    }
+    let last = feed.stats.last_run_seconds();
+    metrics.set(Metric::DatasourceRunSeconds, last, &[("datasource", id)]);
 }

@@ -31,6 +31,8 @@ pub struct Settings {
     pub replays_per_second: u32,
     /// Mappings that run at a time; 0 is one for each processor.
     pub mapping_threads: usize,
+    /// Backfills that read here at a time; further ones wait.
+    pub backfills: usize,
     /// How long the work in flight may take when the worker stops.
     pub drain: HumanDuration,
     /// The processes that run scripts.
@@ -49,6 +51,7 @@ impl Default for Settings {
             orphan_after: HumanDuration::from_secs(3_600),
             replays_per_second: 500,
             mapping_threads: 0,
+            backfills: 2,
             drain: HumanDuration::from_secs(15),
             sandbox: halcyon_sandbox::Settings::default(),
         }

@@ -178,6 +178,8 @@ impl Supervisor {
     async fn compare_feeds(&mut self, assignments: &[Arc<Entry<Assignment>>], held: &HashSet<u16>) {
         let concerned: Vec<_> = assignments
             .iter()
+            // A backfill's events come by no partition.
+            .filter(|entry| entry.value.backfill.is_none())
             .filter(|entry| {
                 self.concerns(&entry.value, held) || self.board.is_looked_for(entry.value.datasource)
             })

@@ -11,7 +11,11 @@ use halcyon_domain::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Service, seal::Sealed};
+use crate::{
+    Service,
+    checkpoint::{Checkpoint, EarlierPosition},
+    seal::Sealed,
+};
 
 /// A question, by its subject.
 pub trait Endpoint: 'static {
@@ -64,8 +68,8 @@ endpoints! {
     TokenKeys: "registry", "token_keys", GetTokenKeys => SealedTokenKeys;
     /// Makes a new key that access tokens are signed with; those before it verify for as long as is needed.
     TokenKeysRotate: "registry", "token_keys_rotate", RotateTokenKeys => RotatedTokenKeys;
-    /// A pull datasource's place in its source.
-    CheckpointRead: "registry", "checkpoint_read", ReadCheckpoint => Option<CheckpointInfo>;
+    /// A pull datasource's place in its source, of each of its instances.
+    CheckpointRead: "registry", "checkpoint_read", ReadCheckpoint => Vec<CheckpointInfo>;
     /// Moves a stopped pull datasource's place in its source, or clears it.
     CheckpointWrite: "registry", "checkpoint_write", WriteCheckpoint => CheckpointInfo;
     /// A test run.
@@ -205,6 +209,9 @@ pub struct WriteCheckpoint {
     pub organization: OrganizationId,
     /// The datasource.
     pub datasource: DatasourceId,
+    /// Which of its instances; null as a position clears those of all.
+    #[serde(default)]
+    pub instance: u16,
     /// The place, as its connector writes it; null begins anew.
     pub position: serde_json::Value,
     /// The revision it is expected at; nothing writes whatever is there.
@@ -217,12 +224,36 @@ pub struct WriteCheckpoint {
 /// A pull datasource's place in its source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckpointInfo {
+    /// Which of its instances is there.
+    #[serde(default)]
+    pub instance: u16,
     /// The place, as its connector writes it; null before the first record.
     pub position: serde_json::Value,
     /// When it was written.
     pub at: Timestamp,
+    /// Who wrote it.
+    #[serde(default)]
+    pub by: Option<String>,
     /// Changes with each write.
     pub revision: u64,
+    /// Where it was before, the oldest first.
+    #[serde(default)]
+    pub history: Vec<EarlierPosition>,
+}
+
+impl CheckpointInfo {
+    /// What is told of a checkpoint.
+    #[must_use]
+    pub fn new(instance: u16, checkpoint: Checkpoint, revision: u64) -> Self {
+        Self {
+            instance,
+            position: checkpoint.position,
+            at: checkpoint.at,
+            by: checkpoint.by,
+            revision,
+            history: checkpoint.history,
+        }
+    }
 }
 
 /// A gateway asks for a ticket, for the test-runner that it sends a job to.

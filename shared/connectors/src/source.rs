@@ -148,6 +148,11 @@ pub trait Source: Send {
     /// By class, see [`Error`].
     async fn ack(&mut self, checkpoint: &Checkpoint) -> Result<(), Error>;
 
+    /// In a backfill, up to which time all that it has to read was given out; nothing if it cannot tell.
+    fn reached(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// How far the source is behind, as far as it knows.
     fn lag(&self) -> Lag;
 

@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    backfill::{BackfillReport, BackfillTask},
     clock::Timestamp,
     datasource::{DatasourceEventKind, DatasourceMetrics},
     id::{DatasourceId, InstanceId, OrganizationId, WorkerId},
     lifecycle::{DatasourceStatus, DesiredState, Reason, RuntimeStatus},
+    schedule::ScheduleState,
     shape::Drift,
 };
 
@@ -26,7 +28,8 @@ pub struct AssignedVersion {
 /// a pull datasource names the worker of each of its instances.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Assignment {
-    /// The datasource.
+    /// The datasource. A backfill is placed, fenced and remembered like a source of its own: under its own identifier,
+    /// which stands here.
     pub datasource: DatasourceId,
     /// The tenant.
     pub organization: OrganizationId,
@@ -46,6 +49,9 @@ pub struct Assignment {
     /// Grows with each change of a secret of a datasource that fetches, so that its worker opens them anew.
     #[serde(default)]
     pub secrets_revision: u64,
+    /// What is to be read, if this is a backfill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<BackfillTask>,
 }
 
 /// One of the instances in which a source runs: who runs it.
@@ -244,7 +250,7 @@ pub struct DriftCount {
 /// What a worker says of one datasource.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskStatus {
-    /// The datasource.
+    /// The datasource, or the backfill, as its assignment names it.
     pub datasource: DatasourceId,
     /// The generation reached.
     pub generation: i64,
@@ -267,6 +273,12 @@ pub struct TaskStatus {
     /// How the records of the version that runs differ from what it expects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<DriftCount>,
+    /// Its runs, if it is fetched by a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleState>,
+    /// What has become of it, if it is a backfill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<BackfillReport>,
 }
 
 /// The notice that a datasource's configuration or desired state changed.

@@ -9,6 +9,7 @@ use crate::{
     error::{InputError, escape, from_value},
     lifecycle::states,
     mapping::MappingSpec,
+    schedule::Schedule,
     shape::Expected,
 };
 
@@ -58,6 +59,9 @@ impl VersionConfig {
                 "invalid",
                 "the connection is an object",
             ));
+        }
+        if let Some(schedule) = &self.schedule {
+            schedule.check().map_err(|error| error.under("/schedule"))?;
         }
         let runtime = &self.runtime;
         if runtime.batch.max_records == 0 || runtime.batch.max_records > 10_000 {
@@ -137,35 +141,6 @@ impl SchemaOptions {
     fn check(&self) -> Result<(), InputError> {
         self.compile().map(|_| ())
     }
-}
-
-/// When to fetch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Schedule {
-    /// At a fixed interval.
-    Every(Every),
-    /// At the times of a cron expression.
-    Cron(Cron),
-}
-
-/// A fixed interval.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Every {
-    /// The interval.
-    pub every: HumanDuration,
-}
-
-/// A cron expression in a time zone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Cron {
-    /// Five fields: minute, hour, day of month, month, day of week.
-    pub cron: String,
-    /// An IANA time zone; UTC if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timezone: Option<String>,
 }
 
 /// How to run a version.

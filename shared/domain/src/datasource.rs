@@ -8,6 +8,7 @@ use crate::{
     error::InputError,
     id::{ActorId, DatasourceEventId, DatasourceId, OrganizationId, ProjectId, WorkerId},
     lifecycle::{DatasourceStatus, DesiredState, Reason, RuntimeStatus, states},
+    schedule::ScheduleState,
 };
 
 /// A datasource: what its admins wrote and decided.
@@ -122,6 +123,8 @@ pub struct DatasourceState {
     pub restarts: u32,
     /// When it will be tried again.
     pub next_attempt_at: Option<Timestamp>,
+    /// Its runs, if it is fetched by a schedule.
+    pub schedule: Option<ScheduleState>,
 }
 
 impl Default for DatasourceState {
@@ -138,6 +141,7 @@ impl Default for DatasourceState {
             last_event_at: None,
             restarts: 0,
             next_attempt_at: None,
+            schedule: None,
         }
     }
 }
@@ -242,6 +246,16 @@ states! {
         DeadLettersReplayed = "dead_letters_replayed",
         /// Its place in the source was moved by hand.
         CheckpointChanged = "checkpoint_changed",
+        /// Runs of its schedule did not begin at their time.
+        RunMissed = "run_missed",
+        /// A backfill was asked for.
+        BackfillRequested = "backfill_requested",
+        /// A worker began a backfill.
+        BackfillStarted = "backfill_started",
+        /// A backfill was done, or failed.
+        BackfillEnded = "backfill_ended",
+        /// A backfill was cancelled.
+        BackfillCancelled = "backfill_cancelled",
         /// It was deleted.
         Deleted = "deleted",
     }

@@ -73,6 +73,8 @@ ids! {
     CommentId
     /// A saved payload to test a mapping with.
     SampleId
+    /// A request to fetch a past range of a feed again.
+    BackfillId
     /// A stored secret's version.
     SecretId
     /// A row of a datasource's history.

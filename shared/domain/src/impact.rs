@@ -65,7 +65,8 @@ pub fn effect(before: Option<&VersionConfig>, after: &VersionConfig, pull: bool)
         return Effect::FirstStart;
     };
     let changed = ChangedParts::between(before, after);
-    // The same parts as in the worker: a source is made of them and cannot change them while it runs.
+    // The same parts as in the worker: a source is made of them and cannot change them while it runs. Throttle and
+    // retry options are taken up by the next batch.
     let source = changed.connection
         || changed.schedule
         || before.runtime.batch != after.runtime.batch
@@ -116,6 +117,12 @@ mod tests {
             (
                 json!({"connection": {"url": "a"}, "mapping": {"filter": "x"}, "runtime": {"batch": {"max_records": 7}}}),
                 Effect::SourceRestart,
+                Effect::HotSwap,
+            ),
+            (
+                json!({"connection": {"url": "a"}, "mapping": {"filter": "x"}, "runtime": {
+                    "throttle": {"records_per_second": 5}, "retry": {"max_attempts": 3}}}),
+                Effect::HotSwap,
                 Effect::HotSwap,
             ),
             (

@@ -68,6 +68,9 @@ metrics! {
     DatasourceIngestRate, "datasource_ingest_rate", Gauge, ["datasource"], "Events per second, over ten seconds.";
     DatasourceLag, "datasource_lag_seconds", Gauge, ["datasource"], "Age of the newest event when it was processed.";
     DatasourceParked, "datasource_parked_events", Gauge, ["datasource"], "Events parked and not yet processed.";
+    DatasourceRuns, "datasource_runs_total", Counter, ["datasource", "result"], "Runs by a schedule: done, failed (and tried again), missed.";
+    DatasourceRunSeconds, "datasource_last_run_seconds", Gauge, ["datasource"], "How long the last run by a schedule took.";
+    BackfillRecords, "backfill_records_total", Counter, ["datasource", "verdict"], "Records of backfills by verdict.";
     MappingSeconds, "mapping_seconds", Seconds, [], "Time to map an event.";
     WorkerPartitions, "worker_partitions", Gauge, [], "Partitions that this worker holds.";
     WorkerTasks, "worker_tasks", Gauge, ["status"], "Datasources at this worker, by state.";

@@ -1,11 +1,12 @@
 //! The repositories that a [`Read`] and a [`WriteTx`] offer.
 
 use crate::{
-    approvals::Approvals, audit::AuditTrail, audit_checkpoints::AuditCheckpoints, comments::Comments,
-    connection::Read, connection::WriteTx, datasource_events::DatasourceEvents, datasources::Datasources,
-    idempotency::IdempotencyKeys, keys::Keys, ontology::Ontology, organizations::Organizations,
-    outbox::Outbox, replays::Replays, role_bindings::RoleBindings, samples::Samples, secrets::Secrets,
-    service_accounts::ServiceAccounts, sessions::Sessions, states::States, users::Users, versions::Versions,
+    approvals::Approvals, audit::AuditTrail, audit_checkpoints::AuditCheckpoints, backfills::Backfills,
+    comments::Comments, connection::Read, connection::WriteTx, datasource_events::DatasourceEvents,
+    datasources::Datasources, idempotency::IdempotencyKeys, keys::Keys, ontology::Ontology,
+    organizations::Organizations, outbox::Outbox, replays::Replays, role_bindings::RoleBindings,
+    samples::Samples, secrets::Secrets, service_accounts::ServiceAccounts, sessions::Sessions,
+    states::States, users::Users, versions::Versions,
 };
 
 macro_rules! repositories {
@@ -42,6 +43,8 @@ repositories! {
     samples: Samples,
     /// Requests that dead letters be processed anew.
     replays: Replays,
+    /// Requests to fetch past ranges of feeds again.
+    backfills: Backfills,
     /// What workers reached.
     states: States,
     /// The history of datasources.

@@ -1,6 +1,7 @@
 //! The same suite on both databases: every test runs on a fresh SQLite file and on a fresh Postgres database.
 
 mod access;
+mod backfills;
 mod datasources;
 mod faults;
 mod idempotency;

@@ -1,5 +1,6 @@
 //! Several workers and registries as processes: stopped, killed, asked to leave, and what becomes of their work.
 
+mod backfill;
 mod fleet;
 mod workers;
 

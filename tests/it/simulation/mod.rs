@@ -273,6 +273,7 @@ fn desired() -> Vec<DesiredDatasource> {
         secrets_revision: 0,
         backlog_full: false,
         secret_fault: None,
+        backfill: None,
     };
     vec![
         source(1, json!({})),

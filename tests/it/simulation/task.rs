@@ -68,11 +68,7 @@ impl Task {
             }
             State::Ready(revision, place) => {
                 self.state = State::Saving(place + 1);
-                let saved = Checkpoint {
-                    epoch: self.hold.epoch,
-                    position: json!(place + 1),
-                    at,
-                };
+                let saved = Checkpoint::new(self.hold.epoch, json!(place + 1), at);
                 Some(self.put(saved, Some(revision)))
             }
             State::Reading | State::Claiming(_) | State::Saving(_) | State::Fenced => None,

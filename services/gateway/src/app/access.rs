@@ -70,6 +70,8 @@ actions! {
     START_CAPTURE = "capture.start": SampleWrite;
     STOP_CAPTURE = "capture.stop": SampleWrite;
     ACCEPT_SCHEMA = "schema.accept": DatasourceOperate;
+    CREATE_BACKFILL = "backfill.create": DatasourceOperate;
+    CANCEL_BACKFILL = "backfill.cancel": DatasourceOperate;
     REPLAY = "dead_letter.replay": DeadLetterReplay;
     DOWNLOAD_DEAD_LETTERS = "dead_letter.download": DeadLetterPayload;
     WRITE_CHECKPOINT = "checkpoint.update": CheckpointWrite;

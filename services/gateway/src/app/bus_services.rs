@@ -23,11 +23,10 @@ use halcyon_domain::{
     partition::slot,
     test_run::{TestJob, TestReport},
 };
-use serde_json::Value;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    Error, Result, RotatedTokenKey,
+    Error, NewPlace, Result, RotatedTokenKey,
     services::{Lanes, LogStream, ObjectStream, SecretWrite, Services, StoredDeadLetter},
 };
 
@@ -302,7 +301,7 @@ impl Services for BusServices {
         &self,
         organization: OrganizationId,
         datasource: DatasourceId,
-    ) -> Result<Option<CheckpointInfo>> {
+    ) -> Result<Vec<CheckpointInfo>> {
         let request = ReadCheckpoint {
             organization,
             datasource,
@@ -313,16 +312,16 @@ impl Services for BusServices {
 
     async fn write_checkpoint(
         &self,
-        organization: OrganizationId,
-        datasource: DatasourceId,
-        position: Value,
+        (organization, datasource): (OrganizationId, DatasourceId),
+        place: NewPlace,
         revision: Option<u64>,
         by: OnBehalf,
     ) -> Result<CheckpointInfo> {
         let request = WriteCheckpoint {
             organization,
             datasource,
-            position,
+            instance: place.instance,
+            position: place.position,
             revision,
             by,
         };

@@ -18,9 +18,7 @@ use halcyon_domain::{
     test_run::{TestJob, TestReport},
 };
 
-use serde_json::Value;
-
-use super::{Result, RotatedTokenKey};
+use super::{NewPlace, Result, RotatedTokenKey};
 
 /// On which partitions a datasource's events travel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,19 +134,18 @@ pub trait Services: Send + Sync {
     /// Writes a capture down: it begins, or has ended.
     async fn put_capture(&self, capture: &Capture) -> Result<()>;
 
-    /// A pull datasource's place in its source, if it has one.
+    /// A pull datasource's places in its source, of each of its instances that has one.
     async fn read_checkpoint(
         &self,
         organization: OrganizationId,
         datasource: DatasourceId,
-    ) -> Result<Option<CheckpointInfo>>;
+    ) -> Result<Vec<CheckpointInfo>>;
 
     /// Writes a stopped pull datasource's place; null clears it.
     async fn write_checkpoint(
         &self,
-        organization: OrganizationId,
-        datasource: DatasourceId,
-        position: Value,
+        of: (OrganizationId, DatasourceId),
+        place: NewPlace,
         revision: Option<u64>,
         by: OnBehalf,
     ) -> Result<CheckpointInfo>;

@@ -1,9 +1,15 @@
 //! Checks a datasource that is not made: what a dry run of an import shows.
 
-use halcyon_connectors::find as find_connector;
-use halcyon_domain::config::secret_refs;
+use halcyon_connectors::{Connector, find as find_connector};
+use halcyon_domain::{
+    clock::Timestamp,
+    config::{VersionConfig, secret_refs},
+    id::DatasourceId,
+    schedule::Schedule,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
     App, CreateDatasource, Error, RequestContext, Result, access::Action, validation, views::Validation,
@@ -53,6 +59,31 @@ impl App {
         let mut secrets: Vec<_> = found.into_iter().map(|secret| secret.name).collect();
         secrets.sort();
         secrets.dedup();
-        Ok(Validation { secrets })
+        let config = input.config.as_ref();
+        Ok(Validation {
+            secrets,
+            next_runs: next_runs(connector, config, self.clock.now()),
+        })
     }
+}
+
+/// How many of the next times are shown.
+const SHOWN: usize = 5;
+
+/// The next times at which a datasource of this configuration would be fetched.
+fn next_runs(connector: &dyn Connector, config: Option<&Value>, now: Timestamp) -> Vec<Timestamp> {
+    if !connector.spec().capabilities.scheduled {
+        return Vec::new();
+    }
+    let config = config
+        .and_then(|config| VersionConfig::parse(config).ok())
+        .unwrap_or_default();
+    let schedule = config.schedule.unwrap_or_else(Schedule::default_of_sources);
+    let without_jitter = Schedule {
+        jitter: None,
+        ..schedule
+    };
+    // Any identifier will do: it decides on the jitter alone.
+    let table = without_jitter.timetable(DatasourceId::generate());
+    table.map(|table| table.upcoming(now, SHOWN)).unwrap_or_default()
 }

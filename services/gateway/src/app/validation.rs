@@ -21,6 +21,14 @@ pub(crate) fn draft(connector: &dyn Connector, config: &Value) -> Vec<InputError
         return vec![InputError::new(CONFIG, "invalid", "a configuration is an object")];
     }
     let mut errors = under(CONFIG, VersionConfig::parse(config).err());
+    let spec = connector.spec();
+    if !spec.capabilities.scheduled && config.get("schedule").is_some_and(|schedule| !schedule.is_null()) {
+        let detail = format!(
+            "a `{}` datasource is not read by a schedule: its events come when they come",
+            spec.type_name
+        );
+        errors.push(InputError::new("/config/schedule", "not_scheduled", detail));
+    }
     if let Some(connection) = config.get("connection") {
         let marked = secret_fields(&connector.spec().config_schema);
         let mut found = Vec::new();

@@ -183,6 +183,9 @@ impl From<VersionRecord> for VersionView {
 pub struct Validation {
     /// The secrets that its configuration refers to: they must be there before it can be published.
     pub secrets: Vec<String>,
+    /// The next times at which it would be fetched, if its connector is read by a schedule; without the jitter, which
+    /// is the datasource's own.
+    pub next_runs: Vec<Timestamp>,
 }
 
 /// What changed between two versions.
@@ -315,10 +318,29 @@ pub struct SessionInfo {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Checkpoint")]
 pub struct CheckpointView {
+    /// Of which of the instances in which its source runs; 0 is the first.
+    pub instance: u16,
     /// The place, as its connector writes it; null before the first record.
     pub position: Value,
     /// When it was written.
     pub at: Timestamp,
+    /// Who wrote it: a worker, or whoever moved it by hand.
+    pub by: Option<String>,
     /// Changes with each write; sent as `ETag`.
     pub revision: u64,
+    /// Where it was before, the newest first: at most the last 20 places, those of one worker a minute or more apart.
+    pub history: Vec<EarlierPlace>,
+    /// The instances that have a place; more than one where the source runs, or ran, in several.
+    pub instances: Vec<u16>,
+}
+
+/// Where a source was before.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct EarlierPlace {
+    /// The place, as its connector writes it.
+    pub position: Value,
+    /// When it was written.
+    pub at: Timestamp,
+    /// Who wrote it.
+    pub by: Option<String>,
 }

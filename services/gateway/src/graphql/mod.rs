@@ -33,6 +33,7 @@ mod socket;
 
 mod access;
 mod audit;
+mod backfills;
 mod captures;
 mod catalog;
 mod datasources;
@@ -69,6 +70,7 @@ fn api() -> Api {
         reviews::add,
         captures::add,
         lifecycle::add,
+        backfills::add,
         secrets::add,
         observation::add,
         ontology::add,

@@ -9,7 +9,8 @@ use super::{
     arguments::{About, At, Change, Whose, Within, done},
 };
 use crate::app::{
-    ListDeadLetters, ListEvents, ListLogs, ReplayDeadLetters, TestDeadLetters, WriteCheckpoint,
+    ListDeadLetters, ListEvents, ListLogs, ReadCheckpoint, ReplayDeadLetters, TestDeadLetters,
+    WriteCheckpoint,
 };
 
 /// Which dead letter.
@@ -71,9 +72,15 @@ pub(super) fn add(api: &mut Api) {
                 .await
         },
     );
-    api.query("getCheckpoint", "checkpoint", |call, of: Whose| async move {
-        call.app.get_checkpoint(&call.context, of.datasource).await
-    });
+    api.query(
+        "getCheckpoint",
+        "checkpoint",
+        |call, of: Within<ReadCheckpoint>| async move {
+            call.app
+                .get_checkpoint(&call.context, of.datasource, of.list)
+                .await
+        },
+    );
     api.mutation(
         "putCheckpoint",
         |call, change: Change<DatasourceId, WriteCheckpoint>| async move {

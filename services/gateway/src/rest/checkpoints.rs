@@ -5,9 +5,9 @@ use salvo::{Writer, oapi::endpoint};
 
 use super::{
     answer::{Done, Found, Outcome, StateConflict},
-    extract::{Body, Caller, Path, Precondition},
+    extract::{Body, Caller, Path, Precondition, Query, QueryCaller},
 };
-use crate::app::{WriteCheckpoint, views::CheckpointView};
+use crate::app::{ReadCheckpoint, WriteCheckpoint, views::CheckpointView};
 
 fn at(view: CheckpointView) -> Found<CheckpointView> {
     let revision = i64::try_from(view.revision).unwrap_or(i64::MAX);
@@ -16,11 +16,16 @@ fn at(view: CheckpointView) -> Found<CheckpointView> {
 
 /// Shows a pull datasource's place in its source.
 #[endpoint(operation_id = "getCheckpoint", tags("observation"), responses(StateConflict))]
-pub(crate) async fn get(caller: Caller, id: Path<DatasourceId>) -> Outcome<Found<CheckpointView>> {
-    Ok(at(caller.app.get_checkpoint(&caller.context, id.0).await?))
+pub(crate) async fn get(
+    caller: QueryCaller,
+    id: Path<DatasourceId>,
+    query: Query<ReadCheckpoint>,
+) -> Outcome<Found<CheckpointView>> {
+    let view = caller.app.get_checkpoint(&caller.context, id.0, query.0).await?;
+    Ok(at(view))
 }
 
-/// Moves a stopped pull datasource's place in its source.
+/// Moves a stopped pull datasource's place in its source. The connector is asked first whether it could go on from there.
 #[endpoint(operation_id = "putCheckpoint", tags("observation"), responses(StateConflict))]
 pub(crate) async fn put(
     caller: Caller,

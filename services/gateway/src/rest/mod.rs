@@ -5,6 +5,7 @@ mod extract;
 
 pub(crate) mod approvals;
 pub(crate) mod audit;
+pub(crate) mod backfills;
 pub(crate) mod bulk;
 pub(crate) mod captures;
 pub(crate) mod catalog;

@@ -39,7 +39,11 @@ fn letter(gateway: &Gateway, id: &str, sequence: u64, attempt: u32) -> StoredDea
 
 async fn feed(gateway: &Gateway, kind: &str) -> String {
     let token = gateway.admin();
-    let body = json!({"name": kind, "type": kind, "config": config("title")});
+    let mut config = config("title");
+    if kind == "generator" {
+        config["connection"] = json!({"records_per_second": 1});
+    }
+    let body = json!({"name": kind, "type": kind, "config": config});
     let made = gateway
         .call(&token, "POST", "/datasources", Some(body))
         .await
@@ -260,9 +264,12 @@ async fn a_checkpoint_is_for_pull_sources_and_is_written_at_its_revision() {
     let path = format!("/datasources/{pulled}/checkpoint");
     gateway.call(&token, "GET", &path, None).await.expect(404);
     *gateway.stand.checkpoint.lock().unwrap() = Some(CheckpointInfo {
+        instance: 0,
         position: json!({"sequence": 7}),
         at: Timestamp::default(),
+        by: None,
         revision: 12,
+        history: Vec::new(),
     });
     let found = gateway.call(&token, "GET", &path, None).await;
     assert_eq!(found.header("etag"), "\"12\"");
@@ -275,6 +282,11 @@ async fn a_checkpoint_is_for_pull_sources_and_is_written_at_its_revision() {
     let headers = [("authorization", bearer.as_str()), ("if-match", "\"12\"")];
     let put = gateway.ask("PUT", &full, &headers, Some(&body)).await.expect(200);
     assert_eq!(put["revision"], 13);
+    let odd = json!({"position": {"row": 9}});
+    let refused = gateway.call(&token, "PUT", &path, Some(odd)).await.expect(422);
+    assert_eq!(refused["errors"][0]["pointer"], "/position");
+    let third = format!("{path}?instance=2");
+    gateway.call(&token, "GET", &third, None).await.expect(404);
     let null = gateway
         .call(&token, "PUT", &path, Some(json!({"position": null})))
         .await

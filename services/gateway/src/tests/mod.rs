@@ -3,6 +3,7 @@
 mod access;
 mod approvals;
 mod audit;
+mod backfills;
 mod bulk;
 mod captures;
 mod data_ops;

@@ -34,8 +34,8 @@ use serde_json::Value;
 use crate::{
     Settings,
     app::{
-        App, Error, Lanes, LogStream, ObjectStream, Options, Result, RotatedTokenKey, SecretWrite, Services,
-        StoredDeadLetter,
+        App, Error, Lanes, LogStream, NewPlace, ObjectStream, Options, Result, RotatedTokenKey, SecretWrite,
+        Services, StoredDeadLetter,
     },
     auth::{
         ExternalIssuer, Holder, LoginThrottle, Passwords, SessionSettings, ThrottleSettings, TokenSettings,
@@ -219,24 +219,26 @@ impl Services for Stand {
         Ok(())
     }
 
-    async fn read_checkpoint(&self, _: OrganizationId, _: DatasourceId) -> Result<Option<CheckpointInfo>> {
+    async fn read_checkpoint(&self, _: OrganizationId, _: DatasourceId) -> Result<Vec<CheckpointInfo>> {
         self.up()?;
-        Ok(self.checkpoint.lock().unwrap().clone())
+        Ok(self.checkpoint.lock().unwrap().iter().cloned().collect())
     }
 
     async fn write_checkpoint(
         &self,
-        _: OrganizationId,
-        _: DatasourceId,
-        position: Value,
+        _: (OrganizationId, DatasourceId),
+        place: NewPlace,
         revision: Option<u64>,
-        _: OnBehalf,
+        by: OnBehalf,
     ) -> Result<CheckpointInfo> {
         self.up()?;
         let written = CheckpointInfo {
-            position,
+            instance: place.instance,
+            position: place.position,
             at: SystemClock.now(),
+            by: Some(by.actor.name),
             revision: revision.unwrap_or_default() + 1,
+            history: Vec::new(),
         };
         *self.checkpoint.lock().unwrap() = Some(written.clone());
         Ok(written)

@@ -1,6 +1,9 @@
 //! What the leader reacts to: notices of changed configurations, workers that come and go, heartbeats, and from
 //! time to time nothing at all.
 
+#[cfg(test)]
+mod backfill_tests;
+mod backfills;
 mod notices;
 mod secret_faults;
 #[cfg(test)]
@@ -111,6 +114,7 @@ struct Control<'s> {
     observed: Observed,
     /// Workers that are to let go of something: what they say next decides who gets it.
     awaited: BTreeSet<WorkerId>,
+    backfills: backfills::Reports,
     /// Before that time no work is taken from a worker for balance.
     balance_at: Timestamp,
     warm_at: Timestamp,
@@ -170,6 +174,7 @@ impl<'s> Control<'s> {
             members: Vec::new(),
             observed: Observed::default(),
             awaited: BTreeSet::new(),
+            backfills: backfills::Reports::default(),
             balance_at: now + WARM_UP,
             warm_at: now + WARM_UP,
             term,
@@ -323,7 +328,7 @@ impl<'s> Control<'s> {
         self.look_at_vault().await;
         self.memory
             .tracker
-            .refresh(self.desired.as_slice().iter(), self.shared.clock.now());
+            .refresh(self.desired.datasources(), self.shared.clock.now());
         if self.desired.note_backlogs(&self.memory)
             && let Err(error) = self.reconcile().await
         {
@@ -331,6 +336,7 @@ impl<'s> Control<'s> {
         }
         self.count_states();
         let numbers = self.numbers_written.elapsed() >= self.shared.settings.heartbeat_write_interval.get();
+        self.carry_backfills_on(numbers).await;
         if numbers || self.memory.tracker.has_news() {
             self.write(numbers).await;
         }

@@ -72,7 +72,10 @@ impl Control<'_> {
             self.desired.read_one(datasource, &self.memory).await?;
         }
         self.heard = true;
-        self.reconcile().await
+        let gone = self.desired.read_backfills(&self.memory).await?;
+        let result = self.reconcile().await;
+        self.forget_backfills(gone).await;
+        result
     }
 
     /// Writes what users did into the histories, and destroys the secrets and the state of what was deleted.
@@ -101,6 +104,8 @@ impl Control<'_> {
                 .leave_chores(&tx, &gone, self.shared.clock.now())
                 .await?;
             tx.states().delete(tenant, change.datasource).await?;
+            let now = self.shared.clock.now();
+            tx.backfills().cancel_all(tenant, change.datasource, now).await?;
         }
         tx.commit().await?;
         for (_, change) in deleted {

@@ -17,15 +17,15 @@ use serde_json::json;
 use crate::fixture::{DEADLINE, Registry, System, now};
 
 /// A worker that does nothing but live.
-struct Worker {
-    bus: Bus,
-    id: WorkerId,
+pub(super) struct Worker {
+    pub(super) bus: Bus,
+    pub(super) id: WorkerId,
     member: WorkerMember,
     lease: LeaseHolder,
 }
 
 impl Worker {
-    async fn start(system: &System) -> Self {
+    pub(super) async fn start(system: &System) -> Self {
         let bus = system.connect(Service::Worker).await;
         let id = WorkerId::generate();
         let member = WorkerMember {
@@ -57,7 +57,11 @@ impl Worker {
     }
 
     async fn report(&self, datasource: &Datasource, status: RuntimeStatus) {
-        let task = TaskStatus {
+        self.say(vec![self.task(datasource, status)], false).await;
+    }
+
+    pub(super) fn task(&self, datasource: &Datasource, status: RuntimeStatus) -> TaskStatus {
+        TaskStatus {
             datasource: datasource.id,
             generation: datasource.generation,
             version: datasource.current_version,
@@ -68,15 +72,16 @@ impl Worker {
             next_attempt_at: None,
             last_event_at: None,
             drift: Vec::new(),
+            schedule: None,
+            backfill: None,
             metrics: DatasourceMetrics {
                 events: 5,
                 ..DatasourceMetrics::default()
             },
-        };
-        self.say(vec![task], false).await;
+        }
     }
 
-    async fn say(&self, tasks: Vec<TaskStatus>, draining: bool) {
+    pub(super) async fn say(&self, tasks: Vec<TaskStatus>, draining: bool) {
         let heartbeat = Heartbeat {
             worker: self.id,
             instance: self.member.instance,
@@ -114,7 +119,7 @@ async fn state(system: &System, datasource: &Datasource) -> DatasourceState {
     found.map(|record| record.state).unwrap_or_default()
 }
 
-async fn history(system: &System, datasource: &Datasource) -> Vec<DatasourceEventKind> {
+pub(super) async fn history(system: &System, datasource: &Datasource) -> Vec<DatasourceEventKind> {
     let read = system.database.store.read();
     let tenant = Tenant(datasource.organization);
     let (filter, request) = (EventFilter::default(), PageRequest::default());

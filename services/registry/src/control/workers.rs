@@ -39,6 +39,7 @@ impl Control<'_> {
             return false;
         }
         self.observed.hear(heartbeat);
+        self.backfills.hear(heartbeat, self.board.current());
         self.memory.tracker.hear(heartbeat.clone());
         self.heard = true;
         self.awaited.contains(&worker) && !self.released().is_empty()

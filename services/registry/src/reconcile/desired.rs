@@ -2,6 +2,7 @@
 
 use halcyon_domain::{
     assignment::AssignedVersion,
+    backfill::BackfillTask,
     id::{DatasourceId, OrganizationId},
     lifecycle::{DatasourceStatus, DesiredState},
 };
@@ -10,7 +11,7 @@ use serde_json::{Map, Value};
 /// What is wanted of a datasource, with all that an assignment and a route say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DesiredDatasource {
-    /// The datasource.
+    /// The datasource, or the backfill: it is placed like a source of its own.
     pub datasource: DatasourceId,
     /// The tenant.
     pub organization: OrganizationId,
@@ -36,6 +37,8 @@ pub struct DesiredDatasource {
     pub backlog_full: bool,
     /// What is the matter with a secret that its published version names.
     pub secret_fault: Option<SecretFault>,
+    /// What is to be read, if this is a backfill.
+    pub backfill: Option<BackfillTask>,
 }
 
 /// What is the matter with a secret.

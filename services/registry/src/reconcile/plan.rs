@@ -267,6 +267,7 @@ fn assignment_of(datasource: &DesiredDatasource) -> Option<Assignment> {
         } else {
             0
         },
+        backfill: datasource.backfill,
     })
 }
 
@@ -279,7 +280,7 @@ fn first_epoch(now: Timestamp) -> u64 {
 fn plan_routes(desired: &[DesiredDatasource], current: &CurrentAssignments, actions: &mut Vec<Action>) {
     let mut wanted = BTreeSet::new();
     for datasource in desired {
-        if datasource.status == DatasourceStatus::Archived {
+        if datasource.status == DatasourceStatus::Archived || datasource.backfill.is_some() {
             continue;
         }
         wanted.insert(datasource.datasource);

@@ -61,6 +61,7 @@ pub(super) fn datasource(number: u128, pull: bool) -> DesiredDatasource {
         secrets_revision: 0,
         backlog_full: false,
         secret_fault: None,
+        backfill: None,
     }
 }
 

@@ -79,6 +79,8 @@ mod tests {
             restarts: 0,
             next_attempt_at: None,
             last_event_at: None,
+            schedule: None,
+            backfill: None,
             metrics: DatasourceMetrics::default(),
             drift: paths.iter().map(drift).collect(),
         };

@@ -4,6 +4,7 @@ use halcyon_domain::{
     clock::Timestamp,
     datasource::{DatasourceEventKind, DatasourceMetrics, DatasourceState},
     lifecycle::{Reason, RuntimeStatus},
+    schedule::ScheduleState,
 };
 
 use super::{Happening, Report};
@@ -20,6 +21,7 @@ pub(super) fn observe(
     overdue: bool,
 ) -> (DatasourceState, Vec<Happening>) {
     let mut state = facts(before, reports);
+    state.schedule = runs(desired, before, reports);
     let judged = judge(desired, before, reports, missing);
     let (status, reason, message) = late(desired, judged, overdue);
     state.reason = reason;
@@ -42,6 +44,15 @@ pub(super) fn observe(
         state.last_good_version = state.version.or(before.last_good_version);
     }
     happenings.extend(version_happenings(desired, before, &state));
+    let missed = |state: &DatasourceState| state.schedule.map_or(0, |runs| runs.missed_runs);
+    if missed(&state) > missed(before) {
+        let count = missed(&state) - missed(before);
+        happenings.push(Happening {
+            kind: DatasourceEventKind::RunMissed,
+            version: state.version,
+            message: format!("runs that did not begin at their time: {count}"),
+        });
+    }
     (state, happenings)
 }
 
@@ -74,7 +85,17 @@ fn facts(before: &DatasourceState, reports: &[Report]) -> DatasourceState {
             tasks().map(|task| task.restarts).sum()
         },
         next_attempt_at: tasks().filter_map(|task| task.next_attempt_at).min(),
+        schedule: before.schedule,
     }
+}
+
+/// The runs of all instances; what was known before until all of them are heard.
+fn runs(desired: &DesiredDatasource, before: &DatasourceState, reports: &[Report]) -> Option<ScheduleState> {
+    if reports.is_empty() || reports.len() < usize::from(desired.shares()) {
+        return before.schedule;
+    }
+    let told = reports.iter().filter_map(|report| report.task.schedule);
+    told.reduce(ScheduleState::together)
 }
 
 type Judgement = (RuntimeStatus, Reason, Option<String>);
@@ -265,6 +286,7 @@ pub(super) fn differs(one: &DatasourceState, other: &DatasourceState) -> bool {
     let plain = |state: &DatasourceState| DatasourceState {
         last_heartbeat: None::<Timestamp>,
         last_event_at: None,
+        schedule: None,
         ..state.clone()
     };
     plain(one) != plain(other)

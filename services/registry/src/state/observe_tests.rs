@@ -6,6 +6,7 @@ use halcyon_domain::{
     datasource::{DatasourceEventKind, DatasourceMetrics, DatasourceState},
     id::{DatasourceId, OrganizationId, WorkerId},
     lifecycle::{DatasourceStatus, DesiredState, Reason, RuntimeStatus},
+    schedule::ScheduleState,
 };
 use serde_json::json;
 
@@ -42,6 +43,7 @@ fn desired(generation: i64, version: u32) -> DesiredDatasource {
         secrets_revision: 0,
         backlog_full: false,
         secret_fault: None,
+        backfill: None,
     }
 }
 
@@ -57,6 +59,8 @@ fn report(desired: &DesiredDatasource, status: RuntimeStatus, version: Option<u3
         next_attempt_at: None,
         last_event_at: None,
         drift: Vec::new(),
+        schedule: None,
+        backfill: None,
         metrics: DatasourceMetrics {
             events: 2,
             lag_ms: 5,
@@ -283,4 +287,37 @@ fn what_takes_too_long_is_an_error_until_it_is_done() {
         (done.status, done.reason),
         (RuntimeStatus::Stopped, Reason::StoppedByUser)
     );
+}
+
+#[test]
+fn missed_runs_are_told_once_whoever_counts_them() {
+    let desired = DesiredDatasource {
+        pull: true,
+        ..desired(3, 1)
+    };
+    let reported = |missed_runs| {
+        let mut report = report(&desired, RuntimeStatus::Running, Some(1));
+        report.task.schedule = Some(ScheduleState {
+            missed_runs,
+            ..ScheduleState::default()
+        });
+        [report]
+    };
+    let missed = |before: &DatasourceState, reports: &[Report]| {
+        let (state, happenings) = observe(&desired, before, reports);
+        let count = kinds(&happenings)
+            .iter()
+            .filter(|kind| **kind == DatasourceEventKind::RunMissed)
+            .count();
+        (state, count)
+    };
+    let (state, told) = missed(&DatasourceState::default(), &reported(2));
+    assert_eq!(told, 1);
+    let (state, told) = missed(&state, &reported(2));
+    assert_eq!(told, 0);
+    // Nobody is heard for a while.
+    let (state, told) = missed(&state, &[]);
+    assert_eq!((told, state.schedule.map(|runs| runs.missed_runs)), (0, Some(2)));
+    let (_, told) = missed(&state, &reported(3));
+    assert_eq!(told, 1);
 }

@@ -267,7 +267,9 @@ impl Known {
             (Some(now), Some(written)) => now - written >= HEARTBEAT_AGE,
             (now, written) => now != written,
         };
-        aged || self.metrics != *metrics || self.state.last_event_at != state.last_event_at
+        aged || self.metrics != *metrics
+            || self.state.last_event_at != state.last_event_at
+            || self.state.schedule != state.schedule
     }
 }
 

@@ -27,6 +27,7 @@ fn desired() -> DesiredDatasource {
         secrets_revision: 0,
         backlog_full: false,
         secret_fault: None,
+        backfill: None,
     }
 }
 
@@ -42,6 +43,8 @@ fn heartbeat(worker: WorkerId, datasource: &DesiredDatasource, events: u64) -> H
         next_attempt_at: None,
         last_event_at: None,
         drift: Vec::new(),
+        schedule: None,
+        backfill: None,
         metrics: DatasourceMetrics {
             events,
             ..DatasourceMetrics::default()

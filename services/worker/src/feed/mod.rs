@@ -5,14 +5,16 @@ mod stats;
 mod throttle;
 mod version;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicBool};
 
 use halcyon_domain::{
     assignment::{AssignedVersion, Assignment, TaskStatus},
+    backfill::{BackfillProgress, BackfillReport, BackfillStatus, BackfillTask},
     clock::Timestamp,
     error::InputError,
     id::{DatasourceId, OrganizationId},
     lifecycle::{DesiredState, Reason, RuntimeStatus},
+    schedule::ScheduleState,
 };
 use tokio::sync::Semaphore;
 
@@ -23,7 +25,12 @@ pub(crate) use version::Version;
 
 /// A datasource at this worker.
 pub(crate) struct Feed {
+    /// The datasource whose events these are.
     pub(crate) id: DatasourceId,
+    /// What its assignment names: the datasource, or a backfill of it.
+    pub(crate) work: DatasourceId,
+    /// What is to be read, if this is a backfill.
+    pub(crate) backfill: Option<BackfillTask>,
     pub(crate) organization: OrganizationId,
     /// Whether events are pushed to it. Of a datasource that is pulled only replayed events come in frames.
     pub(crate) push: bool,
@@ -35,6 +42,8 @@ pub(crate) struct Feed {
     pub(crate) replays: Throttle,
     /// Mappings of this datasource that may run at a time, so that a slow one leaves processors to the others.
     pub(crate) share: Semaphore,
+    /// Whether somebody has asked for a run now, whatever the schedule says.
+    pub(crate) at_once: AtomicBool,
     state: Mutex<FeedState>,
 }
 
@@ -48,6 +57,8 @@ pub(crate) struct FeedState {
     pub(crate) version: Option<Arc<Version>>,
     pub(crate) restarts: u32,
     pub(crate) next_attempt_at: Option<Timestamp>,
+    pub(crate) schedule: Option<ScheduleState>,
+    pub(crate) backfill: Option<BackfillReport>,
 }
 
 impl FeedState {
@@ -71,16 +82,28 @@ impl Feed {
             version: None,
             restarts: 0,
             next_attempt_at: None,
+            schedule: None,
+            backfill: assignment.backfill.map(|_| BackfillReport {
+                status: BackfillStatus::Queued,
+                progress: BackfillProgress::default(),
+                message: None,
+            }),
         };
+        let (backfill, work) = (assignment.backfill, assignment.datasource);
+        // A backfill leaves the processors to what is live.
+        let share = backfill.map_or(threads.div_ceil(2), |_| 1);
         Self {
-            id: assignment.datasource,
+            id: backfill.map_or(work, |task| task.datasource),
+            work,
+            backfill,
             organization: assignment.organization,
             push,
             stats: Stats::default(),
             throttle: Throttle::default(),
             drifts: Drifts::default(),
             replays: Throttle::default(),
-            share: Semaphore::new(threads.div_ceil(2)),
+            share: Semaphore::new(share),
+            at_once: AtomicBool::new(false),
             state: Mutex::new(state),
         }
     }
@@ -104,15 +127,21 @@ impl Feed {
         let throttle = state
             .runnable()
             .and_then(|version| version.config.runtime.throttle.clone());
+        let own = self.backfill.and_then(|task| task.records_per_second);
         self.throttle
-            .set_rate(throttle.map(|throttle| throttle.records_per_second));
+            .set_rate(own.or(throttle.map(|throttle| throttle.records_per_second)));
     }
 
     /// What the worker says of it.
     pub(crate) fn status(&self, parked: u64) -> TaskStatus {
         let state = self.state();
+        let metrics = self.stats.metrics(parked);
+        let backfill = state.backfill.map(|mut report| {
+            report.progress.records_per_second = metrics.events_per_second;
+            report
+        });
         TaskStatus {
-            datasource: self.id,
+            datasource: self.work,
             generation: state.generation,
             version: state.version.as_ref().map(|version| version.number),
             status: state.status,
@@ -121,7 +150,9 @@ impl Feed {
             restarts: state.restarts,
             next_attempt_at: state.next_attempt_at,
             last_event_at: self.stats.last_event_at(),
-            metrics: self.stats.metrics(parked),
+            metrics,
+            schedule: state.schedule,
+            backfill,
             drift: self
                 .drifts
                 .counts(state.version.as_ref().map(|version| version.number)),

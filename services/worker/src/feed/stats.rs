@@ -54,6 +54,11 @@ pub(crate) struct Stats {
     dead_lettered: AtomicU64,
     objects: AtomicU64,
     errors: AtomicU64,
+    runs: AtomicU64,
+    failed_runs: AtomicU64,
+    missed_runs: AtomicU64,
+    /// How long the last run took.
+    run_ms: AtomicU64,
     mapping_nanos: AtomicU64,
     /// Microseconds since 1970; 0 before the first.
     last_event: AtomicI64,
@@ -70,6 +75,9 @@ pub(crate) struct Snapshot {
     pub(crate) filtered: u64,
     pub(crate) dead_lettered: u64,
     pub(crate) errors: u64,
+    pub(crate) runs: u64,
+    pub(crate) failed_runs: u64,
+    pub(crate) missed_runs: u64,
 }
 
 impl Stats {
@@ -97,6 +105,28 @@ impl Stats {
     /// Counts a failure other than a dead letter.
     pub(crate) fn add_error(&self) {
         self.errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a run by the schedule that was made to its end.
+    pub(crate) fn add_run(&self, lasted: chrono::TimeDelta) {
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        let lasted = u64::try_from(lasted.num_milliseconds()).unwrap_or_default();
+        self.run_ms.store(lasted, Ordering::Relaxed);
+    }
+
+    /// Counts a run by the schedule that failed; it is tried again.
+    pub(crate) fn add_failed_run(&self) {
+        self.failed_runs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts runs that did not begin at their time.
+    pub(crate) fn add_missed_runs(&self, count: u64) {
+        self.missed_runs.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// How long the last run took, in seconds.
+    pub(crate) fn last_run_seconds(&self) -> f64 {
+        self.run_ms.load(Ordering::Relaxed) as f64 / 1_000.0
     }
 
     pub(crate) fn last_event_at(&self) -> Option<Timestamp> {
@@ -127,6 +157,9 @@ impl Stats {
             filtered: load(&self.filtered),
             dead_lettered: load(&self.dead_lettered),
             errors: load(&self.errors),
+            runs: load(&self.runs),
+            failed_runs: load(&self.failed_runs),
+            missed_runs: load(&self.missed_runs),
         }
     }
 

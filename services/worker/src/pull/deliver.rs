@@ -20,13 +20,21 @@ use crate::{
 /// The first pause after the bus has failed, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Delivered {
+    pub(super) records: u64,
+    pub(super) dead_lettered: u64,
+}
+
 impl Run {
-    /// Maps records and publishes what they became; returns once all of it is stored.
+    /// Maps records and publishes what they became; returns what that was once all of it is stored.
     pub(super) async fn deliver(
         &self,
         version: &Arc<Version>,
         records: Vec<SourceRecord>,
-    ) -> Result<(), End> {
+    ) -> Result<Delivered, End> {
+        let mut delivered = Delivered::default();
         let mut left: Vec<IngestEvent> = records.into_iter().map(|record| self.event(record)).collect();
         // Before anything of the batch goes on: what is not acked upstream is read again as a whole.
         if !self.board.watch(&self.feed, version, &mut left).is_empty() {
@@ -43,11 +51,13 @@ impl Run {
                 .throttle
                 .charge(tally.records().saturating_sub(tally.events) as usize);
             self.feed.stats.add(&tally, self.board.clock.now());
+            delivered.records += tally.records();
+            delivered.dead_lettered += tally.dead_lettered;
             if tally.dead_lettered > 0 {
                 say_dead_letters(&self.board, &self.feed, &stored);
             }
         }
-        Ok(())
+        Ok(delivered)
     }
 
     /// Maps events. Expressions can only fail when the worker ends; a script can want a process that is not to be had

@@ -1,18 +1,25 @@
 //! A source that this worker runs: a keeper that starts it again after failures, and the run itself.
 
+mod backfill;
 mod backoff;
 mod deliver;
 mod run;
+mod runs;
 pub(crate) mod secrets;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use halcyon_bus::Entry;
 use halcyon_domain::{
     assignment::{Assignment, LogLevel},
+    backfill::BackfillStatus,
     lifecycle::{Reason, RuntimeStatus},
 };
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::{SemaphorePermit, watch},
+    task::JoinHandle,
+    time::Instant,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
@@ -118,17 +125,23 @@ struct Keeper {
 
 impl Keeper {
     async fn keep(mut self) {
+        let board = self.board.clone();
         let mut backoff = Backoff::default();
         while !self.stop.is_cancelled() {
             self.reach().await;
             let Some(version) = self.feed.runnable() else {
                 // Stopped, or no version can run: nothing to do before the next assignment.
+                self.idle();
                 self.wait(None).await;
                 continue;
             };
             backoff.configure(&version.config.runtime.retry);
+            let Some(lane) = self.lane(&board).await else {
+                continue;
+            };
             let began = Instant::now();
             let end = self.run_once().await;
+            drop(lane);
             if backoff.has_run(began.elapsed()) {
                 tracing::info!(datasource.id = %self.feed.id, "the circuit of the source was closed");
             }
@@ -136,10 +149,11 @@ impl Keeper {
                 End::Changed => backoff.reset(),
                 End::Stopped => return,
                 End::Finished => {
-                    self.say(LogLevel::Info, "the feed has ended".to_owned());
+                    self.finished();
                     self.wait(None).await;
                 }
                 End::Drifted => {
+                    self.drifted();
                     self.wait(None).await;
                 }
                 End::Config(message) => {
@@ -151,23 +165,89 @@ impl Keeper {
                     message,
                     retry_after,
                 } => {
-                    let was_open = backoff.is_open();
-                    let mut pause = backoff.next().max(retry_after.unwrap_or_default());
-                    if reason == Reason::SecretsUnavailable {
-                        // Asking costs the feed's vendor nothing, and whoever waits sees it run soon after.
-                        pause = pause.min(SECRETS_PAUSE);
-                    }
-                    if backoff.is_open() && !was_open {
-                        tracing::warn!(datasource.id = %self.feed.id, "the circuit of the source is open");
-                    }
-                    self.fail(reason, explained(message, &backoff), Some(pause));
-                    if self.wait(Some(pause)).await {
+                    let failure = (reason, message, retry_after);
+                    if self.failed(failure, &mut backoff).await {
                         backoff.reset();
                     }
-                    self.feed.change(|state| state.restarts += 1);
                 }
             }
         }
+    }
+
+    /// A turn, of a backfill: only so many read at a time. Nothing if its assignment has changed meanwhile.
+    async fn lane<'b>(&mut self, board: &'b Board) -> Option<Option<SemaphorePermit<'b>>> {
+        if self.feed.backfill.is_none() {
+            return Some(None);
+        }
+        tokio::select! {
+            biased;
+            permit = board.lanes.acquire() => permit.ok().map(Some),
+            _ = self.wait(None) => None,
+        }
+    }
+
+    /// What is said of a source that does not run.
+    fn idle(&self) {
+        // Whoever starts it again wants to see it run.
+        self.feed.at_once.store(true, Ordering::Relaxed);
+        self.feed.change(|state| {
+            if let Some(schedule) = state.schedule.as_mut() {
+                schedule.next_run_at = None;
+            }
+        });
+        if self.feed.backfill.is_some() {
+            let why = self.feed.state().message;
+            self.feed.conclude(BackfillStatus::Failed, why);
+            self.board.changed();
+        }
+    }
+
+    /// A backfill does not wait for what its version expects to change.
+    fn drifted(&self) {
+        if self.feed.backfill.is_some() {
+            let why = "its records are not what the version expects of them".to_owned();
+            self.feed.conclude(BackfillStatus::Failed, Some(why));
+            self.board.changed();
+        }
+    }
+
+    fn finished(&self) {
+        if self.feed.backfill.is_some() {
+            self.feed.conclude(BackfillStatus::Done, None);
+            self.board.changed();
+        } else {
+            self.say(LogLevel::Info, "the feed has ended".to_owned());
+        }
+    }
+
+    /// Waits for the next attempt after a failure; whether a new assignment came before it. A backfill is given up
+    /// when the circuit opens.
+    async fn failed(
+        &mut self,
+        (reason, message, retry_after): (Reason, String, Option<std::time::Duration>),
+        backoff: &mut Backoff,
+    ) -> bool {
+        let was_open = backoff.is_open();
+        let mut pause = backoff.next().max(retry_after.unwrap_or_default());
+        if reason == Reason::SecretsUnavailable {
+            // Asking costs the feed's vendor nothing, and whoever waits sees it run soon after.
+            pause = pause.min(SECRETS_PAUSE);
+        }
+        if backoff.is_open() && self.feed.backfill.is_some() {
+            self.fail(reason, message.clone(), None);
+            let failures = backoff.failures();
+            let message = format!("given up after {failures} failures in a row: {message}");
+            self.feed.conclude(BackfillStatus::Failed, Some(message));
+            self.board.changed();
+            return self.wait(None).await;
+        }
+        if backoff.is_open() && !was_open {
+            tracing::warn!(datasource.id = %self.feed.id, "the circuit of the source is open");
+        }
+        self.fail(reason, explained(message, backoff), Some(pause));
+        let changed = self.wait(Some(pause)).await;
+        self.feed.change(|state| state.restarts += 1);
+        changed
     }
 
     /// Runs the source on a task of its own, so that a panic ends only that.
@@ -190,7 +270,9 @@ impl Keeper {
         let entry = self.changes.borrow_and_update().clone();
         let before = self.feed.state();
         let after = reach_off_thread(&self.board, &before, &entry.value).await;
-        tell(&self.board, &self.feed, &before, &after);
+        if self.feed.backfill.is_none() {
+            tell(&self.board, &self.feed, &before, &after);
+        }
         if !is_to_run(&entry.value) {
             tracing::info!(datasource.id = %self.feed.id, "the source is stopped");
         }
@@ -226,7 +308,15 @@ impl Keeper {
             .map(|pause| self.board.clock.now() + pause);
         tracing::warn!(datasource.id = %self.feed.id, reason = %reason, error = message, "the source failed");
         self.say(LogLevel::Error, message.clone());
+        let is_final = reason == Reason::InvalidConfig;
         self.feed.change(|state| {
+            if let Some(report) = state.backfill.as_mut() {
+                report.progress.errors += 1;
+                report.message = Some(message.clone());
+                if is_final {
+                    report.status = BackfillStatus::Failed;
+                }
+            }
             state.status = RuntimeStatus::Error;
             state.reason = reason;
             state.message = Some(message);
@@ -239,7 +329,11 @@ impl Keeper {
         self.board.logs.say(
             (self.feed.organization, self.feed.id),
             level,
-            "source",
+            if self.feed.backfill.is_some() {
+                "backfill"
+            } else {
+                "source"
+            },
             message,
             None,
         );

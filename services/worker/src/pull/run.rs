@@ -1,17 +1,20 @@
-//! One run of a source: batch, map, publish, acks, checkpoint, upstream ack; and the same again.
+//! A source at work: batch, map, publish, acks, checkpoint, upstream ack; and the same again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use halcyon_bus::{Entry, Error as BusError, checkpoint::CheckpointWriter};
 use halcyon_connectors::{
-    BatchLimits, Checkpoint, Error as SourceError, Share, Source, SourceBatch, SourceContext,
+    BatchLimits, Checkpoint, Error as SourceError, Share, Source, SourceBatch, SourceContext, TimeRange,
 };
 use halcyon_domain::{assignment::Assignment, config::VersionConfig, lifecycle::Reason};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::secrets::Opener;
+use super::{deliver::Delivered, secrets::Opener};
 use crate::{
     board::Board,
     feed::{Feed, Version},
@@ -68,20 +71,37 @@ impl Run {
         let Some(mut version) = self.feed.runnable() else {
             return Ok(End::Changed);
         };
-        self.shares = self.changes.borrow().value.shares();
-        self.secrets_revision = self.changes.borrow().value.secrets_revision;
-        let claim = self
-            .board
-            .bus
-            .checkpoints()
-            .claim(
-                self.feed.id,
-                self.hold.instance,
-                self.hold.epoch,
-                self.board.clock.now(),
-            )
-            .await;
+        let by = {
+            let assignment = &self.changes.borrow().value;
+            self.shares = assignment.shares();
+            self.secrets_revision = assignment.secrets_revision;
+            let held = assignment.instances.get(usize::from(self.hold.instance));
+            let worker = held.and_then(|instance| instance.worker);
+            worker.map_or_else(|| "a worker".to_owned(), |worker| format!("worker {worker}"))
+        };
+        let now = self.board.clock.now();
+        let (instance, epoch) = (self.hold.instance, self.hold.epoch);
+        let checkpoints = self.board.bus.checkpoints();
+        let claim = checkpoints.claim(self.feed.work, instance, epoch, &by, now).await;
         let (mut writer, position) = claim.map_err(|error| self.lost(error))?;
+        if self.feed.backfill.is_some() {
+            return self.backfill(&mut version, &mut writer, position).await;
+        }
+        if self.is_scheduled() {
+            return self.by_schedule(&mut version, &mut writer, position).await;
+        }
+        self.read(&mut version, &mut writer, position, &mut Delivered::default())
+            .await
+    }
+
+    /// Reads on from a position until the source ends, or something else ends that. Adds what was read to `read`.
+    pub(super) async fn read(
+        &mut self,
+        version: &mut Arc<Version>,
+        writer: &mut CheckpointWriter,
+        position: Value,
+        read: &mut Delivered,
+    ) -> Result<End, End> {
         let mut source = self.source(&version.config, position).await?;
         loop {
             let batch = tokio::select! {
@@ -90,8 +110,8 @@ impl Run {
                     return Ok(End::Stopped);
                 }
                 Ok(()) = self.changes.changed() => {
-                    match self.change(&version).await {
-                        Some(next) => version = next,
+                    match self.change(version).await {
+                        Some(next) => *version = next,
                         None => {
                             let_go(source.as_mut()).await;
                             return Ok(End::Changed);
@@ -104,8 +124,9 @@ impl Run {
             let Some(batch) = batch else {
                 return Ok(End::Finished);
             };
-            self.take_in(&version, batch, source.as_mut(), &mut writer)
-                .await?;
+            let delivered = self.take_in(version, batch, source.as_mut(), writer).await?;
+            read.records += delivered.records;
+            read.dead_lettered += delivered.dead_lettered;
         }
     }
 
@@ -116,18 +137,22 @@ impl Run {
         batch: SourceBatch,
         source: &mut dyn Source,
         writer: &mut CheckpointWriter,
-    ) -> Result<(), End> {
+    ) -> Result<Delivered, End> {
         let SourceBatch {
             records,
             checkpoint: Checkpoint(position),
         } = batch;
-        self.deliver(version, records).await?;
+        let delivered = self.deliver(version, records).await?;
         let now = self.board.clock.now();
-        writer
-            .save(position.clone(), now)
-            .await
-            .map_err(|error| self.lost(error))?;
-        source.ack(&Checkpoint(position)).await.map_err(failed)
+        let saved = if self.feed.backfill.is_some() {
+            let progress = self.progressed(delivered, source.reached());
+            writer.save_progress(position.clone(), progress, now).await
+        } else {
+            writer.save(position.clone(), now).await
+        };
+        saved.map_err(|error| self.lost(error))?;
+        source.ack(&Checkpoint(position)).await.map_err(failed)?;
+        Ok(delivered)
     }
 
     async fn source(&self, config: &VersionConfig, position: Value) -> Result<Box<dyn Source>, End> {
@@ -147,7 +172,10 @@ impl Run {
                 index: self.hold.instance,
                 of: self.shares.max(1),
             },
-            range: None,
+            range: self.feed.backfill.map(|task| TimeRange {
+                from: task.from,
+                to: task.to,
+            }),
             sample: false,
             clock: self.board.clock.clone(),
             guard: self.board.guard.clone(),
@@ -156,7 +184,7 @@ impl Run {
     }
 
     /// Takes up a new assignment. The version to go on with, unless the source must be made anew.
-    async fn change(&mut self, running: &Arc<Version>) -> Option<Arc<Version>> {
+    pub(super) async fn change(&mut self, running: &Arc<Version>) -> Option<Arc<Version>> {
         let entry = self.changes.borrow_and_update().clone();
         if !is_to_run(&entry.value) {
             // The keeper takes it up.
@@ -166,11 +194,16 @@ impl Run {
         let before = self.feed.state();
         let after = reach_off_thread(&self.board, &before, &entry.value).await;
         let next = after.runnable().cloned();
-        tell(&self.board, &self.feed, &before, &after);
+        if self.feed.backfill.is_none() {
+            tell(&self.board, &self.feed, &before, &after);
+        }
         // A restart is a new generation of the same version.
         let restart = next.as_ref().is_some_and(|next| next.number == running.number)
             && after.generation != before.generation
             && after.reason == Reason::AsDesired;
+        if restart {
+            self.feed.at_once.store(true, Ordering::Relaxed);
+        }
         self.feed.change(|state| *state = after);
         self.board.changed();
         let same_source = |next: &Arc<Version>| {
@@ -184,7 +217,7 @@ impl Run {
     }
 
     /// The checkpoint could not be claimed or written: fenced, or the bus is away.
-    fn lost(&self, error: BusError) -> End {
+    pub(super) fn lost(&self, error: BusError) -> End {
         if matches!(error, BusError::Conflict) {
             tracing::warn!(datasource.id = %self.feed.id, "another worker has the datasource; the source is stopped");
             return End::Stopped;

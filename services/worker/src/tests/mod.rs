@@ -4,6 +4,7 @@ mod drift;
 mod frames;
 mod parking;
 mod replays;
+mod runs;
 mod sources;
 mod states;
 pub(crate) mod support;

@@ -105,7 +105,7 @@ async fn a_later_epoch_fences_the_source() {
     let (_writer, position) = rig
         .bus
         .checkpoints()
-        .claim(assignment.datasource, 0, 2, SystemClock.now())
+        .claim(assignment.datasource, 0, 2, "another", SystemClock.now())
         .await
         .unwrap();
     assert!(position["sequence"].as_u64().unwrap() > 0);

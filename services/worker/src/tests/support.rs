@@ -76,6 +76,7 @@ pub(crate) fn push(wanted: AssignedVersion, generation: i64) -> Assignment {
         wanted,
         last_good: None,
         secrets_revision: 0,
+        backfill: None,
     }
 }
 

@@ -113,17 +113,17 @@ async fn a_ticket_works_once_and_runs_out() {
 async fn an_older_epoch_cannot_write_a_checkpoint() {
     let (_nats, bus) = server().await;
     let (checkpoints, datasource) = (bus.checkpoints(), DatasourceId::generate());
-    let (mut old, position) = checkpoints.claim(datasource, 0, 1, now()).await.unwrap();
+    let (mut old, position) = checkpoints.claim(datasource, 0, 1, "w", now()).await.unwrap();
     assert!(position.is_null());
     old.save(json!({"page": 1}), now()).await.unwrap();
-    let (mut new, position) = checkpoints.claim(datasource, 0, 2, now()).await.unwrap();
+    let (mut new, position) = checkpoints.claim(datasource, 0, 2, "w", now()).await.unwrap();
     assert_eq!(position, json!({"page": 1}));
     assert!(matches!(
         old.save(json!({"page": 2}), now()).await,
         Err(Error::Conflict)
     ));
     assert!(matches!(
-        checkpoints.claim(datasource, 0, 1, now()).await,
+        checkpoints.claim(datasource, 0, 1, "w", now()).await,
         Err(Error::Conflict)
     ));
     new.save(json!({"page": 3}), now()).await.unwrap();
@@ -153,7 +153,7 @@ async fn an_instance_is_known_while_it_lives() {
 async fn a_claim_is_not_refused_because_the_holder_before_still_writes() {
     let (_nats, bus) = server().await;
     let (checkpoints, datasource) = (bus.checkpoints(), DatasourceId::generate());
-    let (mut old, _) = checkpoints.claim(datasource, 0, 1, now()).await.unwrap();
+    let (mut old, _) = checkpoints.claim(datasource, 0, 1, "w", now()).await.unwrap();
     let writing = tokio::spawn(async move {
         let mut count = 0_u64;
         while old.save(json!(count), now()).await.is_ok() {
@@ -163,7 +163,7 @@ async fn a_claim_is_not_refused_because_the_holder_before_still_writes() {
         }
         count
     });
-    checkpoints.claim(datasource, 0, 2, now()).await.unwrap();
+    checkpoints.claim(datasource, 0, 2, "w", now()).await.unwrap();
     // What it has written last is what the next one goes on from.
     let written = writing.await.unwrap();
     let stored = checkpoints.load(datasource).await.unwrap().unwrap();

@@ -30,6 +30,7 @@ pub struct Generator;
 pub(crate) struct Connection {
     pub(crate) records_per_second: f64,
     pub(crate) total: Option<u64>,
+    pub(crate) records_per_run: Option<u64>,
     #[serde(default)]
     pub(crate) seed: u32,
     #[serde(default = "default_start")]
@@ -65,10 +66,10 @@ static SPEC: LazyLock<ConnectorSpec> = LazyLock::new(|| ConnectorSpec {
         push: false,
         pull: true,
         shared: true,
-        scheduled: false,
+        scheduled: true,
         ordering: Ordering::Total,
         resumable: true,
-        backfill: false,
+        backfill: true,
         sample: true,
     },
     samples: vec![SamplePayload {

@@ -11,7 +11,9 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{connector::Connection, payload};
-use crate::{BatchLimits, Checkpoint, Error, Lag, Share, Source, SourceBatch, SourceContext, SourceRecord};
+use crate::{
+    BatchLimits, Checkpoint, Error, Lag, Share, Source, SourceBatch, SourceContext, SourceRecord, TimeRange,
+};
 
 /// Alerts of each source that shares the feed have numbers of their own, from this times the source's index on. A
 /// feed has at most 10^12 alerts.
@@ -35,6 +37,10 @@ pub(crate) struct GeneratorSource {
     sequence: u64,
     /// The number of the last alert before this run, and when the run's pace began: at the first call.
     began: Option<(u64, Instant)>,
+    /// The number of the last alert before this run.
+    first: u64,
+    /// In a backfill: the range, and the number of its last alert.
+    range: Option<(TimeRange, u64)>,
     stopped: bool,
 }
 
@@ -44,28 +50,58 @@ impl GeneratorSource {
         start: Timestamp,
         context: &SourceContext,
     ) -> Result<Self, Error> {
-        let sequence = match &context.checkpoint {
-            None => 0,
+        let kept = match &context.checkpoint {
+            None => None,
             Some(Checkpoint(value)) => {
                 let position = Position::deserialize(value);
-                position
-                    .map_err(|error| Error::Checkpoint {
-                        detail: error.to_string(),
-                    })?
-                    .sequence
+                let position = position.map_err(|error| Error::Checkpoint {
+                    detail: error.to_string(),
+                })?;
+                Some(position.sequence)
             }
         };
         let clock = Arc::clone(&context.clock);
-        Ok(Self {
+        let mut source = Self {
             connection,
             start,
             limits: context.limits,
             clock,
             share: context.share,
-            sequence,
+            sequence: 0,
             began: None,
+            first: 0,
+            range: None,
             stopped: false,
-        })
+        };
+        let mut first = 0;
+        if let Some(range) = context.range {
+            first = source.before(range.from);
+            source.range = Some((range, source.before(range.to)));
+        }
+        source.sequence = kept.map_or(first, |kept| kept.max(first));
+        source.first = source.sequence;
+        Ok(source)
+    }
+
+    /// How many of this source's alerts are of a time before `end`.
+    fn before(&self, end: Timestamp) -> u64 {
+        let passed = (end - self.start).num_microseconds().unwrap_or(i64::MAX);
+        let mut count = (passed.max(0) as f64 / 1e6 * self.rate()).ceil() as u64;
+        // What rounding has done is put right: the alerts' own times count.
+        while count > 0 && self.time(count) >= end {
+            count -= 1;
+        }
+        while self.time(count + 1) < end {
+            count += 1;
+        }
+        count
+    }
+
+    /// The time of an alert of this source.
+    fn time(&self, sequence: u64) -> Timestamp {
+        let steps = sequence.saturating_sub(1) as f64 / self.rate();
+        let step = TimeDelta::microseconds((steps * 1e6) as i64);
+        self.start.checked_add_signed(step).unwrap_or(self.start)
     }
 
     /// This source's part of the rate.
@@ -75,10 +111,15 @@ impl GeneratorSource {
 
     fn remaining(&self) -> u64 {
         let (index, of) = (u64::from(self.share.index), u64::from(self.share.of.max(1)));
-        self.connection.total.map_or(u64::MAX, |total| {
+        let all = self.connection.total.map_or(u64::MAX, |total| {
             let part = total / of + u64::from(index < total % of);
             part.saturating_sub(self.sequence)
-        })
+        });
+        match (self.range, self.connection.records_per_run) {
+            (Some((_, last)), _) => all.min(last.saturating_sub(self.sequence)),
+            (None, Some(run)) => all.min((self.first + run).saturating_sub(self.sequence)),
+            (None, None) => all,
+        }
     }
 
     /// When the alert after `made` alerts of this run is due.
@@ -87,9 +128,7 @@ impl GeneratorSource {
     }
 
     fn record(&self, sequence: u64) -> Result<SourceRecord, Error> {
-        let steps = sequence.saturating_sub(1) as f64 / self.rate();
-        let step = TimeDelta::microseconds((steps * 1e6) as i64);
-        let time = self.start.checked_add_signed(step).unwrap_or(self.start);
+        let time = self.time(sequence);
         let number = u64::from(self.share.index) * NUMBERS + sequence;
         let alert = payload::alert(self.connection.seed, number, time);
         let bytes = serde_json::to_vec(&alert).map_err(|error| Error::System(error.to_string()))?;
@@ -102,11 +141,30 @@ impl GeneratorSource {
     }
 }
 
+impl GeneratorSource {
+    /// The next alerts, so many.
+    fn batch(&mut self, count: u64) -> Result<SourceBatch, Error> {
+        let numbers = self.sequence + 1..=self.sequence + count;
+        let records: Result<Vec<_>, _> = numbers.map(|number| self.record(number)).collect();
+        let records = records?;
+        self.sequence += count;
+        let checkpoint = Checkpoint(json!(Position {
+            sequence: self.sequence
+        }));
+        Ok(SourceBatch { records, checkpoint })
+    }
+}
+
 #[async_trait]
 impl Source for GeneratorSource {
     async fn next_batch(&mut self) -> Result<Option<SourceBatch>, Error> {
         if self.stopped || self.remaining() == 0 {
             return Ok(None);
+        }
+        if self.range.is_some() {
+            // What is past is there: whoever asks paces it.
+            let most = u64::try_from(self.limits.max_records.max(1)).unwrap_or(u64::MAX);
+            return self.batch(most.min(self.remaining())).map(Some);
         }
         let (before, began) = *self.began.get_or_insert_with(|| (self.sequence, Instant::now()));
         let made = self.sequence - before;
@@ -123,20 +181,21 @@ impl Source for GeneratorSource {
         let ran = Instant::now().saturating_duration_since(began).as_secs_f64();
         let fallen_due = (ran * self.rate()) as u64 + 1;
         let count = fallen_due.saturating_sub(made).clamp(1, most);
-        let records: Result<Vec<_>, _> = (self.sequence + 1..=self.sequence + count)
-            .map(|number| self.record(number))
-            .collect();
-        let records = records?;
-        self.sequence += count;
-        let checkpoint = Checkpoint(json!(Position {
-            sequence: self.sequence
-        }));
-        Ok(Some(SourceBatch { records, checkpoint }))
+        self.batch(count).map(Some)
     }
 
     async fn ack(&mut self, _: &Checkpoint) -> Result<(), Error> {
         // Nothing upstream remembers what was read.
         Ok(())
+    }
+
+    fn reached(&self) -> Option<Timestamp> {
+        let (range, last) = self.range?;
+        Some(if self.sequence >= last {
+            range.to
+        } else {
+            self.time(self.sequence + 1)
+        })
     }
 
     fn lag(&self) -> Lag {
@@ -193,5 +252,78 @@ mod tests {
             assert_eq!(made, expected);
         }
         assert_eq!(keys.len(), 100);
+    }
+
+    #[tokio::test]
+    async fn a_range_gives_the_alerts_of_its_time_and_ends_wherever_it_is_cut_off() {
+        let connection: Connection =
+            serde_json::from_value(json!({"records_per_second": 3.0, "seed": 3})).unwrap();
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let at = |seconds| start + TimeDelta::seconds(seconds);
+        let context = |checkpoint| SourceContext {
+            connection: json!({}),
+            secrets: Secrets::none(),
+            checkpoint,
+            limits: BatchLimits {
+                max_records: 7,
+                ..BatchLimits::default()
+            },
+            share: Share::WHOLE,
+            range: Some(TimeRange {
+                from: at(10),
+                to: at(20),
+            }),
+            sample: false,
+            clock: Arc::new(ManualClock::at(start)),
+            guard: crate::compliance::nowhere(),
+        };
+        let (mut keys, mut checkpoint) = (HashSet::new(), None);
+        loop {
+            // A new source for each batch: the worker is killed after each.
+            let mut source =
+                GeneratorSource::new(connection.clone(), start, &context(checkpoint.clone())).unwrap();
+            let Some(batch) = source.next_batch().await.unwrap() else {
+                break;
+            };
+            for record in batch.records {
+                let alert: serde_json::Value = serde_json::from_slice(&record.bytes).unwrap();
+                let time: Timestamp = alert["time"].as_str().unwrap().parse().unwrap();
+                assert!(time >= at(10) && time < at(20), "{time}");
+                assert!(keys.insert(record.dedupe_key.unwrap()));
+            }
+            assert!(source.reached().unwrap() > at(10));
+            checkpoint = Some(batch.checkpoint);
+        }
+        assert_eq!(keys.len(), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_ends_and_the_next_one_goes_on() {
+        let connection: Connection =
+            serde_json::from_value(json!({"records_per_second": 1000.0, "records_per_run": 5, "total": 12}))
+                .unwrap();
+        let (mut checkpoint, mut runs) = (None, Vec::new());
+        for _ in 0..4 {
+            let context = SourceContext {
+                connection: json!({}),
+                secrets: Secrets::none(),
+                checkpoint: checkpoint.clone(),
+                limits: BatchLimits::default(),
+                share: Share::WHOLE,
+                range: None,
+                sample: false,
+                clock: Arc::new(ManualClock::at(Timestamp::default())),
+                guard: crate::compliance::nowhere(),
+            };
+            let mut source =
+                GeneratorSource::new(connection.clone(), Timestamp::default(), &context).unwrap();
+            let mut made = 0;
+            while let Some(batch) = source.next_batch().await.unwrap() {
+                made += batch.records.len();
+                checkpoint = Some(batch.checkpoint);
+            }
+            runs.push(made);
+        }
+        assert_eq!(runs, [5, 5, 2, 0]);
     }
 }

@@ -20,6 +20,7 @@ pub struct Model {
     pub last_event_at: Option<DateTimeUtc>,
     pub restarts: i64,
     pub next_attempt_at: Option<DateTimeUtc>,
+    pub schedule: Option<String>,
     pub error_code: Option<String>,
     pub metrics: String,
     pub updated_at: DateTimeUtc,

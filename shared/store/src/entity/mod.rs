@@ -10,6 +10,7 @@ pub(crate) mod approvals;
 pub(crate) mod audit_checkpoints;
 pub(crate) mod audit_entries;
 pub(crate) mod audit_keys;
+pub(crate) mod backfills;
 pub(crate) mod datasource_events;
 pub(crate) mod datasource_samples;
 pub(crate) mod datasource_secrets;

@@ -73,6 +73,14 @@ fn sample(target: &Target) -> Value {
     json!({"sample": target.sample})
 }
 
+fn backfill(_: &Target) -> Value {
+    json!({"backfill": unique()})
+}
+
+fn range(_: &Target) -> Value {
+    json!({"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"})
+}
+
 fn secret(_: &Target) -> Value {
     json!({"name": "token"})
 }
@@ -268,6 +276,10 @@ pub(super) const ROWS: &[Row] = &[
     datasource("reloadDatasource", Operator),
     datasource("enableDatasource", Operator),
     datasource("disableDatasource", Operator),
+    datasource("listBackfills", Viewer),
+    datasource("createBackfill", Operator).sends(range),
+    datasource("getBackfill", Viewer).with(backfill).misses(),
+    datasource("cancelBackfill", Operator).with(backfill).misses(),
     datasource("runTest", Operator).sends(empty),
     datasource("listSecrets", Admin),
     datasource("putSecret", Admin).with(secret).sends(value),
