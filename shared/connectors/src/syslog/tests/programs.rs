@@ -149,7 +149,7 @@ struct Rsyslog {
 }
 
 impl Rsyslog {
-    async fn start(target: u16, transport: &str, extra: &str) -> Self {
+    async fn start(target: u16, transport: &str, extra: &str, global: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = ports::free();
         let config = folder.path().join("rsyslog.conf");
@@ -157,7 +157,7 @@ impl Rsyslog {
         fs::write(
             &config,
             format!(
-                r#"global(workDirectory="{work}" maxMessageSize="64k")
+                r#"global(workDirectory="{work}" maxMessageSize="64k" {global})
 module(load="imptcp")
 input(type="imptcp" address="127.0.0.1" port="{port}")
 action(type="omfwd" target="127.0.0.1" port="{target}" protocol="{transport}" {extra}
@@ -236,7 +236,7 @@ async fn read_all(source: &mut Box<dyn crate::Source>, numbers: std::ops::Range<
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rsyslog_keeps_what_nobody_takes_and_comes_back() {
     let port = ports::free();
-    let rsyslog = Rsyslog::start(port, "tcp", r#"TCP_Framing="octet-counted""#).await;
+    let rsyslog = Rsyslog::start(port, "tcp", r#"TCP_Framing="octet-counted""#, "").await;
     // Nobody listens yet.
     rsyslog.put(0..2_000).await;
     let mut source = opened_later(port, "tcp").await;
@@ -277,8 +277,35 @@ async fn rsyslog_sends_lines_and_datagrams() {
     for (transport, extra) in [("tcp", r#"TCP_Framing="traditional""#), ("udp", "")] {
         let port = ports::free();
         let mut source = opened(connection(port, transport), Secrets::none()).await;
-        let rsyslog = Rsyslog::start(port, transport, extra).await;
+        let rsyslog = Rsyslog::start(port, transport, extra, "").await;
         rsyslog.put(0..100).await;
         assert_eq!(read_all(&mut source, 0..100).await, 0, "{transport}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rsyslog_sends_by_tls_to_whom_it_trusts() {
+    let shown = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let authority = folder.path().join("ca.pem");
+    fs::write(&authority, shown.cert.pem()).unwrap();
+    let port = ports::free();
+    let mut encrypted = connection(port, "tls");
+    encrypted["tls"] = json!({"certificate": shown.cert.pem(), "key": {"$secret": "key"}});
+    let mut secrets = Secrets::none();
+    secrets.insert("key", SecretValue::new(shown.signing_key.serialize_pem()));
+    let mut source = opened(encrypted, secrets).await;
+    let trusts = format!(r#"defaultNetstreamDriverCAFile="{}""#, authority.display());
+    let named = |name: &str| {
+        format!(
+            r#"TCP_Framing="octet-counted" StreamDriver="ossl" StreamDriverMode="1"
+               StreamDriverAuthMode="x509/name" StreamDriverPermittedPeers="{name}""#
+        )
+    };
+    let stranger = Rsyslog::start(port, "tcp", &named("other.test"), &trusts).await;
+    stranger.put(500..510).await;
+    let rsyslog = Rsyslog::start(port, "tcp", &named("localhost"), &trusts).await;
+    rsyslog.put(0..100).await;
+    assert_eq!(read_all(&mut source, 0..100).await, 0);
+    super::nothing_more(&mut source).await;
 }
