@@ -200,10 +200,7 @@ where
             return Err(io::Error::other(Malformed));
         }
         from.read_exact(&mut head).await?;
-        let mut reader = Reader(&head);
-        let read =
-            (|| Ok::<_, Malformed>((reader.i16()?, reader.i16()?, reader.i32()?, reader.string(false)?)))();
-        let (key, version, correlation, name) = read.map_err(io::Error::other)?;
+        let (key, version, correlation, name) = opening(&head).map_err(io::Error::other)?;
         if name != Some(word) {
             return Err(io::Error::other("a request of someone else"));
         }
@@ -220,6 +217,12 @@ where
         copy(&mut from, &mut to, rest).await?;
         to.flush().await?;
     }
+}
+
+/// The head of a request: key, version, correlation id and the client's name.
+fn opening(head: &[u8]) -> Result<(i16, i16, i32, Option<&str>), Malformed> {
+    let mut reader = Reader(head);
+    Ok((reader.i16()?, reader.i16()?, reader.i32()?, reader.string(false)?))
 }
 
 /// From the broker to the library.

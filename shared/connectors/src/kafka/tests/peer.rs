@@ -78,7 +78,9 @@ impl KafkaPeer {
             .create()
             .unwrap();
         let mut list = rdkafka::TopicPartitionList::new();
-        (0..self.partitions).for_each(|partition| drop(list.add_partition(topic, partition)));
+        for partition in 0..self.partitions {
+            list.add_partition(topic, partition);
+        }
         let committed = consumer.committed_offsets(list, Duration::from_secs(10)).unwrap();
         committed
             .elements()
