@@ -24,12 +24,20 @@ static FILES: &[(&str, &str)] = &[
         include_str!("../../../../tests/samples/auth0_logs.ndjson"),
     ),
     (
+        "aws_cloudtrail",
+        include_str!("../../../../tests/samples/aws_cloudtrail.ndjson"),
+    ),
+    (
         "aws_guardduty",
         include_str!("../../../../tests/samples/aws_guardduty.ndjson"),
     ),
     (
         "aws_security_hub",
         include_str!("../../../../tests/samples/aws_security_hub.ndjson"),
+    ),
+    (
+        "cef_appliances",
+        include_str!("../../../../tests/samples/cef_appliances.ndjson"),
     ),
     (
         "cloudflare_firewall",

@@ -2,6 +2,7 @@
 //! severity and time are the vendor's own.
 
 mod feeds;
+mod logs;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -364,6 +365,7 @@ fn every_event_of_every_vendor_becomes_an_alert_with_its_own_time_and_severity()
         crowdstrike(),
     ];
     vendors.extend(feeds::vendors());
+    vendors.extend(logs::vendors());
     for vendor in &vendors {
         events += vendor.events;
         for (kind, count) in check(vendor) {
@@ -429,5 +431,20 @@ fn the_stored_tests_of_every_preset_are_green() {
         }
         let mapped = sample.map(0, &preset.sample);
         assert!(!mapped.objects.is_empty(), "{}", preset.id);
+    }
+}
+
+/// A preset over `syslog` is tested on lines as they were sent, taken apart by the connector.
+#[test]
+fn the_samples_of_syslog_are_what_the_connector_makes() {
+    for preset in crate::vendor_presets() {
+        if preset.connector != "syslog" {
+            continue;
+        }
+        let sample = Sample::of(&preset.id);
+        for event in &sample.events {
+            let made = crate::syslog::payload_of(event["raw"].as_str().unwrap());
+            assert_eq!(made.as_ref(), Some(event));
+        }
     }
 }

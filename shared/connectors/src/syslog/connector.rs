@@ -67,26 +67,28 @@ const SAMPLES: [(&str, &str); 3] = [
 ];
 
 fn samples() -> Vec<SamplePayload> {
-    let Ok(settings) = Settings::read(&json!({
-        "listen": {"port": 5514}, "transport": "tcp", "allowed_networks": ["192.0.2.1"],
-    })) else {
-        return Vec::new();
+    let sample = |(name, text): (&'static str, &str)| {
+        payload_of(text).map(|payload| SamplePayload { name, payload })
     };
+    SAMPLES.into_iter().filter_map(sample).collect()
+}
+
+/// What becomes of a message at the beginning of 2026.
+pub(crate) fn payload_of(text: &str) -> Option<Value> {
+    let settings = Settings::read(&json!({
+        "listen": {"port": 5514}, "transport": "tcp", "allowed_networks": ["192.0.2.1"],
+    }));
     let origin = Origin {
         sender: [192, 0, 2, 1].into(),
         transport: "tcp",
     };
     let now = chrono::DateTime::from_timestamp(1_767_225_600, 0).unwrap_or_default();
-    let sample = |(name, text): (&'static str, &str)| {
-        let frame = Frame {
-            bytes: text.as_bytes().to_vec(),
-            truncated: false,
-        };
-        let made = record(&frame, origin, settings.reading, now, String::new).ok()?;
-        let payload = serde_json::from_slice(&made.bytes).ok()?;
-        Some(SamplePayload { name, payload })
+    let frame = Frame {
+        bytes: text.as_bytes().to_vec(),
+        truncated: false,
     };
-    SAMPLES.into_iter().filter_map(sample).collect()
+    let made = record(&frame, origin, settings.ok()?.reading, now, String::new).ok()?;
+    serde_json::from_slice(&made.bytes).ok()
 }
 
 #[async_trait]

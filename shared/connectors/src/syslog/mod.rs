@@ -15,3 +15,5 @@ mod tls;
 mod tests;
 
 pub use connector::Syslog;
+#[cfg(test)]
+pub(crate) use connector::payload_of;
