@@ -86,6 +86,9 @@ pub(crate) struct EgressSettings {
     /// a name (`*.corp.example`).
     #[schemars(with = "Vec<String>")]
     pub(crate) allow: Vec<Allowed>,
+    /// Folders of this machine that datasources may read files from; none if not given. Whoever may configure a
+    /// datasource can read everything in them.
+    pub(crate) folders: Vec<PathBuf>,
 }
 
 impl Settings {
@@ -93,11 +96,12 @@ impl Settings {
     pub(crate) fn guard(&self) -> Guard {
         let allow = self.egress.allow.clone();
         let policy = Policy { allow };
-        Guard::new(if self.mode().is_production() {
+        let guard = Guard::new(if self.mode().is_production() {
             policy
         } else {
             policy.with_loopback()
-        })
+        });
+        guard.with_folders(self.egress.folders.clone())
     }
 
     /// What the system is run for.

@@ -3,6 +3,7 @@
 use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -67,12 +68,14 @@ impl Resolver for SystemResolver {
 pub struct Guard {
     policy: Arc<Policy>,
     resolver: Arc<dyn Resolver>,
+    folders: Arc<[PathBuf]>,
 }
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guard")
             .field("policy", &self.policy)
+            .field("folders", &self.folders)
             .finish_non_exhaustive()
     }
 }
@@ -88,7 +91,11 @@ impl Guard {
     #[must_use]
     pub fn over(policy: Policy, resolver: Arc<dyn Resolver>) -> Self {
         let policy = Arc::new(policy);
-        Self { policy, resolver }
+        Self {
+            policy,
+            resolver,
+            folders: Arc::default(),
+        }
     }
 
     /// The addresses of `host` that may be connected to: at least one. `host` is a name or an address, an IPv6
@@ -143,6 +150,27 @@ impl Guard {
             host: host.to_owned(),
             source: last.unwrap_or_else(|| io::ErrorKind::NotFound.into()),
         })
+    }
+
+    /// The same guard, which also lets users read all that is in these folders of this machine. By default there are
+    /// none.
+    #[must_use]
+    pub fn with_folders(mut self, folders: Vec<PathBuf>) -> Self {
+        self.folders = folders.into();
+        self
+    }
+
+    /// The real place of a folder of this machine, if users may read it. Links and `..` do not lead out of what is
+    /// allowed.
+    #[must_use]
+    pub fn folder(&self, folder: &Path) -> Option<PathBuf> {
+        let real = folder.canonicalize().ok()?;
+        let holds = |allowed: &PathBuf| {
+            allowed
+                .canonicalize()
+                .is_ok_and(|allowed| real.starts_with(allowed))
+        };
+        (real.is_dir() && self.folders.iter().any(holds)).then_some(real)
     }
 
     /// Judges a host that is written as an address; names are judged when they are resolved.

@@ -359,3 +359,20 @@ fn what_is_no_host_cannot_be_allowed() {
     let list: Vec<crate::Allowed> = serde_json::from_str(r#"["10.1.2.3/8"]"#).unwrap();
     assert_eq!(serde_json::to_string(&list).unwrap(), r#"["10.0.0.0/8"]"#);
 }
+
+#[test]
+fn folders_are_read_only_where_they_are_allowed_and_links_do_not_lead_out() {
+    let base = std::env::temp_dir().join(format!("halcyon-egress-{}", std::process::id()));
+    let (inside, outside) = (base.join("in/deep"), base.join("out"));
+    std::fs::create_dir_all(&inside).unwrap();
+    std::fs::create_dir_all(&outside).unwrap();
+    std::os::unix::fs::symlink(&outside, base.join("in/link")).unwrap();
+    let none = Guard::new(Policy::default());
+    let guard = none.clone().with_folders(vec![base.join("in")]);
+    assert_eq!(none.folder(&inside), None);
+    assert_eq!(guard.folder(&inside), inside.canonicalize().ok());
+    for refused in ["out", "in/link", "in/../out", "in/deep/../../out", "in/none", ""] {
+        assert_eq!(guard.folder(&base.join(refused)), None, "{refused}");
+    }
+    std::fs::remove_dir_all(&base).unwrap();
+}
