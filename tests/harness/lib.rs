@@ -29,5 +29,7 @@ pub mod proxy;
 pub mod rabbitmq;
 pub mod redis;
 pub mod reference;
+pub mod sshd;
 pub mod up;
 pub mod wait;
+pub mod weed;

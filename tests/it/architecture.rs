@@ -88,6 +88,10 @@ const FENCES: &[(&str, &[&str])] = &[
     ("mysql_async", &["connectors"]),
     ("tiberius", &["connectors"]),
     ("tokio-postgres", &["connectors"]),
+    ("object_store", &["connectors"]),
+    ("parquet", &["connectors"]),
+    ("russh", &["connectors"]),
+    ("russh-sftp", &["connectors"]),
 ];
 
 fn root() -> &'static Path {

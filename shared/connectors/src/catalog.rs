@@ -18,6 +18,10 @@ static CATALOG: &[&'static dyn Connector] = &[
     #[cfg(feature = "kafka")]
     &crate::kafka::Kafka,
     &crate::mqtt::Mqtt,
+    #[cfg(feature = "object-store")]
+    &crate::s3::S3,
+    #[cfg(feature = "sftp")]
+    &crate::sftp::Sftp,
     &Generator,
 ];
 

@@ -11,6 +11,10 @@ pub mod kafka;
 pub mod mqtt;
 pub mod nats;
 pub mod redis_stream;
+#[cfg(feature = "object-store")]
+pub mod s3;
+#[cfg(feature = "sftp")]
+pub mod sftp;
 #[cfg(feature = "sql")]
 pub mod sql_poller;
 pub mod syslog;
@@ -21,6 +25,8 @@ mod compliance;
 mod connector;
 mod endpoint;
 mod error;
+#[cfg(feature = "files")]
+mod files;
 mod presets;
 #[cfg(test)]
 mod presets_tests;

@@ -15,7 +15,7 @@ fn types_are_unique_and_found() {
         assert!(
             spec.type_name
                 .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         );
     }
     assert_eq!(specs().count(), catalog().len());

@@ -1,0 +1,248 @@
+//! What is in files.
+
+use std::{io::Write, sync::Arc};
+
+use flate2::{Compression, write::GzEncoder};
+use parquet::{
+    data_type::{ByteArray, ByteArrayType, Int64Type},
+    file::{properties::WriterProperties, writer::SerializedFileWriter},
+    schema::parser::parse_message_type,
+};
+use serde_json::{Value, json};
+
+use super::support::{Memory, NOW, Reader};
+
+async fn read(format: Value, content: impl Into<bytes::Bytes>) -> Vec<String> {
+    let memory = Arc::new(Memory::default());
+    memory.put("file", content, NOW);
+    Reader::new(memory, format).texts().await
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn a_bad_line_is_given_on_as_it_is_and_holds_up_none() {
+    let content = b"\xef\xbb\xbf{\"n\":1}\r\n\n{\"n\":\n  \nnot json \xff\n{\"n\":3}";
+    let found = read(json!({"type": "ndjson"}), content.as_slice()).await;
+    assert_eq!(found, ["{\"n\":1}", "{\"n\":", "not json \u{fffd}", "{\"n\":3}"]);
+    let found = read(json!({"type": "text"}), "one \"1\"\ntwo\n").await;
+    assert_eq!(found, [r#"{"line":"one \"1\""}"#, r#"{"line":"two"}"#]);
+}
+
+#[tokio::test]
+async fn a_line_without_an_end_is_cut() {
+    let mut content = vec![b'x'; 9 * 1024 * 1024];
+    content.extend(b"\n{\"n\":2}\n");
+    let found = read(json!({"type": "ndjson"}), content).await;
+    assert_eq!(found.len(), 2);
+    assert_eq!((found[0].len(), found[1].as_str()), (64 * 1024, "{\"n\":2}"));
+}
+
+#[tokio::test]
+async fn rows_of_a_document_keep_their_bytes() {
+    let document = r#" {"Records": [{"n": 100000000000000000000000000001}, "x", {"items": [1,2]}], "a": {"b": [[{"c":1}],[{"c":2}]]}} "#;
+    let records = |path: &str| json!({"type": "json", "records": path});
+    assert_eq!(
+        read(records("Records[]"), document).await,
+        [
+            r#"{"n": 100000000000000000000000000001}"#,
+            r#""x""#,
+            r#"{"items": [1,2]}"#
+        ]
+    );
+    assert_eq!(
+        read(records("a.b[]"), document).await,
+        [r#"[{"c":1}]"#, r#"[{"c":2}]"#]
+    );
+    assert_eq!(read(records("[]"), "[1, {}]").await, ["1", "{}"]);
+    // What is something else than was expected is for a person to see.
+    assert_eq!(read(records("none[]"), document).await, [document.trim()]);
+    assert_eq!(read(records("[]"), document).await, [document.trim()]);
+    assert_eq!(read(json!({"type": "json"}), document).await, [document.trim()]);
+    assert_eq!(read(json!({"type": "json"}), "{\"a\": ").await, ["{\"a\":"]);
+    assert_eq!(read(json!({"type": "json"}), " ").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn columns_become_fields_and_a_row_that_does_not_fit_stays() {
+    let content = "name, note\na,\"x, \"\"y\"\"\nz\"\nb\nc,2,3\nd,4\n";
+    let found = read(json!({"type": "csv"}), content).await;
+    assert_eq!(
+        found,
+        [
+            r#"{"name":"a","note":"x, \"y\"\nz"}"#,
+            "b",
+            "c,2,3",
+            r#"{"name":"d","note":"4"}"#
+        ]
+    );
+    let format = json!({"type": "csv", "delimiter": "\\t", "quote": "'", "columns": ["x", "y"]});
+    assert_eq!(read(format, "'1\t2'\t3\n").await, [r#"{"x":"1\t2","y":"3"}"#]);
+}
+
+#[tokio::test]
+async fn compression_is_found_out() {
+    let content = "{\"n\":1}\n{\"n\":2}\n".repeat(5000);
+    let zstd = zstd::stream::encode_all(content.as_bytes(), 0).unwrap();
+    // Several members in one file, as log shippers write them.
+    let twice = [gzip(content.as_bytes()), gzip(content.as_bytes())].concat();
+    for (bytes, rows) in [
+        (content.clone().into_bytes(), 10_000),
+        (twice, 20_000),
+        (zstd.clone(), 10_000),
+        ([zstd.clone(), zstd].concat(), 20_000),
+    ] {
+        assert_eq!(read(json!({"type": "ndjson"}), bytes).await.len(), rows);
+    }
+    let found = read(json!({"type": "ndjson", "compression": "gzip"}), "{}\n").await;
+    assert!(
+        found.len() == 1 && found[0].starts_with("the file cannot be read on"),
+        "{found:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_torn_or_too_large_file_gives_what_it_has_and_a_dead_letter() {
+    let whole = gzip("{\"n\":1}\n".repeat(100_000).as_bytes());
+    let found = read(json!({"type": "ndjson"}), whole[..whole.len() / 2].to_vec()).await;
+    let (last, rows) = found.split_last().unwrap();
+    assert!(rows.len() > 10_000, "{}", rows.len());
+    assert!(last.starts_with("the file cannot be read on"), "{last}");
+
+    // Few bytes may become many.
+    let bomb = gzip(&vec![b'\n'; 3 * 1024 * 1024]);
+    for content in [vec![b'\n'; 1024 * 1024 + 1], bomb] {
+        let memory = Arc::new(Memory::default());
+        memory.put("a", content, NOW);
+        memory.put("b", "{\"n\":2}", NOW);
+        let mut reader = Reader::new(memory, json!({"type": "ndjson"}));
+        reader.chosen = json!({"max_object_mib": 1});
+        let found = reader.texts().await;
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].contains("max_object_mib") && found[1] == "{\"n\":2}");
+    }
+}
+
+/// A file with `groups` row groups of `rows` rows each.
+fn parquet(groups: i64, rows: i64, compression: parquet::basic::Compression) -> Vec<u8> {
+    let schema = "message alert { REQUIRED INT64 n; OPTIONAL BINARY name (UTF8);
+        REQUIRED INT64 time (TIMESTAMP_MICROS); REQUIRED group tags (LIST) { REPEATED group list { REQUIRED BINARY element (UTF8); } } }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let properties = Arc::new(WriterProperties::builder().set_compression(compression).build());
+    let mut file = SerializedFileWriter::new(Vec::new(), schema, properties).unwrap();
+    for group in 0..groups {
+        let mut writer = file.next_row_group().unwrap();
+        let numbers: Vec<i64> = (group * rows..(group + 1) * rows).collect();
+        let text = |n: &i64| ByteArray::from(format!("{n}{}", " of many".repeat(30)).into_bytes());
+
+        let mut column = writer.next_column().unwrap().unwrap();
+        column
+            .typed::<Int64Type>()
+            .write_batch(&numbers, None, None)
+            .unwrap();
+        column.close().unwrap();
+        // Each second name is missing.
+        let levels: Vec<i16> = numbers.iter().map(|n| i16::from(n % 2 == 0)).collect();
+        let names: Vec<ByteArray> = numbers.iter().filter(|n| *n % 2 == 0).map(text).collect();
+        let mut column = writer.next_column().unwrap().unwrap();
+        column
+            .typed::<ByteArrayType>()
+            .write_batch(&names, Some(&levels), None)
+            .unwrap();
+        column.close().unwrap();
+        let times: Vec<i64> = numbers.iter().map(|n| NOW * 1_000_000 + n).collect();
+        let mut column = writer.next_column().unwrap().unwrap();
+        column
+            .typed::<Int64Type>()
+            .write_batch(&times, None, None)
+            .unwrap();
+        column.close().unwrap();
+        let tags: Vec<ByteArray> = numbers.iter().flat_map(|n| [text(n), "x".into()]).collect();
+        let defined = vec![1; tags.len()];
+        let repeated: Vec<i16> = (0..tags.len()).map(|at| i16::from(at % 2 == 1)).collect();
+        let mut column = writer.next_column().unwrap().unwrap();
+        let written = column
+            .typed::<ByteArrayType>()
+            .write_batch(&tags, Some(&defined), Some(&repeated));
+        written.unwrap();
+        column.close().unwrap();
+        writer.close().unwrap();
+    }
+    file.into_inner().unwrap()
+}
+
+#[tokio::test]
+async fn parquet_is_read_by_blocks_and_resumed_within_a_group() {
+    for compression in [
+        parquet::basic::Compression::UNCOMPRESSED,
+        parquet::basic::Compression::SNAPPY,
+        parquet::basic::Compression::ZSTD(parquet::basic::ZstdLevel::default()),
+        parquet::basic::Compression::GZIP(parquet::basic::GzipLevel::default()),
+        parquet::basic::Compression::LZ4_RAW,
+    ] {
+        let found = read(json!({"type": "parquet"}), parquet(2, 300, compression)).await;
+        assert_eq!(found.len(), 600, "{compression:?}");
+        let row: Value = serde_json::from_str(&found[301]).unwrap();
+        assert_eq!((&row["n"], &row["name"]), (&json!(301), &Value::Null));
+        let row: Value = serde_json::from_str(&found[2]).unwrap();
+        assert_eq!(row["tags"], json!([format!("2{}", " of many".repeat(30)), "x"]));
+        assert_eq!(row["time"], "2027-01-15 08:00:00.000002 +00:00");
+    }
+    let memory = Arc::new(Memory::default());
+    memory.put("a", parquet(3, 9, parquet::basic::Compression::UNCOMPRESSED), NOW);
+    let mut reader = Reader::new(memory, json!({"type": "parquet"}));
+    let mut rows = Vec::new();
+    loop {
+        // Each batch is a source of its own.
+        let Some(batch) = crate::Source::next_batch(&mut reader.source()).await.unwrap() else {
+            break;
+        };
+        reader.save(&batch.checkpoint);
+        rows.extend(batch.records.iter().map(super::support::number));
+    }
+    assert_eq!(rows, (0..27).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_large_parquet_file_needs_few_of_its_blocks() {
+    let content = parquet(4, 4_000, parquet::basic::Compression::UNCOMPRESSED);
+    let blocks = content.len() as u64 / (512 * 1024) + 1;
+    let memory = Arc::new(Memory::default());
+    memory.put("a", content, NOW);
+    let mut reader = Reader::new(memory.clone(), json!({"type": "parquet"}));
+    reader.context.limits.max_records = 500;
+    assert_eq!(reader.run().await.len(), 16_000);
+    let reads = memory.reads.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(
+        blocks > 10 && reads < 2 * blocks,
+        "{reads} reads of {blocks} blocks"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_parquet_is_a_dead_letter() {
+    let good = parquet(1, 100, parquet::basic::Compression::SNAPPY);
+    let mut damaged = good.clone();
+    for byte in &mut damaged[100..400] {
+        *byte ^= 0x5a;
+    }
+    for content in [
+        b"PAR1".to_vec(),
+        vec![0; 4096],
+        good[..good.len() - 9].to_vec(),
+        damaged,
+    ] {
+        let memory = Arc::new(Memory::default());
+        memory.put("a", content, NOW);
+        memory.put("b", good.clone(), NOW);
+        let found = Reader::new(memory, json!({"type": "parquet"})).texts().await;
+        let broken = found
+            .iter()
+            .filter(|row| row.starts_with("the file cannot be read on"));
+        assert!(broken.count() == 1 && found.len() >= 101, "{}", found.len());
+    }
+}

@@ -1,0 +1,5 @@
+//! The connector against SeaweedFS, and against a folder.
+
+mod folder;
+mod peer;
+mod settings;
