@@ -24,6 +24,7 @@ mod idempotency;
 mod lifecycle;
 mod main_job;
 mod outages;
+mod pull_sources;
 mod samples;
 mod scripts;
 mod secret_store;

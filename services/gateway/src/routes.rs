@@ -203,11 +203,8 @@ fn datasource() -> Router {
         .push(Router::with_path("reload").post(lifecycle::reload))
         .push(Router::with_path("enable").post(lifecycle::enable))
         .push(Router::with_path("disable").post(lifecycle::disable))
-        .push(
-            Router::with_path("backfills")
-                .get(backfills::list)
-                .post(backfills::create),
-        )
+        .push(Router::with_path("backfill").post(backfills::create))
+        .push(Router::with_path("backfills").get(backfills::list))
         .push(
             Router::with_path("backfills/{backfill}")
                 .get(backfills::get)

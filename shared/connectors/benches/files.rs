@@ -1,11 +1,7 @@
 //! Records a second of `s3` from SeaweedFS and of `sftp` from OpenSSH, each beside a bare client that fetches the same
 //! files, one after the other, and counts the lines: an HTTP client, and OpenSSH's `sftp`.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a benchmark stops on a surprise"
-)]
+#![expect(clippy::unwrap_used, reason = "a benchmark stops on a surprise")]
 
 use std::{fs, hint::black_box, process::Command, sync::Arc};
 

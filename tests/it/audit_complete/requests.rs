@@ -137,6 +137,16 @@ impl Scene {
                     &format!("/{}", made["id"].as_str().unwrap_or_default()),
                 ))
             }
+            "createBackfill" => post(of(&self.published().await, "/backfill"), past()),
+            "cancelBackfill" => {
+                let feed = self.published().await;
+                let asked = self.admin.post(&of(&feed, "/backfill"), past()).await;
+                let asked = asked.expect(202)["id"].take();
+                delete(of(
+                    &feed,
+                    &format!("/backfills/{}", asked.as_str().unwrap_or_default()),
+                ))
+            }
             "acceptSchema" => post(of(&self.published().await, "/schema/accept"), json!({})),
             "putSecret" => put(
                 of(&self.draft().await, "/secrets/token"),
@@ -298,4 +308,9 @@ fn config(n: u64) -> Value {
             "external_id": {"expr": "to_string(id)"}, "title": {"value": format!("t{n}")},
             "time": {"from": "context", "expr": "received_at", "as": "timestamp"}}}]},
     })
+}
+
+/// A stretch of the past that takes long to be read.
+fn past() -> Value {
+    json!({"from": "2026-01-01T00:00:00Z", "to": "2026-01-08T00:00:00Z", "records_per_second": 1})
 }

@@ -108,6 +108,8 @@ pub(super) const TABLE: &[Row] = &[
     feed("startCapture", "capture.start"),
     feed("stopCapture", "capture.stop"),
     feed("acceptSchema", "schema.accept"),
+    feed("createBackfill", "backfill.create"),
+    feed("cancelBackfill", "backfill.cancel"),
     part("putSecret", "secret.write", "secret"),
     part("rotateSecret", "secret.rotate", "secret"),
     part("deleteSecret", "secret.delete", "secret"),

@@ -19,7 +19,11 @@ async fn a_backfill_survives_its_worker_beside_what_is_live() {
     let asked = json!({"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T00:00:20Z", "records_per_second": 150,
         "comment": "they were lost downstream"});
     let backfills = format!("/datasources/{id}/backfills");
-    let made = fleet.client.post(&backfills, asked).await.expect(202);
+    let made = fleet
+        .client
+        .post(&format!("/datasources/{id}/backfill"), asked)
+        .await
+        .expect(202);
     let path = format!("{backfills}/{}", made["id"].as_str().unwrap());
     let job = async |client: &Client| -> Value { client.get(&path).await };
     fleet

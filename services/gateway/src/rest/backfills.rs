@@ -1,4 +1,4 @@
-//! `/datasources/{id}/backfills`.
+//! `/datasources/{id}/backfill` and `/datasources/{id}/backfills`.
 
 use halcyon_domain::id::{BackfillId, DatasourceId};
 use salvo::{Writer, oapi::endpoint};

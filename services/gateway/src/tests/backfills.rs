@@ -32,7 +32,7 @@ async fn a_backfill_is_asked_for_by_an_operator_seen_and_cancelled() {
         gateway.user(Role::Operator, everywhere()).await,
     );
     let id = made(&gateway, "generator", generator(Value::Null)).await;
-    let path = format!("/datasources/{id}/backfills");
+    let path = format!("/datasources/{id}/backfill");
     let range =
         json!({"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "records_per_second": 10});
     gateway
@@ -88,7 +88,10 @@ async fn a_backfill_is_asked_for_by_an_operator_seen_and_cancelled() {
         .call(&operator, "POST", &path, Some(range.clone()))
         .await
         .expect(202);
-    let listed = gateway.call(&viewer, "GET", &path, None).await.expect(200);
+    let listed = gateway
+        .call(&viewer, "GET", &format!("{path}s"), None)
+        .await
+        .expect(200);
     assert_eq!(listed["items"].as_array().unwrap().len(), 2);
     assert_eq!(listed["items"][1]["id"], job["id"], "the newest comes first");
     gateway.call(&viewer, "DELETE", &one, None).await.expect(403);
@@ -119,7 +122,7 @@ async fn what_is_pushed_is_neither_backfilled_nor_scheduled() {
     let gateway = Gateway::start().await;
     let token = gateway.admin();
     let id = made(&gateway, "http_webhook", config("title")).await;
-    let path = format!("/datasources/{id}/backfills");
+    let path = format!("/datasources/{id}/backfill");
     let range = json!({"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"});
     let refused = gateway.call(&token, "POST", &path, Some(range)).await.expect(422);
     assert_eq!(refused["errors"][0]["code"], "no_backfill");

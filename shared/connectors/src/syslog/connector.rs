@@ -67,9 +67,8 @@ const SAMPLES: [(&str, &str); 3] = [
 ];
 
 fn samples() -> Vec<SamplePayload> {
-    let sample = |(name, text): (&'static str, &str)| {
-        payload_of(text).map(|payload| SamplePayload { name, payload })
-    };
+    let sample =
+        |(name, text): (&'static str, &str)| payload_of(text).map(|payload| SamplePayload { name, payload });
     SAMPLES.into_iter().filter_map(sample).collect()
 }
 
