@@ -10,13 +10,23 @@ use std::time::Duration;
 use halcyon_domain::{
     duration::HumanDuration,
     id::DatasourceId,
-    mapping::ScriptLanguage::{Javascript, Python},
+    mapping::{
+        ScriptLanguage::{self, Javascript, Python},
+        ScriptSpec,
+    },
     ontology::OntologyObject,
 };
 use halcyon_mapping::{Outcome, RecordResult};
 use halcyon_sandbox::{Pool, Program, Settings};
 use serde_json::{Value, json};
-use support::{compiled, map, map_with_logs, pool, script};
+use support::{compiled, map, map_with_logs, pool};
+
+fn script(language: ScriptLanguage, source: &str) -> ScriptSpec {
+    ScriptSpec {
+        language,
+        source: source.to_owned(),
+    }
+}
 
 /// The attributes of the one entity that a record became.
 fn attributes(record: &RecordResult) -> Value {
@@ -106,7 +116,7 @@ fn what_a_script_logs_is_bounded_and_only_there_when_it_is_asked_for() {
         };
         assert_eq!((of(0).count(), of(1).count()), (51, 51));
         assert!(of(1).next().unwrap().starts_with("saw"), "{lines:?}");
-        assert!(of(1).last().unwrap().contains("951 more lines"), "{lines:?}");
+        assert!(of(1).next_back().unwrap().contains("951 more lines"), "{lines:?}");
     }
 }
 

@@ -76,7 +76,12 @@ impl Task {
     }
 
     fn put(&self, checkpoint: Checkpoint, expected: Option<u64>) -> Op {
-        Op::Put(self.key.clone(), Value::Checkpoint(checkpoint), expected, false)
+        Op::Put(
+            self.key.clone(),
+            Value::Checkpoint(Box::new(checkpoint)),
+            expected,
+            false,
+        )
     }
 
     /// Takes in an answer: how long to wait, and what to ask at once.
@@ -84,7 +89,7 @@ impl Task {
         let (state, pause, op) = match (&self.state, reply) {
             (State::Reading, Reply::Found(found)) => {
                 let before = found.as_ref().and_then(|stored| match &stored.value {
-                    Value::Checkpoint(checkpoint) => Some(checkpoint),
+                    Value::Checkpoint(checkpoint) => Some(&**checkpoint),
                     _ => None,
                 });
                 match Checkpoint::claimed(before, self.hold.epoch, at) {

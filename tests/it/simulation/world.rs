@@ -46,7 +46,7 @@ pub(super) enum Value {
     Term(LeaderTerm),
     Assignment(Box<Assignment>),
     Partition(PartitionAssignment),
-    Checkpoint(Checkpoint),
+    Checkpoint(Box<Checkpoint>),
 }
 
 #[derive(Clone, Debug)]

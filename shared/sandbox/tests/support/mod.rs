@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use halcyon_domain::{
     event::EventId,
     id::DatasourceId,
-    mapping::{MappingSpec, ScriptLanguage, ScriptSpec},
+    mapping::{MappingSpec, ScriptSpec},
 };
 use halcyon_mapping::{MappingContext, RecordResult};
 use halcyon_sandbox::{Mapping, Pool, Program, Settings};
@@ -16,13 +16,6 @@ pub(crate) fn pool(settings: Settings) -> Pool {
         arguments: Vec::new(),
     };
     Pool::new(program, settings)
-}
-
-pub(crate) fn script(language: ScriptLanguage, source: &str) -> ScriptSpec {
-    ScriptSpec {
-        language,
-        source: source.to_owned(),
-    }
 }
 
 pub(crate) fn compiled(datasource: DatasourceId, script: &ScriptSpec) -> Mapping {
