@@ -303,7 +303,7 @@ async fn a_datasource_can_be_checked_without_being_made() {
     let body = json!({"name": "EDR", "type": "http_webhook", "config": config});
     assert_eq!(
         check("", body.clone()).await.expect(200),
-        json!({"secrets": ["t"]})
+        json!({"secrets": ["t"], "next_runs": []})
     );
     // A draft may be unfinished, and what is published may not.
     let problem = check("?publishable=true", body).await.expect(422);
