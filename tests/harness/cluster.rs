@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::{nats, ports, up, wait};
+use crate::{nats, ports, programs, up, wait};
 
 /// The services, in the order in which they start.
 pub const SERVICES: [&str; 6] = [
@@ -252,9 +252,9 @@ impl Cluster {
             self.halcyon.clone()
         };
         let mut command = match &spec.namespace {
-            None => nats::dies_with_us(&program),
+            None => programs::dies_with_us(&program),
             Some(namespace) => {
-                let mut command = nats::dies_with_us(Path::new("ip"));
+                let mut command = programs::dies_with_us(Path::new("ip"));
                 command.args(["netns", "exec", namespace]).arg(program);
                 command
             }

@@ -25,6 +25,7 @@ pub mod nats;
 pub mod openbao;
 pub mod ports;
 pub mod postgres;
+mod programs;
 pub mod proxy;
 pub mod rabbitmq;
 pub mod redis;

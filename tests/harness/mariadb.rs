@@ -12,10 +12,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
-use crate::{ports, wait};
+use crate::{
+    ports,
+    programs::{is_root, run, spawn_from_lasting_thread, unprivileged},
+    wait,
+};
 
 /// The account that the server runs as when the tests run as root, which it refuses to be.
 const ACCOUNT: &str = "mysql";
@@ -63,7 +67,7 @@ impl MariaDb {
             // The folder belongs to whom the server runs as.
             run(Command::new("chown").arg("-R").arg(ACCOUNT).arg(folder.path()))?;
         }
-        let mut install = unprivileged("mariadb-install-db");
+        let mut install = unprivileged(Path::new("mariadb-install-db"), ACCOUNT, "KILL");
         install
             .arg("--no-defaults")
             .arg(format!("--datadir={}", data.display()));
@@ -100,7 +104,7 @@ impl MariaDb {
             .create(true)
             .append(true)
             .open(self.log())?;
-        let mut server = unprivileged("mariadbd");
+        let mut server = unprivileged(Path::new("mariadbd"), ACCOUNT, "KILL");
         server.args(OPTIONS);
         server.arg(format!("--datadir={}", folder.join("data").display()));
         server.arg(format!("--socket={}", self.socket().display()));
@@ -190,51 +194,4 @@ impl Drop for MariaDb {
         // A test that is over cares for no error here; the folder goes with the value.
         let _ = self.kill();
     }
-}
-
-/// A command that does not run as root, and that the kernel ends when this thread's process ends.
-fn unprivileged(program: &str) -> Command {
-    let mut command = Command::new("setpriv");
-    if is_root() {
-        command.args([
-            &format!("--reuid={ACCOUNT}"),
-            &format!("--regid={ACCOUNT}"),
-            "--clear-groups",
-        ]);
-        // The working folder may be closed to the account.
-        command.current_dir("/");
-    }
-    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-    command
-}
-
-/// The kernel's signal at the parent's death is sent when the parent's *thread* ends, and a test's thread ends
-/// before its process does.
-fn spawn_from_lasting_thread(mut command: Command) -> Result<Child> {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let _ = sender.send(command.spawn());
-        loop {
-            std::thread::park();
-        }
-    });
-    Ok(receiver.recv()??)
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run {command:?}"))?;
-    ensure!(
-        output.status.success(),
-        "{command:?}: {}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
 }

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::{authority::Authority, nats::dies_with_us, ports, wait};
+use crate::{authority::Authority, ports, programs::dies_with_us, wait};
 
 /// The user whom the listener with passwords knows, and that user's password.
 pub const USER: (&str, &str) = ("reader", "reader-password");

@@ -3,14 +3,18 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail};
 use tempfile::TempDir;
 
-use crate::{ports, wait};
+use crate::{
+    ports,
+    programs::{self, dies_with_us},
+    wait,
+};
 
 /// The nats-server to run: `HALCYON_NATS_SERVER`, else `.tools/nats-server` here or in a folder above, else the one
 /// on `PATH`.
@@ -18,23 +22,7 @@ use crate::{ports, wait};
 /// # Errors
 /// There is none.
 pub fn binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("HALCYON_NATS_SERVER") {
-        let path = PathBuf::from(path);
-        ensure!(
-            path.is_file(),
-            "HALCYON_NATS_SERVER names no file: {}",
-            path.display()
-        );
-        return Ok(path);
-    }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let local = folder.ancestors().map(|folder| folder.join(".tools/nats-server"));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let installed = std::env::split_paths(&path)
-        .map(|folder| folder.join("nats-server"))
-        .collect::<Vec<_>>();
-    let found = local.chain(installed).find(|file| file.is_file());
-    found.context("no nats-server: set HALCYON_NATS_SERVER, or put it at .tools/nats-server or on PATH")
+    programs::tool("HALCYON_NATS_SERVER", "nats-server")
 }
 
 /// A running nats-server.
@@ -174,16 +162,4 @@ impl Drop for Nats {
 
 async fn listens(address: &str) -> bool {
     tokio::net::TcpStream::connect(address).await.is_ok()
-}
-
-/// A command that is killed when this process dies, however it does. `setpriv` is part of util-linux.
-pub(crate) fn dies_with_us(program: &Path) -> Command {
-    let setpriv = Path::new("/usr/bin/setpriv");
-    if setpriv.is_file() {
-        let mut command = Command::new(setpriv);
-        command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-        command
-    } else {
-        Command::new(program)
-    }
 }

@@ -14,30 +14,18 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{nats::dies_with_us, ports, wait};
+use crate::{
+    ports,
+    programs::{self, dies_with_us},
+    wait,
+};
 
 /// The server to run: `HALCYON_OPENBAO`, else `.tools/bao` here or in a folder above, else `bao` on `PATH`.
 ///
 /// # Errors
 /// There is none.
 pub fn binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("HALCYON_OPENBAO") {
-        let path = PathBuf::from(path);
-        ensure!(
-            path.is_file(),
-            "HALCYON_OPENBAO names no file: {}",
-            path.display()
-        );
-        return Ok(path);
-    }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let local = folder.ancestors().map(|folder| folder.join(".tools/bao"));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let installed: Vec<_> = std::env::split_paths(&path)
-        .map(|folder| folder.join("bao"))
-        .collect();
-    let found = local.chain(installed).find(|file| file.is_file());
-    found.context("no OpenBao: run scripts/setup test, set HALCYON_OPENBAO, or put `bao` on PATH")
+    programs::tool("HALCYON_OPENBAO", "bao")
 }
 
 /// What HALCYON's AppRole may do: what docs/secrets.md tells an operator to allow, and nothing else.

@@ -15,7 +15,11 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::{ports, wait};
+use crate::{
+    ports,
+    programs::{is_root, run, spawn_from_lasting_thread, unprivileged},
+    wait,
+};
 
 /// Where Debian keeps the server's programs, which are not on PATH.
 const DEBIAN: &str = "/usr/lib/postgresql";
@@ -46,7 +50,7 @@ impl Postgres {
         }
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700))?;
         let data = folder.path().join("data");
-        let mut initdb = unprivileged(&programs.join("initdb"));
+        let mut initdb = unprivileged(&programs.join("initdb"), ACCOUNT, "QUIT");
         initdb.arg("--pgdata").arg(&data);
         initdb.args([
             "--username",
@@ -177,7 +181,7 @@ impl Postgres {
             .create(true)
             .append(true)
             .open(self.log())?;
-        let mut server = unprivileged(&self.programs.join("postgres"));
+        let mut server = unprivileged(&self.programs.join("postgres"), ACCOUNT, "QUIT");
         server.arg("-D").arg(&data).arg("-k").arg(self.folder.path());
         server.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
         server.args(["-c", "max_connections=200", "-c", "shared_buffers=64MB"]);
@@ -274,50 +278,4 @@ fn programs() -> Result<PathBuf> {
         );
     };
     Ok(newest)
-}
-
-/// A command that does not run as root, and that the kernel ends when this thread's process ends.
-fn unprivileged(program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    if is_root() {
-        command.args([
-            &format!("--reuid={ACCOUNT}"),
-            &format!("--regid={ACCOUNT}"),
-            "--clear-groups",
-        ]);
-        // The working folder may be closed to the account.
-        command.current_dir("/");
-    }
-    command.args(["--pdeathsig", "QUIT", "--"]).arg(program);
-    command
-}
-
-/// The kernel's signal at the parent's death is sent when the parent's *thread* ends, and a test's thread ends
-/// before its process does.
-fn spawn_from_lasting_thread(mut command: Command) -> Result<Child> {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let _ = sender.send(command.spawn());
-        loop {
-            std::thread::park();
-        }
-    });
-    Ok(receiver.recv()??)
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run {command:?}"))?;
-    ensure!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
 }

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{authority::Authority, nats::dies_with_us, ports};
+use crate::{authority::Authority, ports, programs::dies_with_us};
 
 /// Where Debian keeps the program; the one on `PATH` changes to an account and folders of its own.
 const DEBIAN: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";

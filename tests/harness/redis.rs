@@ -9,14 +9,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use crate::{nats::dies_with_us, ports, wait};
+use crate::{authority::Authority, ports, programs::dies_with_us, wait};
 
 /// The one password of the server, for the user `default`.
 pub const PASSWORD: &str = "test-password";
@@ -38,13 +37,17 @@ impl Redis {
     /// It does not start; its log is in the error.
     pub async fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let ca = certificates(folder.path())?;
+        let authority = Authority::new();
+        let own = authority.server("localhost");
+        fs::write(folder.path().join("ca.pem"), &authority.certificate)?;
+        fs::write(folder.path().join("server.pem"), own.certificate)?;
+        fs::write(folder.path().join("server.key"), own.key)?;
         let mut redis = Self {
             child: None,
             port: ports::free(),
             tls_port: ports::free(),
             folder,
-            ca,
+            ca: authority.certificate,
         };
         redis.restart().await?;
         Ok(redis)
@@ -138,18 +141,4 @@ impl Drop for Redis {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// An authority of the test's own, and a certificate of `localhost` by it, as PEM files. Returns the authority's.
-fn certificates(folder: &Path) -> Result<String> {
-    let mut params = CertificateParams::new(Vec::new())?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-    let key = KeyPair::generate()?;
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let certificate = CertificateParams::new(names)?.signed_by(&key, &authority)?;
-    fs::write(folder.join("ca.pem"), authority.pem())?;
-    fs::write(folder.join("server.pem"), certificate.pem())?;
-    fs::write(folder.join("server.key"), key.serialize_pem())?;
-    Ok(authority.pem())
 }

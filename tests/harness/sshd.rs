@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::{nats::dies_with_us, ports, wait};
+use crate::{ports, programs::dies_with_us, wait};
 
 /// Where Debian keeps the server; it must be started by its whole path.
 const SERVER: &str = "/usr/sbin/sshd";

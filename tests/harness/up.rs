@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::{client::Client, nats, ports};
+use crate::{client::Client, ports, programs};
 
 /// The line that `halcyon up --output json` prints when it is ready.
 #[derive(Clone, Debug, Deserialize)]
@@ -74,7 +74,7 @@ impl Up {
 
     /// The same with further flags.
     pub fn start_as(halcyon: &Path, folder: &Path, environment: &[(&str, &str)], flags: &[&str]) -> Self {
-        let mut child = nats::dies_with_us(halcyon)
+        let mut child = programs::dies_with_us(halcyon)
             .args([
                 "up",
                 "--output",

@@ -3,16 +3,21 @@
 
 use std::{
     fs::{self, File},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Stdio},
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::{authority::Authority, nats::dies_with_us, ports, wait};
+use crate::{
+    authority::Authority,
+    ports,
+    programs::{self, dies_with_us},
+    wait,
+};
 
 /// Who may do everything: access key and secret.
 pub const WRITER: (&str, &str) = ("AKIDWRITER", "writer-secret");
@@ -28,23 +33,7 @@ pub const STRANGER: (&str, &str) = ("AKIDSTRANGER", "stranger-secret");
 /// # Errors
 /// There is none.
 pub fn binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("HALCYON_SEAWEEDFS") {
-        let path = PathBuf::from(path);
-        ensure!(
-            path.is_file(),
-            "HALCYON_SEAWEEDFS names no file: {}",
-            path.display()
-        );
-        return Ok(path);
-    }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let local = folder.ancestors().map(|folder| folder.join(".tools/weed"));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let installed: Vec<_> = std::env::split_paths(&path)
-        .map(|folder| folder.join("weed"))
-        .collect();
-    let found = local.chain(installed).find(|file| file.is_file());
-    found.context("no SeaweedFS: run scripts/setup test, set HALCYON_SEAWEEDFS, or put `weed` on PATH")
+    programs::tool("HALCYON_SEAWEEDFS", "weed")
 }
 
 /// A running SeaweedFS.

@@ -9,7 +9,7 @@ use halcyon_domain::{
 use halcyon_egress::{Error as EgressError, Guard};
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::{Error, SecretName, Secrets};
+use crate::{CheckContext, Error, SecretName, Secrets, secret_names, validate_connection};
 
 /// How long a check waits for the other side at each step: all of them together fit the 5 s that a check has.
 pub(crate) const STEP: Duration = Duration::from_millis(1_500);
@@ -78,6 +78,35 @@ pub fn of_configuration(errors: &[InputError]) -> CheckResult {
     }
     let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
     failed("configuration", found.join("; "), "correct the connection")
+}
+
+/// Where a check begins: what validation finds, and whether each named secret has a value.
+///
+/// # Errors
+/// One of the two failed: the results, with those of `steps` as not tried if the secrets did.
+pub(crate) fn begin(
+    type_name: &str,
+    context: &CheckContext<'_>,
+    steps: &[&str],
+) -> Result<Vec<CheckResult>, Vec<CheckResult>> {
+    let configuration = of_configuration(&validate_connection(type_name, context.connection));
+    if is_failure(&configuration) {
+        return Err(vec![configuration]);
+    }
+    let secrets = of_secrets(&secret_names(context.connection), context.secrets);
+    let complete = !is_failure(&secrets);
+    let mut results = vec![configuration, secrets];
+    if complete {
+        return Ok(results);
+    }
+    results.extend(steps.iter().map(|step| not_tried(step)));
+    Err(results)
+}
+
+/// A step's work, for no longer than a step has.
+pub(crate) async fn in_time<T>(who: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let outcome = timeout(STEP, work).await;
+    outcome.unwrap_or_else(|_| Err(Error::transient(format!("{who} did not answer in time"))))
 }
 
 /// The `resolve` and `connect` checks of a host; the connection if there is one.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::LazyLock};
 use halcyon_domain::error::InputError;
 use serde_json::Value;
 
-use crate::{catalog, schema::Schema};
+use crate::{Error, catalog, schema::Schema};
 
 static SCHEMAS: LazyLock<HashMap<&'static str, Schema>> = LazyLock::new(|| {
     let compiled = |connector: &&dyn crate::Connector| {
@@ -38,4 +38,13 @@ pub fn validate_connection(type_name: &str, connection: &Value) -> Vec<InputErro
         Some(connector) if errors.is_empty() => connector.validate(connection),
         _ => errors,
     }
+}
+
+/// The same, as the error that a source is refused with.
+pub(crate) fn ensure_valid(type_name: &str, connection: &Value) -> Result<(), Error> {
+    let errors = validate_connection(type_name, connection);
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Config(errors))
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{payload, source::GeneratorSource};
 use crate::{
     Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
-    SourceContext, check, presets, spec::schema, validate_connection,
+    SourceContext, check, presets, spec::schema, validate::ensure_valid, validate_connection,
 };
 
 const TYPE: &str = "generator";
@@ -98,10 +98,7 @@ impl Connector for Generator {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        let errors = validate_connection(TYPE, &context.connection);
-        if !errors.is_empty() {
-            return Err(Error::Config(errors));
-        }
+        ensure_valid(TYPE, &context.connection)?;
         let (connection, start) =
             Connection::read(&context.connection).map_err(|error| Error::Config(vec![error]))?;
         Ok(Box::new(GeneratorSource::new(connection, start, &context)?))

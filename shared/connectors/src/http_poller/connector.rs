@@ -23,10 +23,10 @@ use super::{
 use crate::{
     Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
     SourceContext,
-    check::{failed, not_tried, of_configuration, of_secrets, of_step, passed, reach, skipped},
-    presets, secret_names,
+    check::{begin, failed, not_tried, of_step, passed, reach, skipped},
+    presets,
     spec::schema,
-    validate_connection,
+    validate::ensure_valid,
 };
 
 const TYPE: &str = "http_poller";
@@ -91,25 +91,18 @@ impl Connector for HttpPoller {
     }
 
     async fn check(&self, context: &CheckContext<'_>) -> Vec<CheckResult> {
-        let errors = validate_connection(TYPE, context.connection);
-        let mut results = vec![of_configuration(&errors)];
-        let (Ok(plan), true) = (Plan::read(context.connection), errors.is_empty()) else {
-            return results;
+        let mut results = match begin(TYPE, context, &[]) {
+            Ok(results) => results,
+            Err(results) => return results,
         };
-        let secrets = of_secrets(&secret_names(context.connection), context.secrets);
-        let complete = secrets.status != CheckStatus::Failed;
-        results.push(secrets);
-        if complete {
+        if let Ok(plan) = Plan::read(context.connection) {
             tried(plan, context, &mut results).await;
         }
         results
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        let errors = validate_connection(TYPE, &context.connection);
-        if !errors.is_empty() {
-            return Err(Error::Config(errors));
-        }
+        ensure_valid(TYPE, &context.connection)?;
         let plan = Plan::read(&context.connection).map_err(Error::Config)?;
         if context.range.is_some() && !plan.takes_range() {
             let detail = "a stretch of time cannot be asked for: give `range`, a timestamp cursor with `param`, or \

@@ -3,10 +3,7 @@
 use std::{sync::LazyLock, time::Duration};
 
 use async_trait::async_trait;
-use halcyon_domain::{
-    error::InputError,
-    test_run::{CheckResult, CheckStatus},
-};
+use halcyon_domain::{error::InputError, test_run::CheckResult};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -19,7 +16,7 @@ use super::{
 };
 use crate::{
     Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
-    SourceContext, check, endpoint::Endpoint, presets, secret_names, spec::schema, validate_connection,
+    SourceContext, check, endpoint::Endpoint, presets, spec::schema, validate::ensure_valid,
 };
 
 const TYPE: &str = "kafka";
@@ -81,17 +78,13 @@ impl Connector for Kafka {
     }
 
     async fn check(&self, context: &CheckContext<'_>) -> Vec<CheckResult> {
-        let errors = validate_connection(TYPE, context.connection);
-        let connection = match Connection::read(context.connection) {
-            Ok(connection) if errors.is_empty() => connection,
-            _ => return vec![check::of_configuration(&errors)],
+        let mut results = match check::begin(TYPE, context, &[]) {
+            Ok(results) => results,
+            Err(results) => return results,
         };
-        let secrets = check::of_secrets(&secret_names(context.connection), context.secrets);
-        let missing = secrets.status == CheckStatus::Failed;
-        let mut results = vec![check::of_configuration(&errors), secrets];
-        if missing {
+        let Ok(connection) = Connection::read(context.connection) else {
             return results;
-        }
+        };
         let tried = timeout(WHOLE, async {
             if let Some(broker) = reach(&connection, context, &mut results).await {
                 talk(&connection, context, &broker, &mut results).await;
@@ -109,10 +102,7 @@ impl Connector for Kafka {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        let errors = validate_connection(TYPE, &context.connection);
-        if !errors.is_empty() {
-            return Err(Error::Config(errors));
-        }
+        ensure_valid(TYPE, &context.connection)?;
         let connection = Connection::read(&context.connection).map_err(Error::Config)?;
         Ok(Box::new(KafkaSource::new(connection, context)?))
     }

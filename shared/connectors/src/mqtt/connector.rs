@@ -3,12 +3,9 @@
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use halcyon_domain::{
-    error::InputError,
-    test_run::{CheckResult, CheckStatus},
-};
+use halcyon_domain::{error::InputError, test_run::CheckResult};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::net::TcpStream;
 
 use super::{
     config::Connection,
@@ -18,7 +15,7 @@ use super::{
 };
 use crate::{
     Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
-    SourceContext, check, presets, secret_names, spec::schema, validate_connection,
+    SourceContext, check, presets, spec::schema, validate::ensure_valid,
 };
 
 const TYPE: &str = "mqtt";
@@ -75,21 +72,13 @@ impl Connector for Mqtt {
     }
 
     async fn check(&self, context: &CheckContext<'_>) -> Vec<CheckResult> {
-        let errors = validate_connection(TYPE, context.connection);
-        let mut results = vec![check::of_configuration(&errors)];
+        let mut results = match check::begin(TYPE, context, &[&["resolve", "connect"], &STEPS[..]].concat()) {
+            Ok(results) => results,
+            Err(results) => return results,
+        };
         let Ok(config) = Connection::read(context.connection) else {
             return results;
         };
-        results.push(check::of_secrets(
-            &secret_names(context.connection),
-            context.secrets,
-        ));
-        let failed = |result: &CheckResult| result.status == CheckStatus::Failed;
-        if !errors.is_empty() || results.iter().any(failed) {
-            let rest = ["resolve", "connect"].into_iter().chain(STEPS);
-            results.extend(rest.map(check::not_tried));
-            return results;
-        }
         let (reached, stream) = check::reach(context.guard, &config.host, config.port()).await;
         results.extend(reached);
         match stream {
@@ -100,18 +89,14 @@ impl Connector for Mqtt {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        let errors = validate_connection(TYPE, &context.connection);
-        if !errors.is_empty() {
-            return Err(Error::Config(errors));
-        }
+        ensure_valid(TYPE, &context.connection)?;
         let config = Connection::read(&context.connection).map_err(Error::Config)?;
         Ok(Box::new(MqttSource::new(config, context)?))
     }
 }
 
 async fn in_time<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let outcome = timeout(check::STEP, work).await;
-    outcome.unwrap_or_else(|_| Err(Error::transient("the broker did not answer in time")))
+    check::in_time("the broker", work).await
 }
 
 /// The steps over a connection, up to the first that fails.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
-    SourceContext, check, presets, secret_names, spec::schema, validate_connection,
+    SourceContext, check, presets, spec::schema, validate::ensure_valid,
 };
 
 const TYPE: &str = "redis_stream";
@@ -66,25 +66,19 @@ impl Connector for RedisStream {
     }
 
     async fn check(&self, context: &CheckContext<'_>) -> Vec<CheckResult> {
-        let errors = validate_connection(TYPE, context.connection);
-        let connection = match Connection::read(context.connection) {
-            Ok(connection) if errors.is_empty() => connection,
-            _ => return vec![check::of_configuration(&errors)],
+        let steps = ["resolve", "connect", "authenticate", "permission", "sample"];
+        let mut results = match check::begin(TYPE, context, &steps) {
+            Ok(results) => results,
+            Err(results) => return results,
         };
-        let secrets = check::of_secrets(&secret_names(context.connection), context.secrets);
-        let mut results = vec![check::of_configuration(&[]), secrets];
-        if results.iter().any(check::is_failure) {
-            results
-                .extend(["resolve", "connect", "authenticate", "permission", "sample"].map(check::not_tried));
+        let Ok(connection) = Connection::read(context.connection) else {
             return results;
-        }
+        };
         let (reached, stream) = check::reach(context.guard, &connection.host, connection.port).await;
         results.extend(reached);
         let client = match stream {
             Some(stream) => {
-                tokio::time::timeout(check::STEP, Client::over(&connection, context.secrets, stream))
-                    .await
-                    .unwrap_or_else(|_| Err(Error::transient("the server did not answer in time")))
+                check::in_time("the server", Client::over(&connection, context.secrets, stream)).await
             }
             None => {
                 results.extend(["authenticate", "permission", "sample"].map(check::not_tried));
@@ -105,10 +99,7 @@ impl Connector for RedisStream {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        let errors = validate_connection(TYPE, &context.connection);
-        if !errors.is_empty() {
-            return Err(Error::Config(errors));
-        }
+        ensure_valid(TYPE, &context.connection)?;
         let connection = Connection::read(&context.connection).map_err(|error| Error::Config(vec![error]))?;
         Ok(Box::new(RedisStreamSource::new(connection, context)?))
     }

@@ -3,10 +3,7 @@
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use halcyon_domain::{
-    error::InputError,
-    test_run::{CheckResult, CheckStatus},
-};
+use halcyon_domain::{error::InputError, test_run::CheckResult};
 use serde_json::{Value, json};
 use tokio::{
     net::TcpStream,
@@ -22,9 +19,9 @@ use crate::{
     SourceContext,
     check::{self, failed, not_tried, of_step},
     files::{FileSource, check as look},
-    presets, secret_names,
+    presets,
     spec::schema,
-    validate_connection,
+    validate::ensure_valid,
 };
 
 const TYPE: &str = "s3";
@@ -93,19 +90,13 @@ impl Connector for S3 {
 
     async fn check(&self, context: &CheckContext<'_>) -> Vec<CheckResult> {
         let deadline = Instant::now() + look::WHOLE;
-        let errors = validate_connection(TYPE, context.connection);
-        let mut results = vec![check::of_configuration(&errors)];
+        let mut results = match check::begin(TYPE, context, &[]) {
+            Ok(results) => results,
+            Err(results) => return results,
+        };
         let Ok(connection) = Connection::read(context.connection) else {
             return results;
         };
-        results.push(check::of_secrets(
-            &secret_names(context.connection),
-            context.secrets,
-        ));
-        let is_bad = |result: &CheckResult| result.status == CheckStatus::Failed;
-        if results.iter().any(is_bad) {
-            return results;
-        }
         let store = match open(&connection, context.secrets, context.guard, 0) {
             Ok(store) => store,
             Err(error) => {
@@ -126,7 +117,7 @@ impl Connector for S3 {
             if origin.encrypted {
                 results.push(encrypted(&connection, &origin.host, context, stream, deadline).await);
             }
-            if results.last().is_some_and(is_bad) {
+            if results.last().is_some_and(check::is_failure) {
                 results.extend(["authenticate", "permission", "sample"].map(not_tried));
                 return results;
             }
@@ -145,10 +136,7 @@ impl Connector for S3 {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        let errors = validate_connection(TYPE, &context.connection);
-        if !errors.is_empty() {
-            return Err(Error::Config(errors));
-        }
+        ensure_valid(TYPE, &context.connection)?;
         let connection = Connection::read(&context.connection).map_err(Error::Config)?;
         let store = open(&connection, &context.secrets, &context.guard, TRIES)?;
         Ok(Box::new(FileSource::new(

@@ -25,6 +25,7 @@ use crate::{
     files::{FileSource, check as look},
     presets, secret_names,
     spec::schema,
+    validate::ensure_valid,
     validate_connection,
 };
 
@@ -116,10 +117,7 @@ impl Connector for Sftp {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        let errors = validate_connection(TYPE, &context.connection);
-        if !errors.is_empty() {
-            return Err(Error::Config(errors));
-        }
+        ensure_valid(TYPE, &context.connection)?;
         let connection = Connection::read(&context.connection).map_err(Error::Config)?;
         Identity::read(&connection.auth, &context.secrets)?;
         let store = Folder::new(&connection, &context.secrets, &context.guard)?;

@@ -3,10 +3,7 @@
 use std::{sync::LazyLock, time::Duration};
 
 use async_trait::async_trait;
-use halcyon_domain::{
-    error::InputError,
-    test_run::{CheckResult, CheckStatus},
-};
+use halcyon_domain::{error::InputError, test_run::CheckResult};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
@@ -19,7 +16,7 @@ use super::{
 };
 use crate::{
     Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
-    SourceContext, check, presets, secret_names, spec::schema, validate_connection,
+    SourceContext, check, presets, spec::schema, validate::ensure_valid,
 };
 
 /// The word for a datasource's `type`.
@@ -77,18 +74,13 @@ impl Connector for SqlPoller {
     }
 
     async fn check(&self, context: &CheckContext<'_>) -> Vec<CheckResult> {
-        let errors = validate_connection(TYPE, context.connection);
-        let mut results = vec![check::of_configuration(&errors)];
-        let settings = Settings::read(context.connection);
-        let (Ok(settings), true) = (settings, errors.is_empty()) else {
+        let mut results = match check::begin(TYPE, context, &[]) {
+            Ok(results) => results,
+            Err(results) => return results,
+        };
+        let Ok(settings) = Settings::read(context.connection) else {
             return results;
         };
-        let secrets = check::of_secrets(&secret_names(context.connection), context.secrets);
-        let stop = secrets.status == CheckStatus::Failed;
-        results.push(secrets);
-        if stop {
-            return results;
-        }
         let (reached, stream) = check::reach(context.guard, &settings.host, settings.port).await;
         results.extend(reached);
         if stream.is_none() {
@@ -101,10 +93,7 @@ impl Connector for SqlPoller {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        let errors = validate_connection(TYPE, &context.connection);
-        if !errors.is_empty() {
-            return Err(Error::Config(errors));
-        }
+        ensure_valid(TYPE, &context.connection)?;
         let settings = Settings::read(&context.connection).map_err(Error::Config)?;
         Ok(Box::new(SqlSource::new(settings, context)?))
     }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
-    SourceContext, check, presets, secret_names, spec::schema, validate_connection,
+    SourceContext, check, presets, secret_names, spec::schema, validate::ensure_valid, validate_connection,
 };
 
 /// The word for a datasource's `type`.
@@ -126,10 +126,7 @@ impl Connector for Syslog {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        let errors = validate_connection(TYPE, &context.connection);
-        if !errors.is_empty() {
-            return Err(Error::Config(errors));
-        }
+        ensure_valid(TYPE, &context.connection)?;
         if context.sample {
             // The port is the running datasource's, and nobody sends to another one.
             return Err(Error::Unsupported {
