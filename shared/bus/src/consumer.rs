@@ -7,7 +7,7 @@ use async_nats::jetstream::{
     consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
 };
 use futures::{FutureExt, StreamExt};
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
     Bus, Delivery,
@@ -22,6 +22,9 @@ const ACK_WAIT: Duration = Duration::from_secs(10);
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long making a consumer may take. A request that is lost with its connection is sent again soon.
 const MAKE: Duration = Duration::from_secs(2);
+/// How often a consumer that was dropped asks at most for what is still on its way. A stream that is busy would have
+/// something for it each time.
+const LINGER: usize = 5;
 
 /// What a consumer reads, and how.
 #[derive(Clone, Debug)]
@@ -271,12 +274,37 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        if let Some(mut messages) = self.messages.take() {
-            drain(&mut messages, &mut self.buffered);
+        let Some(mut messages) = self.messages.take() else {
+            give_back(&self.bus, &mut self.buffered);
+            return;
+        };
+        drain(&mut messages, &mut self.buffered);
+        give_back(&self.bus, &mut self.buffered);
+        // Without a runtime nothing more arrives either.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(linger(self.bus.clone(), messages));
         }
-        for message in std::mem::take(&mut self.buffered) {
-            drop(self.delivery(message));
+    }
+}
+
+/// Gives back what the server had sent before it learnt that nobody reads any more: else that would wait until its ack
+/// is overdue. What the server sent before it answers has arrived when the answer does.
+async fn linger(bus: Bus, mut messages: pull::Stream) {
+    let mut late = VecDeque::new();
+    for _ in 0..LINGER {
+        let answered = bus.rtt().await.is_ok();
+        drain(&mut messages, &mut late);
+        if late.is_empty() || !answered {
+            break;
         }
+        give_back(&bus, &mut late);
+    }
+    give_back(&bus, &mut late);
+}
+
+fn give_back(bus: &Bus, messages: &mut VecDeque<jetstream::Message>) {
+    for message in messages.drain(..) {
+        drop(Delivery::new(message, bus.naks().clone()));
     }
 }
 

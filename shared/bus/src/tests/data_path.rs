@@ -117,11 +117,11 @@ async fn a_dropped_delivery_comes_again_and_an_acked_one_does_not() {
 async fn what_a_dropped_consumer_had_fetched_goes_to_the_next_one() {
     let (_nats, bus) = server().await;
     let publishers = bus.ingest_publishers();
-    for n in 0..10 {
-        publishers
-            .submit(3, &event(DatasourceId::generate(), &n.to_string()), None)
-            .await
-            .unwrap();
+    // Large, and not to be compressed, so that some are still on their way when the first is there.
+    let body: String = (0..20_000).map(|_| DatasourceId::generate().to_string()).collect();
+    for _ in 0..10 {
+        let event = event(DatasourceId::generate(), &body);
+        publishers.submit(3, &event, None).await.unwrap();
     }
     let mut first = bus.ingest_consumer(3);
     let held = soon(first.next()).await;
