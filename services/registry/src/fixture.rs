@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use halcyon_bus::{
     Bus, BusSettings, Identity, InstanceKey, LeaseHolder, LeaseRecord, Service,
     requests::{OnBehalf, PublicKey, SecretChange, SecretPut},
@@ -11,10 +12,11 @@ use halcyon_bus::{
 use halcyon_domain::{
     assignment::{ChangeCause, ConfigChange, DEFAULT_POOL, WorkerMember},
     audit::{Actor, ActorKind},
+    backfill::{Backfill, BackfillProgress, BackfillStatus},
     clock::{Clock, SystemClock, Timestamp},
     datasource::{DEFAULT_ENV, Datasource, DatasourceEventKind},
     duration::HumanDuration,
-    id::{DatasourceId, InstanceId, OrganizationId, OutboxId, VersionId, WorkerId},
+    id::{BackfillId, DatasourceId, InstanceId, OrganizationId, OutboxId, VersionId, WorkerId},
     lifecycle::{DatasourceStatus, DesiredState},
     version::Version,
 };
@@ -120,6 +122,35 @@ impl Database {
         let datasource = tx.datasources().update(&datasource).await.unwrap();
         tx.commit().await.unwrap();
         datasource
+    }
+}
+
+impl Database {
+    /// Asks for a backfill by version 1 of a datasource.
+    pub(crate) async fn ask_for_backfill(&self, datasource: &Datasource) -> BackfillId {
+        let job = Backfill {
+            id: BackfillId::generate(),
+            organization: datasource.organization,
+            datasource: datasource.id,
+            version: 1,
+            from: now() - TimeDelta::hours(2),
+            to: now() - TimeDelta::hours(1),
+            records_per_second: None,
+            comment: None,
+            status: BackfillStatus::Queued,
+            progress: BackfillProgress::default(),
+            message: None,
+            worker: None,
+            created_by: by().actor,
+            created_at: now(),
+            started_at: None,
+            finished_at: None,
+            revision: 1,
+        };
+        let tx = self.store.begin().await.unwrap();
+        tx.backfills().insert(&job).await.unwrap();
+        tx.commit().await.unwrap();
+        job.id
     }
 }
 

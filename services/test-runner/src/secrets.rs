@@ -42,6 +42,7 @@ impl SecretSource for Registry {
             datasource: job.datasource,
             names,
             ticket: job.ticket.clone(),
+            backfill: None,
         };
         let opened = self.bus.call::<SecretsOpen>(&request, self.timeout).await?;
         let now = self.clock.now();

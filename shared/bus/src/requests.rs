@@ -6,7 +6,7 @@ use halcyon_domain::{
     audit::Actor,
     clock::Timestamp,
     duration::HumanDuration,
-    id::{ActorId, DatasourceId, InstanceId, OrganizationId},
+    id::{ActorId, BackfillId, DatasourceId, InstanceId, OrganizationId},
     test_run::{TestJob, TestReport},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -296,6 +296,9 @@ pub struct OpenSecrets {
     /// A test-runner shows the ticket of its job.
     #[serde(default)]
     pub ticket: Option<String>,
+    /// The backfill of the datasource that a worker asks for; without one it asks for the datasource's own source.
+    #[serde(default)]
+    pub backfill: Option<BackfillId>,
 }
 
 /// Secrets, sealed.

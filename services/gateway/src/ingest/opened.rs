@@ -82,6 +82,7 @@ pub(super) async fn fetch(
         datasource: wanted.datasource,
         names: wanted.names.clone(),
         ticket: None,
+        backfill: None,
     };
     let answer = bus.call::<SecretsOpen>(&question, TIMEOUT).await?;
     let mut values = Vec::new();

@@ -13,7 +13,7 @@ use halcyon_connectors::find;
 use halcyon_domain::{
     assignment::WorkerMember,
     config::secret_refs,
-    id::{AuditEntryId, InstanceId, name_based},
+    id::{AuditEntryId, DatasourceId, InstanceId, name_based},
     lifecycle::DatasourceStatus,
 };
 use halcyon_infra::Metric;
@@ -131,15 +131,13 @@ impl Secrets {
         check_names(&request.names, &[&version.config])
     }
 
-    /// A worker may have what the versions of a datasource name that is assigned to it.
+    /// A worker may have what the versions name of a datasource, or of a backfill of it, that is assigned to it.
     async fn check_worker(&self, request: &OpenSecrets) -> Result<(), Error> {
         let refused = Error::Refused("the datasource is not assigned to this worker");
-        let assignment = self
-            .shared
-            .bus
-            .assignments()
-            .get(&request.datasource.to_string())
-            .await?;
+        let assigned = request
+            .backfill
+            .map_or(request.datasource, |id| DatasourceId(id.0));
+        let assignment = self.shared.bus.assignments().get(&assigned.to_string()).await?;
         let Some(assignment) = assignment.map(|entry| entry.value) else {
             return Err(refused);
         };
@@ -150,7 +148,11 @@ impl Secrets {
             let member = lease.and_then(|entry| entry.value.info::<WorkerMember>().ok());
             member.is_some_and(|member| member.instance == request.instance)
         });
-        if !is_holder || assignment.organization != request.organization {
+        let datasource = assignment
+            .backfill
+            .map_or(assignment.datasource, |task| task.datasource);
+        let is_same = (assignment.organization, datasource) == (request.organization, request.datasource);
+        if !is_holder || !is_same {
             return Err(refused);
         }
         let versions = std::iter::once(&assignment.wanted).chain(&assignment.last_good);

@@ -9,7 +9,7 @@ use halcyon_bus::{Entry, Error as BusError, checkpoint::CheckpointWriter};
 use halcyon_connectors::{
     BatchLimits, Checkpoint, Error as SourceError, Share, Source, SourceBatch, SourceContext, TimeRange,
 };
-use halcyon_domain::{assignment::Assignment, config::VersionConfig, lifecycle::Reason};
+use halcyon_domain::{assignment::Assignment, config::VersionConfig, id::BackfillId, lifecycle::Reason};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -158,9 +158,11 @@ impl Run {
     async fn source(&self, config: &VersionConfig, position: Value) -> Result<Box<dyn Source>, End> {
         let connector = halcyon_connectors::find(&self.changes.borrow().value.connector);
         let connector = connector.ok_or_else(|| End::Config("there is no such connector".to_owned()))?;
+        let feed = &self.feed;
+        let backfill = feed.backfill.map(|_| BackfillId(feed.work.0));
         let opened = self
             .opener
-            .open(self.feed.organization, self.feed.id, &config.connection)
+            .open(feed.organization, feed.id, backfill, &config.connection)
             .await;
         let secrets = opened.map_err(no_secrets)?;
         let context = SourceContext {

@@ -7,7 +7,7 @@ use halcyon_bus::{
     requests::{OpenSecrets, SecretsOpen},
 };
 use halcyon_connectors::{SecretValue, Secrets, secret_names};
-use halcyon_domain::id::{DatasourceId, InstanceId, OrganizationId};
+use halcyon_domain::id::{BackfillId, DatasourceId, InstanceId, OrganizationId};
 use serde_json::Value;
 
 /// How long the registry may take.
@@ -25,7 +25,7 @@ impl Opener {
         Self { bus, instance, key }
     }
 
-    /// The secrets that a connection names.
+    /// The secrets that a connection names, for a datasource's own source or a backfill of it.
     ///
     /// # Errors
     /// No registry answers, or it refuses.
@@ -33,6 +33,7 @@ impl Opener {
         &self,
         organization: OrganizationId,
         datasource: DatasourceId,
+        backfill: Option<BackfillId>,
         connection: &Value,
     ) -> Result<Secrets, Error> {
         let mut secrets = Secrets::none();
@@ -51,6 +52,7 @@ impl Opener {
             datasource,
             names,
             ticket: None,
+            backfill,
         };
         let opened = self.bus.call::<SecretsOpen>(&request, TIMEOUT).await?;
         for (name, versions) in opened.secrets {

@@ -111,5 +111,6 @@ fn open_secrets() -> crate::requests::OpenSecrets {
         datasource: halcyon_domain::id::DatasourceId::generate(),
         names: vec!["signing".to_owned()],
         ticket: None,
+        backfill: None,
     }
 }
