@@ -108,7 +108,8 @@ impl Bus {
         page.into_iter().map(stored).collect()
     }
 
-    /// Up to `limit` dead letters of a datasource from a place on, and in its direction. An empty page is the end.
+    /// Up to `limit` dead letters of a datasource from a place on, and in its direction; fewer where they are large. An
+    /// empty page is the end.
     ///
     /// # Errors
     /// The bus cannot be reached.
@@ -145,7 +146,8 @@ impl Bus {
         datasource: DatasourceId,
     ) -> Result<u64, Error> {
         let subject = Subject::DeadLetter(organization, datasource).to_string();
-        let counts = self.subject_counts(Stream::DeadLetter, &subject).await?;
+        let stream = Stream::DeadLetter.as_str();
+        let counts = self.subject_counts(stream, &subject).await?;
         Ok(counts.into_iter().map(|(_, count)| count).sum())
     }
 
@@ -166,7 +168,8 @@ impl Bus {
         let mut found: Vec<direct::Read> = Vec::new();
         for _ in 0..ROUNDS {
             let left = limit.saturating_sub(found.len());
-            if left == 0 || high <= 1 {
+            let bytes: usize = found.iter().map(|read| read.payload.len()).sum();
+            if left == 0 || high <= 1 || bytes >= direct::PAGE_BYTES {
                 break;
             }
             let low = high.saturating_sub(width).max(1);
@@ -180,7 +183,10 @@ impl Bus {
             let from = direct::From::Sequence(first);
             let page = self.read(stream, subject, from, limit.max(1)).await?;
             let reached = page.last().map_or(high, |read| read.sequence + 1);
-            if page.len() >= limit.max(1) && reached < high && width > 1 {
+            // A page is cut by its number and by its bytes.
+            let is_cut = reached < high
+                && (page.len() >= limit.max(1) || self.is_between(subject, reached, high).await?);
+            if is_cut && width > 1 {
                 // More than a page is in it: the end of the piece is what is wanted.
                 width = (high - reached).min(width / 2).max(1);
                 continue;
@@ -190,6 +196,13 @@ impl Bus {
             (high, width) = (low, width.saturating_mul(2));
         }
         Ok(found)
+    }
+
+    /// Whether a message of a subject lies at or after `from` and before `to`.
+    async fn is_between(&self, subject: &str, from: u64, to: u64) -> Result<bool, Error> {
+        let from = direct::From::Sequence(from);
+        let next = self.read(Stream::DeadLetter.as_str(), subject, from, 1).await?;
+        Ok(next.first().is_some_and(|read| read.sequence < to))
     }
 
     /// One dead letter of a datasource, by its sequence.

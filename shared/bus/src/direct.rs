@@ -13,7 +13,7 @@ use crate::{Bus, Error};
 /// Server's word for "nothing more in this batch".
 const END_OF_BATCH: u16 = 204;
 /// Bytes of a page; the rest comes with the next one.
-const PAGE_BYTES: usize = 16 * 1024 * 1024;
+pub(crate) const PAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// A message as it is stored.
 pub(crate) struct Read {

@@ -170,6 +170,40 @@ async fn dead_letters_are_read_back_by_page_with_their_bytes() {
 }
 
 #[tokio::test]
+async fn dead_letters_are_read_backwards_however_large_they_are() {
+    let (_nats, bus) = server().await;
+    let feed = DatasourceId::generate();
+    // What is random does not become smaller on its way.
+    let body: String = std::iter::repeat_with(|| DatasourceId::generate().to_string())
+        .take(30_000)
+        .collect();
+    let dead = DeadLetter {
+        event: event(feed, &body),
+        index: 0,
+        version: 1,
+        failure: InputError::new("", "invalid", "large"),
+        failed_at: now(),
+        complete: true,
+    };
+    for _ in 0..40 {
+        bus.publish_dead_letter(&dead).await.unwrap();
+    }
+    let (mut read, mut before) = (Vec::new(), u64::MAX);
+    loop {
+        let place = Place::Before(before);
+        let page = bus
+            .dead_letters_at(dead.event.organization, feed, place, 64)
+            .await;
+        let page = page.unwrap();
+        let Some(last) = page.last() else { break };
+        before = last.sequence;
+        read.extend(page.iter().map(|stored| stored.sequence));
+    }
+    let all: Vec<u64> = (1..=40).rev().collect();
+    assert_eq!(read, all);
+}
+
+#[tokio::test]
 async fn dead_letters_are_read_backwards_however_they_lie() {
     let (_nats, bus) = server().await;
     let (one, other) = (DatasourceId::generate(), DatasourceId::generate());
