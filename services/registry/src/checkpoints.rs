@@ -1,7 +1,7 @@
 //! Checkpoints of pull datasources, seen and moved by hand. The registry does it because it alone may write them
 //! beside the worker that reads, and because it knows whether one does.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use halcyon_bus::{
     Error as BusError, RemoteError,
@@ -20,10 +20,12 @@ use halcyon_domain::{
 use halcyon_store::{NewMessage, Tenant, Topic, WriteTx};
 use serde_json::json;
 
-use crate::{Error, run::Shared};
+use crate::{Error, reconcile::load::CONTROL_PLANE, run::Shared};
 
-/// The longest position, in bytes of JSON.
-const MAX_POSITION: usize = 64 * 1024;
+/// The longest position, in bytes of JSON: that of a source that remembers the files it has read fits.
+const MAX_POSITION: usize = 1024 * 1024;
+/// How often the leader looks for places that nobody reads on from.
+const TIDY: Duration = Duration::from_mins(10);
 
 /// Answers questions about checkpoints.
 #[derive(Clone)]
@@ -71,7 +73,7 @@ impl Checkpoints {
     /// moved without an entry is answered as a failure, and the repeat writes both.
     async fn write(&self, request: WriteCheckpoint) -> Result<CheckpointInfo, Error> {
         if request.position.to_string().len() > MAX_POSITION {
-            return Err(Error::Refused("a position has at most 64 KiB"));
+            return Err(Error::Refused("a position has at most 1 MiB"));
         }
         let (tenant, now) = (Tenant(request.organization), self.0.clock.now());
         let tx = self.0.store.begin().await?;
@@ -116,6 +118,37 @@ impl Checkpoints {
         self.0.bus.poke_outbox().await;
         Ok(CheckpointInfo::new(request.instance, checkpoint, revision))
     }
+}
+
+/// Removes places that nobody reads on from, again and again: those of datasources that were deleted and of backfills
+/// that ended while no registry led.
+pub(crate) async fn keep_tidy(shared: &Shared) {
+    let mut interval = tokio::time::interval(TIDY);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        if let Err(error) = tidy(shared).await {
+            tracing::warn!(error = %error, "places that nobody reads on from could not be removed yet");
+        }
+    }
+}
+
+async fn tidy(shared: &Shared) -> Result<(), Error> {
+    // First the places: one that appears after that is not looked at.
+    let checkpoints = shared.bus.checkpoints();
+    let owners = checkpoints.owners().await?;
+    let read = shared.store.read();
+    let datasources = read.datasources().all(CONTROL_PLANE).await?;
+    let backfills = read.backfills().all_open(CONTROL_PLANE).await?;
+    let known: HashSet<DatasourceId> = datasources
+        .into_iter()
+        .map(|datasource| datasource.id)
+        .chain(backfills.into_iter().map(|job| DatasourceId(job.id.0)))
+        .collect();
+    for owner in owners.into_iter().filter(|owner| !known.contains(owner)) {
+        checkpoints.forget_from(owner, 0).await?;
+    }
+    Ok(())
 }
 
 /// Whether its source may run in several instances.

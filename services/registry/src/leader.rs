@@ -6,7 +6,7 @@ use halcyon_bus::{LeaseRecord, subjects::lease_keys::REGISTRY_LEADER};
 use halcyon_infra::{Metric, Shutdown};
 use serde_json::Value;
 
-use crate::{control, run::Shared, secrets::upkeep, trim};
+use crate::{checkpoints, control, run::Shared, secrets::upkeep, trim};
 
 /// How long what is under way may take once stopping is asked for.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -31,6 +31,7 @@ pub(crate) async fn stand(shared: &Shared, shutdown: &Shutdown) {
             () = holder.lost() => tracing::warn!("this registry leads no more: its lease could not be renewed"),
             () = trim::keep_trimmed(shared) => {}
             () = upkeep::keep(shared) => {}
+            () = checkpoints::keep_tidy(shared) => {}
             () = overdue(shutdown) => tracing::warn!("what was under way is left to the next leader"),
         }
         shared.metrics.set(Metric::RegistryLeader, 0.0, &[]);

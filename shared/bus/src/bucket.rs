@@ -12,6 +12,8 @@ use crate::{Bus, Error, KvMirror, direct, publish::with_message_id, subjects::Bu
 
 /// Keys read in one round trip.
 const PAGE: usize = 256;
+/// How long the mark stays that a key was deleted which does not come again.
+const MARK: Duration = Duration::from_secs(60);
 
 /// A value and the revision it was read at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,13 +158,41 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Bucket<T> {
     /// # Errors
     /// `Conflict` if it is at another revision.
     pub async fn delete(&self, key: &str, revision: Option<u64>) -> Result<(), Error> {
-        let mut headers = self.headers(revision, None);
+        self.mark_deleted(key, revision, None).await
+    }
+
+    /// As [`Bucket::delete`], for a key that does not come again: the mark that it was deleted goes, too. Only for
+    /// buckets with a `marker_ttl`.
+    pub(crate) async fn forget(&self, key: &str, revision: u64) -> Result<(), Error> {
+        self.mark_deleted(key, Some(revision), Some(MARK)).await
+    }
+
+    async fn mark_deleted(
+        &self,
+        key: &str,
+        revision: Option<u64>,
+        ttl: Option<Duration>,
+    ) -> Result<(), Error> {
+        let mut headers = self.headers(revision, ttl);
         headers.insert("KV-Operation", "DEL");
         let subject = self.subject(key)?;
         self.bus
             .publish_until_stored(subject, headers, Bytes::new())
             .await
             .map(|_| ())
+    }
+
+    /// All keys (without the prefix) that have a value or a mark that it was deleted.
+    pub(crate) async fn keys(&self) -> Result<Vec<String>, Error> {
+        let prefix = self.name.subject(self.prefix);
+        let counts = self
+            .bus
+            .subject_counts(&self.name.stream(), &format!("{prefix}>"))
+            .await?;
+        let keys = counts.into_iter();
+        Ok(keys
+            .filter_map(|(subject, _)| Some(subject.strip_prefix(&prefix)?.to_owned()))
+            .collect())
     }
 
     /// All keys (without the prefix) and values, as they are now. [`Bucket::mirror`] follows their changes.

@@ -1,6 +1,8 @@
 //! How far a pull source has read. A write carries the expected revision and the assignment's epoch, so that a
 //! worker that lost its datasource writes nothing any more.
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 use halcyon_domain::{backfill::BackfillProgress, clock::Timestamp, id::DatasourceId, schedule::RunMemory};
 use serde::{Deserialize, Serialize};
@@ -11,7 +13,8 @@ use crate::{Bucket, Bus, Error, subjects::BucketName};
 /// How often a claim is tried while somebody writes the checkpoint.
 const CLAIMS: u32 = 20;
 
-/// The most earlier places that are kept, and the most bytes of JSON that they have together.
+/// The most earlier places that are kept, and the most bytes of JSON that they have together. One that has more on its
+/// own is kept, alone of its kind, if it was left by hand: it is what somebody may want back.
 const HISTORY: (usize, usize) = (20, 32 * 1024);
 /// Places that one writer wrote are kept in the history at least so far apart.
 const APART: TimeDelta = TimeDelta::minutes(1);
@@ -83,6 +86,10 @@ impl Checkpoint {
     /// Moves to another place. Where it was goes into the history, if another wrote that or it is a while since the
     /// last place there.
     pub fn advance(&mut self, position: Value, by: &str, at: Timestamp) {
+        self.go_to(position, by, at, false);
+    }
+
+    fn go_to(&mut self, position: Value, by: &str, at: Timestamp, is_by_hand: bool) {
         let is_others = self.by.as_deref() != Some(by);
         let is_due = self.history.last().is_none_or(|last| self.at - last.at >= APART);
         let position = std::mem::replace(&mut self.position, position);
@@ -92,8 +99,12 @@ impl Checkpoint {
         } else {
             self.by.clone()
         };
-        if position.is_null() || !(is_others || is_due) {
+        let is_kept = is_by_hand || ((is_others || is_due) && !is_large(&position));
+        if position.is_null() || !is_kept {
             return;
+        }
+        if is_large(&position) {
+            self.history.retain(|earlier| !is_large(&earlier.position));
         }
         self.history.push(EarlierPosition {
             position,
@@ -102,12 +113,23 @@ impl Checkpoint {
         });
         let mut bytes = 0;
         let kept = self.history.iter().rev().take(HISTORY.0).take_while(|earlier| {
-            bytes += earlier.position.to_string().len();
+            bytes += Some(size(&earlier.position))
+                .filter(|size| *size <= HISTORY.1)
+                .unwrap_or(0);
             bytes <= HISTORY.1
         });
         let gone = self.history.len() - kept.count();
         self.history.drain(..gone);
     }
+}
+
+/// The bytes of a position as JSON.
+fn size(position: &Value) -> usize {
+    position.to_string().len()
+}
+
+fn is_large(position: &Value) -> bool {
+    size(position) > HISTORY.1
 }
 
 /// All checkpoints.
@@ -260,7 +282,7 @@ impl CheckpointStore {
         }
         let before = before.map(|entry| entry.value);
         let mut edited = before.unwrap_or_else(|| Checkpoint::new(0, Value::Null, at));
-        edited.advance(position, by, at);
+        edited.go_to(position, by, at, true);
         let revision = match found {
             Some(revision) => self.bucket.update(&key, &edited, revision).await?,
             None => self.bucket.create(&key, &edited, None).await?,
@@ -276,10 +298,23 @@ impl CheckpointStore {
         for instance in first..=MAX_INSTANCE {
             let key = key(datasource, instance);
             if let Some(entry) = self.bucket.get(&key).await? {
-                self.bucket.delete(&key, Some(entry.revision)).await?;
+                self.bucket.forget(&key, entry.revision).await?;
             }
         }
         Ok(())
+    }
+
+    /// Whose places there are, or were a moment ago: datasources, and backfills by their identifiers.
+    ///
+    /// # Errors
+    /// The bus cannot be reached.
+    pub async fn owners(&self) -> Result<BTreeSet<DatasourceId>, Error> {
+        let keys = self.bucket.keys().await?;
+        let owners = keys.iter().filter_map(|key| {
+            let owner = key.split_once('_').map_or(key.as_str(), |(owner, _)| owner);
+            owner.parse().ok()
+        });
+        Ok(owners.collect())
     }
 }
 
@@ -395,5 +430,27 @@ mod tests {
             checkpoint.advance(json!(minute), "worker b", at(minute * 60));
         }
         assert_eq!(checkpoint.history.len(), HISTORY.0);
+    }
+
+    #[test]
+    fn a_large_place_that_was_left_by_hand_is_kept_alone_of_its_kind() {
+        let at = |minutes| Timestamp::UNIX_EPOCH + TimeDelta::minutes(minutes);
+        let large = |fill: &str| json!(fill.repeat(HISTORY.1));
+        let mut checkpoint = Checkpoint::new(1, Value::Null, at(0));
+        for minute in 1..4 {
+            checkpoint.advance(large("a"), "worker a", at(minute));
+        }
+        assert_eq!(checkpoint.history, []);
+        checkpoint.go_to(Value::Null, "carol", at(4), true);
+        checkpoint.advance(json!(1), "worker a", at(5));
+        checkpoint.advance(json!(2), "worker a", at(6));
+        let places = |checkpoint: &Checkpoint| -> Vec<Value> {
+            let history = checkpoint.history.iter();
+            history.map(|earlier| earlier.position.clone()).collect()
+        };
+        assert_eq!(places(&checkpoint), [large("a"), json!(1)]);
+        checkpoint.advance(large("b"), "worker a", at(8));
+        checkpoint.go_to(json!(3), "carol", at(9), true);
+        assert_eq!(places(&checkpoint), [json!(1), json!(2), large("b")]);
     }
 }

@@ -37,7 +37,7 @@ impl Bus {
     /// The bus cannot be reached.
     pub async fn parked_count(&self, partition: u16, datasource: DatasourceId) -> Result<u64, Error> {
         let subject = Subject::Parked(partition, datasource).to_string();
-        let counts = self.subject_counts(Stream::Parked, &subject).await?;
+        let counts = self.subject_counts(Stream::Parked.as_str(), &subject).await?;
         Ok(counts.into_iter().map(|(_, count)| count).sum())
     }
 
@@ -47,7 +47,7 @@ impl Bus {
     /// The bus cannot be reached.
     pub async fn parked_datasources(&self, partition: u16) -> Result<Vec<(DatasourceId, u64)>, Error> {
         let counts = self
-            .subject_counts(Stream::Parked, &parked_filter(partition))
+            .subject_counts(Stream::Parked.as_str(), &parked_filter(partition))
             .await?;
         Ok(counts
             .into_iter()

@@ -109,7 +109,7 @@ impl Bus {
     /// The bus cannot be reached.
     pub async fn replaying(&self, partition: u16) -> Result<Vec<DatasourceId>, Error> {
         let filter = format!("hc.replay.{partition}.*");
-        let counts = self.subject_counts(Stream::Replay, &filter).await?;
+        let counts = self.subject_counts(Stream::Replay.as_str(), &filter).await?;
         let waiting = counts.into_iter().filter(|(_, count)| *count > 0);
         Ok(waiting
             .filter_map(|(subject, _)| subject.rsplit('.').next()?.parse().ok())

@@ -245,12 +245,12 @@ impl Bus {
     /// How many messages each subject of a filter has.
     pub(crate) async fn subject_counts(
         &self,
-        stream: Stream,
+        stream: &str,
         filter: &str,
     ) -> Result<Vec<(String, u64)>, Error> {
         let handle: jetstream::stream::Stream<()> = self
             .jetstream()
-            .get_stream_no_info(stream.as_str())
+            .get_stream_no_info(stream)
             .await
             .map_err(Error::unavailable)?;
         let counts = handle

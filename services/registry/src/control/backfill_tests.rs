@@ -2,7 +2,6 @@
 
 use halcyon_bus::Service;
 use halcyon_domain::{
-    audit::{Actor, ActorKind},
     backfill::{Backfill, BackfillProgress, BackfillReport, BackfillStatus},
     datasource::{Datasource, DatasourceEventKind},
     id::{BackfillId, DatasourceId},
@@ -14,36 +13,6 @@ use serde_json::json;
 
 use super::tests::{Worker, history};
 use crate::fixture::{DEADLINE, System, now};
-
-async fn ask_for(system: &System, datasource: &Datasource) -> BackfillId {
-    let job = Backfill {
-        id: BackfillId::generate(),
-        organization: datasource.organization,
-        datasource: datasource.id,
-        version: 1,
-        from: now() - chrono::TimeDelta::hours(2),
-        to: now() - chrono::TimeDelta::hours(1),
-        records_per_second: None,
-        comment: None,
-        status: BackfillStatus::Queued,
-        progress: BackfillProgress::default(),
-        message: None,
-        worker: None,
-        created_by: Actor {
-            kind: ActorKind::User,
-            id: None,
-            name: "ada".into(),
-        },
-        created_at: now(),
-        started_at: None,
-        finished_at: None,
-        revision: 1,
-    };
-    let tx = system.database.store.begin().await.unwrap();
-    tx.backfills().insert(&job).await.unwrap();
-    tx.commit().await.unwrap();
-    job.id
-}
 
 async fn job(system: &System, datasource: &Datasource, id: BackfillId) -> Backfill {
     let read = system.database.store.read();
@@ -81,7 +50,10 @@ async fn one_backfill_after_the_other_is_carried_out_and_survives_a_change_of_le
     let gateway = system.connect(Service::Gateway).await;
     let worker = Worker::start(&system).await;
     let source = system.database.publish("generator", json!({})).await;
-    let (first, second) = (ask_for(&system, &source).await, ask_for(&system, &source).await);
+    let (first, second) = (
+        system.database.ask_for_backfill(&source).await,
+        system.database.ask_for_backfill(&source).await,
+    );
     system
         .notify(&gateway, &source, DatasourceEventKind::BackfillRequested)
         .await;
@@ -137,5 +109,29 @@ async fn one_backfill_after_the_other_is_carried_out_and_survives_a_change_of_le
     wait::eventually(DEADLINE, || async { !worker.is_given(second).await })
         .await
         .unwrap();
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn a_place_that_nobody_reads_on_from_is_removed() {
+    let system = System::start().await;
+    let source = system.database.publish("generator", json!({})).await;
+    let backfill = system.database.ask_for_backfill(&source).await;
+    let bus = system.connect(Service::Worker).await;
+    let checkpoints = bus.checkpoints();
+    let (kept, ended) = ([source.id, DatasourceId(backfill.0)], DatasourceId::generate());
+    for id in kept.into_iter().chain([ended]) {
+        let (mut writer, _) = checkpoints.claim(id, 0, 1, "worker", now()).await.unwrap();
+        writer.save(json!(1), now()).await.unwrap();
+    }
+    let registry = system.registry().await;
+    wait::eventually(DEADLINE, || async {
+        checkpoints.load(ended).await.unwrap().is_none()
+    })
+    .await
+    .unwrap();
+    for id in kept {
+        assert!(checkpoints.load(id).await.unwrap().is_some());
+    }
     registry.stop().await;
 }

@@ -231,7 +231,8 @@ impl<'s> Control<'s> {
             self.is_primed = true;
         }
         self.memory.faults = SecretFaults::read(self.shared).await?;
-        self.desired.read_all(&self.memory).await?;
+        let gone = self.desired.read_all(&self.memory).await?;
+        self.forget_backfills(gone).await;
         self.is_complete = true;
         Ok(())
     }

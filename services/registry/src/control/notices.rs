@@ -111,6 +111,11 @@ impl Control<'_> {
         for (_, change) in deleted {
             self.memory.tracker.forget(change.datasource);
             self.memory.secrets.remove(&change.datasource);
+            // Else the next look for places that nobody reads on from finds it.
+            let checkpoints = self.shared.bus.checkpoints();
+            if let Err(error) = checkpoints.forget_from(change.datasource, 0).await {
+                tracing::debug!(error = %error, "the place of a deleted datasource could not be removed yet");
+            }
         }
         Ok(())
     }

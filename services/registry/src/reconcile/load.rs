@@ -60,11 +60,11 @@ impl DesiredSet {
     }
 
     /// Reads everything anew. `last_good` and `secrets` say what the database does not: the newest version that
-    /// ran, and the revision of the secrets.
+    /// ran, and the revision of the secrets. Returns the backfills that are not to be carried on any more.
     ///
     /// # Errors
     /// The database fails; what was known before stays.
-    pub(crate) async fn read_all(&mut self, known: &impl Known) -> Result<(), Error> {
+    pub(crate) async fn read_all(&mut self, known: &impl Known) -> Result<Vec<BackfillId>, Error> {
         let read = self.store.read();
         let mut datasources = Vec::new();
         for datasource in read.datasources().all(CONTROL_PLANE).await? {
@@ -72,7 +72,7 @@ impl DesiredSet {
         }
         datasources.sort_by_key(|datasource| datasource.datasource);
         self.datasources = datasources;
-        self.read_backfills(known).await?;
+        let gone = self.read_backfills(known).await?;
         let used: HashSet<(DatasourceId, u32)> = self
             .datasources
             .iter()
@@ -85,7 +85,7 @@ impl DesiredSet {
             })
             .collect();
         self.configs.retain(|key, _| used.contains(key));
-        Ok(())
+        Ok(gone)
     }
 
     /// Reads anew which backfills there are. One of each datasource is to run: the one that runs, else the oldest.

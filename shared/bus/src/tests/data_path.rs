@@ -118,7 +118,9 @@ async fn what_a_dropped_consumer_had_fetched_goes_to_the_next_one() {
     let (_nats, bus) = server().await;
     let publishers = bus.ingest_publishers();
     // Large, and not to be compressed, so that some are still on their way when the first is there.
-    let body: String = (0..20_000).map(|_| DatasourceId::generate().to_string()).collect();
+    let body: String = (0..20_000)
+        .map(|_| DatasourceId::generate().to_string())
+        .collect();
     for _ in 0..10 {
         let event = event(DatasourceId::generate(), &body);
         publishers.submit(3, &event, None).await.unwrap();
