@@ -66,7 +66,7 @@ pub fn effect(before: Option<&VersionConfig>, after: &VersionConfig, pull: bool)
     };
     let changed = ChangedParts::between(before, after);
     // The same parts as in the worker: a source is made of them and cannot change them while it runs. Throttle and
-    // retry options are taken up by the next batch.
+    // retry options are taken up while it runs.
     let source = changed.connection
         || changed.schedule
         || before.runtime.batch != after.runtime.batch

@@ -11,6 +11,7 @@ use halcyon_domain::{
     assignment::{AssignedVersion, Assignment, TaskStatus},
     backfill::{BackfillProgress, BackfillReport, BackfillStatus, BackfillTask},
     clock::Timestamp,
+    config::VersionConfig,
     error::InputError,
     id::{DatasourceId, OrganizationId},
     lifecycle::{DesiredState, Reason, RuntimeStatus},
@@ -124,12 +125,15 @@ impl Feed {
     pub(crate) fn change(&self, change: impl FnOnce(&mut FeedState)) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut state);
-        let throttle = state
-            .runnable()
-            .and_then(|version| version.config.runtime.throttle.clone());
-        let own = self.backfill.and_then(|task| task.records_per_second);
         self.throttle
-            .set_rate(own.or(throttle.map(|throttle| throttle.records_per_second)));
+            .set_rate(state.runnable().and_then(|version| self.rate(&version.config)));
+    }
+
+    /// The wanted pace in records a second: a backfill's own, or the version's.
+    pub(crate) fn rate(&self, config: &VersionConfig) -> Option<u32> {
+        let throttle = config.runtime.throttle.as_ref();
+        let own = self.backfill.and_then(|task| task.records_per_second);
+        own.or(throttle.map(|throttle| throttle.records_per_second))
     }
 
     /// What the worker says of it.

@@ -28,10 +28,11 @@ pub(super) struct Delivered {
 }
 
 impl Run {
-    /// Maps records and publishes what they became; returns what that was once all of it is stored.
+    /// Maps records and publishes what they became; returns what that was once all of it is stored. A new assignment
+    /// is taken up meanwhile: the rest goes on with its version, or is left to be read again.
     pub(super) async fn deliver(
-        &self,
-        version: &Arc<Version>,
+        &mut self,
+        version: &mut Arc<Version>,
         records: Vec<SourceRecord>,
     ) -> Result<Delivered, End> {
         let mut delivered = Delivered::default();
@@ -41,7 +42,7 @@ impl Run {
             return Err(End::Drifted);
         }
         while !left.is_empty() {
-            let now = self.paced(&mut left).await?;
+            let now = self.paced(version, &mut left).await?;
             let batch = self.map(version, now).await?;
             left.splice(0..0, batch.rest);
             let tally = tally(&batch.mapped, batch.took);
@@ -56,36 +57,43 @@ impl Run {
             if tally.dead_lettered > 0 {
                 say_dead_letters(&self.board, &self.feed, &stored);
             }
+            if !left.is_empty() && self.changes.has_changed().unwrap_or(false) {
+                self.hear(version).await?;
+            }
         }
         Ok(delivered)
     }
 
     /// Maps events. Expressions can only fail when the worker ends; a script can want a process that is not to be had
     /// just now.
-    async fn map(&self, version: &Arc<Version>, events: Vec<IngestEvent>) -> Result<Batch, End> {
+    async fn map(&mut self, version: &mut Arc<Version>, events: Vec<IngestEvent>) -> Result<Batch, End> {
         let slice = self.board.settings.park_after.get();
-        if version.mapping.script().is_none() {
-            let batch = self.board.map(&self.feed, version, events, slice).await;
-            return batch.map_err(|_| End::Stopped);
-        }
         loop {
+            if version.mapping.script().is_none() {
+                let batch = self.board.map(&self.feed, version, events, slice).await;
+                return batch.map_err(|_| End::Stopped);
+            }
             match self.board.map(&self.feed, version, events.clone(), slice).await {
                 Ok(batch) => return Ok(batch),
                 Err(error) => {
                     tracing::warn!(datasource.id = %self.feed.id, error = %error, "a script cannot be run yet");
-                    self.pause(PAUSE.1).await?;
+                    self.pause(version, PAUSE.1).await?;
                 }
             }
         }
     }
 
     /// The events whose turn it is; waits until the pace allows at least one.
-    async fn paced(&self, left: &mut Vec<IngestEvent>) -> Result<Vec<IngestEvent>, End> {
+    async fn paced(
+        &mut self,
+        version: &mut Arc<Version>,
+        left: &mut Vec<IngestEvent>,
+    ) -> Result<Vec<IngestEvent>, End> {
         loop {
             match self.feed.throttle.take(left.len()) {
                 0 => {
-                    self.pause(self.feed.throttle.wait().max(Duration::from_millis(10)))
-                        .await?
+                    let wait = self.feed.throttle.wait().max(Duration::from_millis(10));
+                    self.pause(version, wait).await?;
                 }
                 granted => {
                     let later = left.split_off(granted);
@@ -96,7 +104,7 @@ impl Run {
     }
 
     /// Publishes until everything is stored. Each event travels on the partition of its slot, as pushed ones do.
-    async fn publish(&self, version: &Version, mapped: Vec<Mapped>) -> Result<Vec<Mapped>, End> {
+    async fn publish(&mut self, version: &mut Arc<Version>, mapped: Vec<Mapped>) -> Result<Vec<Mapped>, End> {
         let mut groups: BTreeMap<u16, Vec<Mapped>> = BTreeMap::new();
         for item in mapped {
             let slot = slot(&item.event.id, version.config.runtime.parallelism);
@@ -122,11 +130,11 @@ impl Run {
                     Some(culprit) => {
                         let detail = format!("what it became cannot be published: {error}");
                         let failure = InputError::new("", "undeliverable", detail);
-                        *culprit = dead(culprit.event.clone(), version.number, failure);
+                        *culprit = dead(culprit.event.clone(), culprit.outcome.version, failure);
                     }
                     None => {
                         tracing::warn!(datasource.id = %self.feed.id, error = %error, "outcomes cannot be published yet");
-                        self.pause(pause).await?;
+                        self.pause(version, pause).await?;
                         pause = (pause * 2).min(PAUSE.1);
                     }
                 }
@@ -136,11 +144,20 @@ impl Run {
         Ok(stored)
     }
 
-    async fn pause(&self, pause: Duration) -> Result<(), End> {
-        self.stop
-            .run_until_cancelled(tokio::time::sleep(pause))
-            .await
-            .ok_or(End::Stopped)
+    /// Waits for so long, or until a new assignment is taken up.
+    async fn pause(&mut self, version: &mut Arc<Version>, pause: Duration) -> Result<(), End> {
+        tokio::select! {
+            () = self.stop.cancelled() => Err(End::Stopped),
+            Ok(()) = self.changes.changed() => self.hear(version).await,
+            () = tokio::time::sleep(pause) => Ok(()),
+        }
+    }
+
+    /// Takes up a new assignment in the middle of a batch. What of the batch was published is read again with the rest
+    /// if the source cannot go on, and has the same identities then.
+    async fn hear(&mut self, version: &mut Arc<Version>) -> Result<(), End> {
+        *version = self.change(version).await.ok_or(End::Changed)?;
+        Ok(())
     }
 
     fn event(&self, record: SourceRecord) -> IngestEvent {

@@ -22,6 +22,8 @@ use crate::{
     supervisor::{is_to_run, reach_off_thread, tell},
 };
 
+/// How much of its pace a batch holds at most: so long a stop or a new version may find one under way.
+const PACED: u32 = 5;
 /// How long a source may take to let go of its upstream.
 const STOP: Duration = Duration::from_secs(5);
 
@@ -124,7 +126,11 @@ impl Run {
             let Some(batch) = batch else {
                 return Ok(End::Finished);
             };
-            let delivered = self.take_in(version, batch, source.as_mut(), writer).await?;
+            let taken = self.take_in(version, batch, source.as_mut(), writer).await;
+            if let Err(End::Stopped | End::Changed) = taken {
+                let_go(source.as_mut()).await;
+            }
+            let delivered = taken?;
             read.records += delivered.records;
             read.dead_lettered += delivered.dead_lettered;
         }
@@ -132,8 +138,8 @@ impl Run {
 
     /// A batch all the way: nothing is acked upstream before its effects and then the checkpoint are durable.
     async fn take_in(
-        &self,
-        version: &Arc<Version>,
+        &mut self,
+        version: &mut Arc<Version>,
         batch: SourceBatch,
         source: &mut dyn Source,
         writer: &mut CheckpointWriter,
@@ -169,7 +175,7 @@ impl Run {
             connection: config.connection.clone(),
             secrets,
             checkpoint: (!position.is_null()).then_some(Checkpoint(position)),
-            limits: limits(config),
+            limits: limits(config, self.feed.rate(config)),
             share: Share {
                 index: self.hold.instance,
                 of: self.shares.max(1),
@@ -248,10 +254,12 @@ fn no_secrets(error: BusError) -> End {
     }
 }
 
-fn limits(config: &VersionConfig) -> BatchLimits {
+/// The bounds of a batch that is delivered at `rate` records a second.
+fn limits(config: &VersionConfig, rate: Option<u32>) -> BatchLimits {
     let batch = &config.runtime.batch;
+    let paced = rate.map_or(u32::MAX, |rate| rate.saturating_mul(PACED).max(1));
     BatchLimits {
-        max_records: batch.max_records as usize,
+        max_records: batch.max_records.min(paced) as usize,
         max_wait: batch.max_wait.get(),
     }
 }
@@ -287,5 +295,18 @@ fn failed(error: SourceError) -> End {
             message,
             retry_after: None,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_holds_a_few_seconds_of_its_pace() {
+        let config = VersionConfig::default();
+        for (rate, most) in [(None, 500), (Some(1_000), 500), (Some(20), 100), (Some(1), 5)] {
+            assert_eq!(limits(&config, rate).max_records, most, "{rate:?}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use halcyon_domain::{
     clock::{Clock, SystemClock},
     event::EventId,
     id::{DatasourceId, WorkerId},
-    lifecycle::{Reason, RuntimeStatus},
+    lifecycle::{DesiredState, Reason, RuntimeStatus},
     schedule::{RunMemory, ScheduleState},
 };
 use serde_json::{Value, json};
@@ -172,6 +172,66 @@ async fn pace_and_batches_are_changed_without_losing_the_place() {
         .await;
     assert_eq!((told.reason, told.restarts), (Reason::AsDesired, 0));
     assert_eq!((outcomes.events().len(), outcomes.seen.len()), (400, 400));
+    worker.stop().await;
+}
+
+/// A source in the middle of a batch that its pace makes last: of 1,000 records 200 go at once, the rest one by one.
+async fn crawling(rig: &Rig, worker: &Worker) -> Assignment {
+    let connection = json!({"records_per_second": 10_000, "total": 1_000, "seed": 1});
+    let mut assignment = generator(worker.id, connection, Value::Null);
+    assignment.wanted.config["runtime"] = json!({"batch": {"max_records": 1_000, "max_wait": "5s"},
+        "throttle": {"records_per_second": 200}});
+    rig.assign(&assignment).await;
+    rig.told(assignment.datasource, |status| status.metrics.events > 0)
+        .await;
+    assignment.generation = 2;
+    assignment.wanted.number = 2;
+    assignment.wanted.config["runtime"]["throttle"] = json!({"records_per_second": 1});
+    rig.assign(&assignment).await;
+    let slowed = rig
+        .told(assignment.datasource, |status| status.version == Some(2))
+        .await;
+    assert!(slowed.metrics.events < 1_000, "{slowed:?}");
+    assignment
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_pace_is_kept_in_the_middle_of_a_batch() {
+    let rig = Rig::new().await;
+    let worker = rig.worker().await;
+    let mut assignment = crawling(&rig, &worker).await;
+    assignment.generation = 3;
+    assignment.wanted.number = 3;
+    assignment.wanted.config["runtime"]["throttle"] = json!({"records_per_second": 10_000});
+    rig.assign(&assignment).await;
+    let mut outcomes = rig.outcomes();
+    outcomes.until(1_000).await;
+    assert_eq!(outcomes.seen.len(), 1_000, "the source has gone on");
+    assert_eq!(outcomes.seen.last().unwrap().version, 3);
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_is_heard_in_the_middle_of_a_batch_which_is_read_again() {
+    let rig = Rig::new().await;
+    let worker = rig.worker().await;
+    let mut assignment = crawling(&rig, &worker).await;
+    assignment.generation = 3;
+    assignment.desired = DesiredState::Stopped;
+    rig.assign(&assignment).await;
+    let stopped = rig
+        .told(assignment.datasource, |status| status.generation == 3)
+        .await;
+    assert_eq!(stopped.status, RuntimeStatus::Stopped);
+    assert!(stopped.metrics.events < 1_000, "{stopped:?}");
+    assignment.generation = 4;
+    assignment.desired = DesiredState::Running;
+    assignment.wanted.number = 3;
+    assignment.wanted.config["runtime"]["throttle"] = Value::Null;
+    rig.assign(&assignment).await;
+    let mut outcomes = rig.outcomes();
+    outcomes.until(1_000).await;
+    assert_eq!(outcomes.events().len(), 1_000);
     worker.stop().await;
 }
 
