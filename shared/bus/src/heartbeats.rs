@@ -12,9 +12,13 @@ impl Bus {
     /// Publishes a heartbeat. It may get lost: the next one says it all again.
     ///
     /// # Errors
-    /// The connection is closed.
+    /// The connection is closed. `TooLarge` if it does not fit a message.
     pub async fn publish_heartbeat(&self, heartbeat: &Heartbeat) -> Result<(), Error> {
         let payload = serde_json::to_vec(heartbeat).map_err(Error::malformed)?;
+        let (size, limit) = (payload.len(), self.max_payload());
+        if size > limit {
+            return Err(Error::TooLarge { size, limit });
+        }
         let subject = Subject::Heartbeat(heartbeat.worker).to_string();
         self.client()
             .publish(subject, payload.into())

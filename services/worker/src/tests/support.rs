@@ -44,7 +44,7 @@ pub(crate) fn event(datasource: DatasourceId, id: &str, payload: &str) -> Ingest
 }
 
 /// Fails if it takes too long.
-pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(SOON, what).await.expect("it takes too long")
 }
 
@@ -100,16 +100,16 @@ impl Worker {
 }
 
 /// The system around a worker.
-pub(super) struct Rig {
+pub(crate) struct Rig {
     nats: Nats,
-    pub(super) bus: Bus,
+    pub(crate) bus: Bus,
     pub(super) publishers: FramePublishers<IngestEvent>,
     leases: KvMirror<LeaseRecord>,
     settings: Settings,
 }
 
 impl Rig {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let nats = Nats::start().await.unwrap();
         let bus = connect(&nats, Service::Registry).await;
         bus.ensure_streams(1).await.unwrap();

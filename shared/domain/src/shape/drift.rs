@@ -6,10 +6,12 @@ use std::{collections::HashMap, fmt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use super::MAX_DEPTH;
 use crate::{
     error::{InputError, escape},
+    hex::Hex,
     lifecycle::states,
 };
 
@@ -30,11 +32,37 @@ states! {
 pub struct Drift {
     /// What differs.
     pub kind: DriftKind,
-    /// Where: a JSON pointer into the record, with `*` for the items of a list.
+    /// Where: a JSON pointer into the record, with `*` for the items of a list. At most 256 bytes: of a longer one the
+    /// beginning, and a hash of the whole.
     pub path: String,
     /// The type that was found; nothing for a missing field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
+}
+
+/// The most bytes of a path that is told: the names in it are the record's own.
+const MAX_PATH: usize = 256;
+/// Bytes of the hash that tells paths apart whose beginnings are the same.
+const HASH: usize = 8;
+
+impl Drift {
+    fn new(kind: DriftKind, path: String, found: Option<&'static str>) -> Self {
+        Self {
+            kind,
+            path: bounded(path),
+            found: found.map(str::to_owned),
+        }
+    }
+}
+
+fn bounded(mut path: String) -> String {
+    if path.len() > MAX_PATH {
+        let hash = Hex(Sha256::digest(&path).into_iter().take(HASH).collect());
+        let end = format!("...{hash}");
+        path.truncate(path.floor_char_boundary(MAX_PATH - end.len()));
+        path.push_str(&end);
+    }
+    path
 }
 
 impl fmt::Display for Drift {
@@ -148,11 +176,7 @@ impl Expected {
     fn compare_at(&self, value: &Value, path: &mut String, depth: usize, tell: &mut impl FnMut(Drift)) {
         let (kind, name) = type_of(value);
         if self.types & kind == 0 {
-            tell(Drift {
-                kind: DriftKind::Type,
-                path: path.clone(),
-                found: Some(name.to_owned()),
-            });
+            tell(Drift::new(DriftKind::Type, path.clone(), Some(name)));
             return;
         }
         if depth > MAX_DEPTH {
@@ -183,21 +207,15 @@ impl Expected {
     ) {
         let length = path.len();
         for name in self.required.iter().filter(|name| !members.contains_key(*name)) {
-            tell(Drift {
-                kind: DriftKind::Missing,
-                path: format!("{path}/{}", escape(name)),
-                found: None,
-            });
+            let path = format!("{path}/{}", escape(name));
+            tell(Drift::new(DriftKind::Missing, path, None));
         }
         for (name, member) in members {
             let named = self.members.as_ref().and_then(|known| known.get(name));
             let Some(expected) = named.or(self.others.as_deref()) else {
                 if self.members.is_some() {
-                    tell(Drift {
-                        kind: DriftKind::New,
-                        path: format!("{path}/{}", escape(name)),
-                        found: Some(type_of(member).1.to_owned()),
-                    });
+                    let path = format!("{path}/{}", escape(name));
+                    tell(Drift::new(DriftKind::New, path, Some(type_of(member).1)));
                 }
                 continue;
             };
@@ -294,6 +312,20 @@ mod tests {
                 (DriftKind::Type, "/list/*/a~1b".to_owned(), text("integer")),
             ]
         );
+    }
+
+    #[test]
+    fn long_names_are_cut_and_stay_apart() {
+        let schema = json!({"type": "object", "properties": {}});
+        let name = "ä~".repeat(1_000_000);
+        let record = json!({format!("{name}1"): 1, format!("{name}2"): 1, "short": 1});
+        let found = drifts(&schema, &record);
+        assert_eq!(found.len(), 3);
+        let paths: std::collections::BTreeSet<_> = found.into_iter().map(|(_, path, _)| path).collect();
+        assert_eq!(paths.len(), 3, "{paths:?}");
+        assert!(paths.contains("/short"));
+        assert!(paths.iter().all(|path| path.len() <= MAX_PATH), "{paths:?}");
+        assert!(paths.iter().any(|path| path.starts_with("/ä~0ä~0")), "{paths:?}");
     }
 
     #[test]
