@@ -119,6 +119,15 @@ impl Sink {
             .failure
             .detail
             .push_str(&format!(" (of {length} bytes the first {KEPT_BYTES} are kept)"));
+        match self.bus.publish_dead_letter(&letter).await {
+            Err(Error::TooLarge { .. }) => {}
+            result => return result,
+        }
+        // What is left that has no bound of its own.
+        letter.event.headers.clear();
+        let detail = &mut letter.failure.detail;
+        detail.truncate(detail.floor_char_boundary(KEPT_BYTES));
+        detail.push_str(" (the headers are too large and are left out)");
         self.bus.publish_dead_letter(&letter).await
     }
 
@@ -172,4 +181,38 @@ fn is_too_large(record: &RecordOutcome, limit: usize) -> bool {
 /// Whether the event, not the bus, is at fault: trying again will not help.
 pub(crate) const fn is_permanent(error: &Error) -> bool {
     matches!(error, Error::TooLarge { .. } | Error::Malformed(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use halcyon_domain::{clock::SystemClock, id::DatasourceId};
+
+    use super::*;
+    use crate::{
+        mapper::dead,
+        tests::{Rig, event},
+    };
+
+    #[tokio::test]
+    async fn a_dead_letter_with_huge_headers_is_stored_without_them() {
+        let rig = Rig::new().await;
+        let sink = Sink::new(&rig.bus, Arc::new(SystemClock));
+        let mut huge = event(DatasourceId::generate(), "huge", "{}");
+        let value = "v".repeat(rig.bus.max_payload());
+        huge.headers.insert("subject".to_owned(), value);
+        let (organization, datasource) = (huge.organization, huge.datasource);
+        let failed = dead(huge, 1, InputError::new("", "invalid", "no good"));
+        assert!(sink.deliver(0, &mut [failed]).await.is_empty());
+        let letters = rig
+            .bus
+            .dead_letters(organization, datasource, 0, 10)
+            .await
+            .unwrap();
+        let [stored] = &letters[..] else {
+            panic!("{}", letters.len())
+        };
+        assert!(stored.dead_letter.event.headers.is_empty());
+        assert!(!stored.dead_letter.complete);
+        assert_eq!(&stored.dead_letter.event.payload[..], b"{}");
+    }
 }

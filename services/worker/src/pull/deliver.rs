@@ -20,6 +20,19 @@ use crate::{
 /// The first pause after the bus has failed, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// The code of what cannot be published as what it became.
+const UNDELIVERABLE: &str = "undeliverable";
+
+/// Whether an event was made a dead letter because it cannot be published: it is not made one again.
+fn is_given_up(mapped: &Mapped) -> bool {
+    let mut failures = mapped
+        .outcome
+        .records
+        .iter()
+        .filter_map(|record| record.failure.as_ref());
+    failures.any(|failure| failure.code == UNDELIVERABLE)
+}
+
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Delivered {
@@ -126,10 +139,11 @@ impl Run {
                     break;
                 };
                 self.feed.stats.add_error();
-                match group.get_mut(place).filter(|_| is_permanent(&error)) {
+                let culprit = group.get_mut(place).filter(|_| is_permanent(&error));
+                match culprit.filter(|culprit| !is_given_up(culprit)) {
                     Some(culprit) => {
                         let detail = format!("what it became cannot be published: {error}");
-                        let failure = InputError::new("", "undeliverable", detail);
+                        let failure = InputError::new("", UNDELIVERABLE, detail);
                         *culprit = dead(culprit.event.clone(), culprit.outcome.version, failure);
                     }
                     None => {
