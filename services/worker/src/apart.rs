@@ -1,8 +1,9 @@
 //! Events that are mapped in a process of their own, because the worker that had them died again and again: what
 //! kills that process is dead-lettered, and the worker lives on.
 //!
-//! The process reads a version and then events from its standard input, and writes an outcome for each to its
-//! standard output. Every message is its length (four bytes, the highest first) and its bytes.
+//! The process reads a version and then events from its standard input, and writes for each what it became, and how its
+//! records differ from what is expected, to its standard output. Every message is its length (four bytes, the highest
+//! first) and its bytes.
 
 use std::{
     collections::VecDeque,
@@ -23,15 +24,17 @@ use halcyon_domain::{
     config::VersionConfig,
     error::InputError,
     event::{EventOutcome, IngestEvent},
+    shape::Drift,
 };
 use halcyon_mapping::CompiledMapping;
+use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
 use crate::{
-    feed::Version,
+    feed::{Drifts, Looked, Version, Watch},
     mapper::{Batch, Mapped, dead, map_one},
 };
 
@@ -59,12 +62,20 @@ impl Apart {
         Self { program }
     }
 
-    /// Maps events one after the other. One whose process dies, or does not end, becomes a dead letter.
+    /// Maps events one after the other. One whose process dies, or does not end, becomes a dead letter. Where the policy
+    /// is to stop, this ends before the first that differs in a way that nobody has accepted, and says how.
     ///
     /// # Errors
     /// No process can be started, or it was asked to end: nothing is known of the events.
-    pub(crate) async fn map(&self, version: &Version, events: Vec<IngestEvent>) -> Result<Batch, Error> {
+    pub(crate) async fn map(
+        &self,
+        version: &Version,
+        events: Vec<IngestEvent>,
+        drifts: &Drifts,
+    ) -> Result<(Batch, Option<Drift>), Error> {
         let started = Instant::now();
+        let stops = version.watch.as_ref().is_some_and(Watch::stops);
+        let mut differs = None;
         let mut left: VecDeque<IngestEvent> = events.into();
         let mut batch = Batch::default();
         let (mut mapper, mut deaths) = (None, 0);
@@ -74,7 +85,13 @@ impl Apart {
                 None => Mapper::start(&self.program, version).await?,
             };
             match running.map(event.clone()).await {
-                Ok((running, outcome)) => {
+                Ok((running, Answer { outcome, looked })) => {
+                    let found = looked.and_then(|looked| drifts.add(version.number, looked));
+                    differs = found.filter(|_| stops);
+                    if differs.is_some() {
+                        left.push_front(event);
+                        break;
+                    }
                     batch.mapped.push(Mapped { event, outcome });
                     (mapper, deaths) = (Some(running), 0);
                 }
@@ -91,9 +108,18 @@ impl Apart {
                 }
             }
         }
+        batch.rest = left.into();
         batch.took = started.elapsed();
-        Ok(batch)
+        Ok((batch, differs))
     }
+}
+
+/// What the process says of an event.
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    outcome: EventOutcome,
+    /// How its records differ from what is expected; nothing where that does not matter.
+    looked: Option<Looked>,
 }
 
 fn failure(how: &str) -> InputError {
@@ -148,7 +174,7 @@ impl Mapper {
     }
 
     /// Maps an event, and gives the process back for the next one.
-    async fn map(mut self, event: IngestEvent) -> Result<(Self, EventOutcome), End> {
+    async fn map(mut self, event: IngestEvent) -> Result<(Self, Answer), End> {
         let exchange = async {
             self.write(&encode_event(&event)).await?;
             self.read().await
@@ -157,9 +183,9 @@ impl Mapper {
             Ok(answer) => answer,
             Err(_) => return Err(End::Died(format!("it takes longer than {PATIENCE:?}"))),
         };
-        let outcome = answer.and_then(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::other));
-        match outcome {
-            Ok(outcome) => Ok((self, outcome)),
+        let answer = answer.and_then(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::other));
+        match answer {
+            Ok(answer) => Ok((self, answer)),
             Err(error) => Err(self.end(&error).await),
         }
     }
@@ -200,8 +226,8 @@ fn bounded(length: u32) -> io::Result<usize> {
     Ok(length as usize)
 }
 
-/// The process's side: reads a version and events from `input` and writes their outcomes to `output`, until the input
-/// ends.
+/// The process's side: reads a version and events from `input` and writes what became of them to `output`, until the
+/// input ends.
 ///
 /// # Errors
 /// The version cannot be read or compiled, or a pipe broke.
@@ -213,11 +239,13 @@ pub fn map_events(mut input: impl Read, mut output: impl Write) -> anyhow::Resul
     let config = VersionConfig::parse(&version.config)?;
     let mapping = CompiledMapping::compile(&config.mapping)
         .map_err(|errors| anyhow::anyhow!("the mapping: {errors:?}"))?;
+    let watch = Watch::compile(&config)?;
     write(&mut output, b"ready")?;
     while let Some(event) = read(&mut input)? {
         let event = decode_event(&Bytes::from(event))?;
-        let mapped = map_one(&mapping, version.number, event);
-        write(&mut output, &serde_json::to_vec(&mapped.outcome)?)?;
+        let looked = watch.as_ref().map(|watch| watch.look(&event));
+        let outcome = map_one(&mapping, version.number, event).outcome;
+        write(&mut output, &serde_json::to_vec(&Answer { outcome, looked })?)?;
     }
     Ok(())
 }
@@ -274,7 +302,7 @@ mod tests {
         let mut answers = &output[..];
         assert_eq!(read(&mut answers).unwrap().unwrap(), b"ready");
         let outcomes: Vec<EventOutcome> = std::iter::from_fn(|| read(&mut answers).unwrap())
-            .map(|bytes| serde_json::from_slice(&bytes).unwrap())
+            .map(|bytes| serde_json::from_slice::<Answer>(&bytes).unwrap().outcome)
             .collect();
         let verdicts: Vec<_> = outcomes
             .iter()
@@ -282,6 +310,51 @@ mod tests {
             .collect();
         assert_eq!(verdicts, [Verdict::Delivered, Verdict::DeadLettered]);
         assert_eq!((outcomes[0].event.as_str(), outcomes[0].version), ("good", 4));
+    }
+
+    #[tokio::test]
+    async fn what_the_process_says_of_the_records_stops_before_the_first_that_differs() {
+        let folder = tempfile::tempdir().unwrap();
+        let datasource = DatasourceId::generate();
+        let mut expecting = version(4, "t");
+        expecting.config["schema"] =
+            serde_json::json!({"drift": "stop", "expected": {"properties": {"id": {}}}});
+        let compiled = Version::compile(&expecting, "http_webhook", datasource, None).unwrap();
+        let events = [
+            ("one", "{\"id\": 1}"),
+            ("two", "{\"id\": 2, \"x\": 1}"),
+            ("three", "{\"id\": 3}"),
+        ]
+        .map(|(id, body)| event(datasource, id, body));
+        // What the process itself answers to these, played back.
+        let mut input = Vec::new();
+        write(&mut input, &serde_json::to_vec(&expecting).unwrap()).unwrap();
+        for event in &events {
+            write(&mut input, &encode_event(event)).unwrap();
+        }
+        let answers = folder.path().join("answers");
+        map_events(&input[..], fs::File::create(&answers).unwrap()).unwrap();
+        let apart = script(
+            folder.path(),
+            &format!("cat {}\ncat > /dev/null", answers.display()),
+        );
+        let drifts = Drifts::default();
+        let (batch, drift) = apart.map(&compiled, events.to_vec(), &drifts).await.unwrap();
+        assert_eq!(drift.unwrap().path, "/x");
+        let ids = |events: &[IngestEvent]| {
+            events
+                .iter()
+                .map(|event| event.id.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(batch.mapped[0].event.id.to_string(), "one");
+        assert_eq!(
+            (batch.mapped.len(), ids(&batch.rest)),
+            (1, vec!["two".to_owned(), "three".to_owned()])
+        );
+        drifts.accept();
+        let (batch, drift) = apart.map(&compiled, events.to_vec(), &drifts).await.unwrap();
+        assert_eq!((batch.mapped.len(), drift), (3, None));
     }
 
     #[tokio::test]
@@ -297,8 +370,8 @@ mod tests {
         let events = ["one", "two"]
             .map(|id| event(datasource, id, "{\"id\": 1}"))
             .to_vec();
-        let batch = apart.map(&compiled(), events).await.unwrap();
-        assert_eq!(batch.mapped.len(), 2);
+        let (batch, drift) = apart.map(&compiled(), events, &Drifts::default()).await.unwrap();
+        assert_eq!((batch.mapped.len(), drift), (2, None));
         for mapped in &batch.mapped {
             let failure = mapped.outcome.records[0].failure.as_ref().unwrap();
             assert_eq!(failure.code, "process_died");
@@ -314,15 +387,16 @@ mod tests {
     async fn a_process_that_does_not_begin_or_is_asked_to_end_says_nothing_of_the_event() {
         let folder = tempfile::tempdir().unwrap();
         let datasource = DatasourceId::generate();
+        let drifts = Drifts::default();
         let events = || vec![event(datasource, "one", "{\"id\": 1}")];
         let ends = script(folder.path(), "exit 1");
-        assert!(ends.map(&compiled(), events()).await.is_err());
+        assert!(ends.map(&compiled(), events(), &drifts).await.is_err());
         let asked = script(
             folder.path(),
             "printf '\\0\\0\\0\\0'\nhead -c 300 > /dev/null\nkill -TERM $$",
         );
-        assert!(asked.map(&compiled(), events()).await.is_err());
+        assert!(asked.map(&compiled(), events(), &drifts).await.is_err());
         let missing = Apart::new(folder.path().join("missing"));
-        assert!(missing.map(&compiled(), events()).await.is_err());
+        assert!(missing.map(&compiled(), events(), &drifts).await.is_err());
     }
 }

@@ -72,8 +72,9 @@ impl Board {
 }
 
 impl Board {
-    /// As [`Board::map`], in a process of the events' own: the processes that had them before have died. The whole
-    /// group is mapped, or nothing is known of it.
+    /// As [`Board::watch`] and [`Board::map`], in a process of the events' own: the processes that had them before have
+    /// died. Handed back is what is behind an event that differs where the policy is to stop; all before it is mapped,
+    /// or nothing is known of it.
     ///
     /// # Errors
     /// No process can be started, or it was asked to end.
@@ -86,14 +87,18 @@ impl Board {
         // A script is never in this process.
         let here = events.is_empty() || version.mapping.script().is_some();
         let Some(apart) = self.apart.as_ref().filter(|_| !here) else {
-            return self.map(feed, version, events, Duration::MAX).await;
+            let watched = self.watch(feed, version, events, Duration::MAX).await?;
+            let mut batch = self.map(feed, version, watched.events, Duration::MAX).await?;
+            batch.rest.extend(watched.held);
+            return Ok(batch);
         };
         let _share = feed.share.acquire().await.ok();
         let _processor = self.processors.acquire().await.ok();
-        apart
-            .map(version, events)
-            .await
-            .map(|batch| confined(version, batch))
+        let (batch, drift) = apart.map(version, events, &feed.drifts).await?;
+        if let Some(drift) = drift {
+            self.stop_for(feed, version, &drift);
+        }
+        Ok(confined(version, batch))
     }
 }
 

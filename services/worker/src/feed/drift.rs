@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,12 +15,15 @@ use halcyon_domain::{
     shape::{Drift, Expected},
 };
 use halcyon_mapping::RecordCutter;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 /// Differences that are remembered of one version; a feed that differs in more ways is not what is expected at all.
 const MAX_DRIFTS: usize = 50;
 /// Events that are looked at in a second where a difference only warns.
-const LOOKS: u32 = 100;
+const LOOKS: usize = 100;
+/// Differences that are told of one event.
+const MAX_FOUND: usize = 200;
 /// Records that are looked at of one event.
 const MAX_RECORDS: usize = 1_000;
 
@@ -61,6 +65,72 @@ impl Watch {
     pub(crate) const fn stops(&self) -> bool {
         matches!(self.policy, DriftPolicy::Stop)
     }
+
+    /// How the records of an event differ. It takes as long as the version's expression for the records does.
+    pub(crate) fn look(&self, event: &IngestEvent) -> Looked {
+        // What is looked with is not changed by it, so nothing half done can be seen after a panic.
+        catch_unwind(AssertUnwindSafe(|| self.compare(event))).unwrap_or_else(|_| {
+            tracing::error!(datasource.id = %event.datasource, event.id = %event.id, "an event could not be looked at");
+            Looked::default()
+        })
+    }
+
+    fn compare(&self, event: &IngestEvent) -> Looked {
+        let mut looked = Looked::default();
+        if event.replay.is_some() {
+            // It was looked at when it came.
+            return looked;
+        }
+        // What cannot be read is dead-lettered, and no drift.
+        let Ok(records) = self.cutter.cut(&event.payload, MAX_RECORDS) else {
+            return looked;
+        };
+        for record in &records {
+            let mut found = BTreeSet::new();
+            self.expected.compare(record, &mut |drift| {
+                if found.len() < MAX_FOUND {
+                    found.insert(drift);
+                }
+            });
+            for drift in found {
+                looked.count(drift);
+            }
+            looked.records += 1;
+        }
+        looked
+    }
+}
+
+/// How the records of an event differ from what is expected.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Looked {
+    records: u64,
+    /// Each difference once, in the order in which they were found.
+    found: Vec<Found>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Found {
+    drift: Drift,
+    /// In how many of the records.
+    count: u64,
+    /// How many records came before the first.
+    before: u64,
+}
+
+impl Looked {
+    fn count(&mut self, drift: Drift) {
+        if let Some(found) = self.found.iter_mut().find(|found| found.drift == drift) {
+            found.count += 1;
+        } else if self.found.len() < MAX_FOUND {
+            let before = self.records;
+            self.found.push(Found {
+                drift,
+                count: 1,
+                before,
+            });
+        }
+    }
 }
 
 /// The differences that were seen.
@@ -77,7 +147,7 @@ struct Seen {
     /// Those that somebody has accepted.
     accepted: BTreeSet<Drift>,
     /// How many events were looked at in this second.
-    second: Option<(Instant, u32)>,
+    second: Option<(Instant, usize)>,
 }
 
 impl Seen {
@@ -91,44 +161,31 @@ impl Seen {
         self
     }
 
-    /// Whether there is time to look at one more event.
-    fn may_look(&mut self) -> bool {
+    /// For how many more events there is time in this second, of those that are wanted.
+    fn time_for(&mut self, wanted: usize) -> usize {
         let now = Instant::now();
-        match &mut self.second {
-            Some((began, looks)) if now - *began < Duration::from_secs(1) => {
-                *looks += 1;
-                *looks <= LOOKS
-            }
-            second => {
-                *second = Some((now, 1));
-                true
-            }
-        }
+        let (began, looks) = self
+            .second
+            .filter(|(began, _)| now - *began < Duration::from_secs(1))
+            .unwrap_or((now, 0));
+        let granted = wanted.min(LOOKS - looks);
+        self.second = Some((began, looks + granted));
+        granted
     }
 
     /// Counts how the records of an event differ; returns a difference that nobody has accepted.
-    fn look(&mut self, watch: &Watch, event: &IngestEvent) -> Option<Drift> {
-        // What cannot be read is dead-lettered, and no drift.
-        let records = watch.cutter.cut(&event.payload, MAX_RECORDS).ok()?;
+    fn add(&mut self, looked: Looked) -> Option<Drift> {
         let mut first = None;
-        for record in &records {
-            let mut found = BTreeSet::new();
-            watch.expected.compare(record, &mut |drift| {
-                if found.len() < MAX_DRIFTS {
-                    found.insert(drift);
-                }
-            });
-            for drift in found {
-                if first.is_none() && !self.accepted.contains(&drift) {
-                    first = Some(drift.clone());
-                }
-                if self.counts.len() < MAX_DRIFTS || self.counts.contains_key(&drift) {
-                    let before = self.records;
-                    self.counts.entry(drift).or_insert((0, before)).0 += 1;
-                }
+        for Found { drift, count, before } in looked.found {
+            if first.is_none() && !self.accepted.contains(&drift) {
+                first = Some(drift.clone());
             }
-            self.records += 1;
+            if self.counts.len() < MAX_DRIFTS || self.counts.contains_key(&drift) {
+                let before = self.records + before;
+                self.counts.entry(drift).or_insert((0, before)).0 += count;
+            }
         }
+        self.records += looked.records;
         first
     }
 }
@@ -138,38 +195,18 @@ impl Drifts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at some of the events, as there is time.
-    pub(crate) fn look<'e>(
-        &self,
-        version: u32,
-        watch: &Watch,
-        events: impl Iterator<Item = &'e IngestEvent>,
-    ) {
-        let mut seen = self.lock();
-        let seen = seen.of(version);
-        for event in events {
-            if !seen.may_look() {
-                return;
-            }
-            seen.look(watch, event);
+    /// How many of `wanted` events of a version are to be looked at.
+    pub(crate) fn time_for(&self, version: u32, watch: &Watch, wanted: usize) -> usize {
+        if watch.stops() {
+            wanted
+        } else {
+            self.lock().of(version).time_for(wanted)
         }
     }
 
-    /// Looks at all of the events: how many may go on before the first that differs in a way that nobody has accepted,
-    /// and how that differs.
-    pub(crate) fn first<'e>(
-        &self,
-        version: u32,
-        watch: &Watch,
-        events: impl Iterator<Item = &'e IngestEvent>,
-    ) -> Option<(usize, Drift)> {
-        let mut seen = self.lock();
-        let seen = seen.of(version);
-        // All are looked at, so that whoever accepts what was seen need not do so again for the next event.
-        events.enumerate().fold(None, |first, (place, event)| {
-            let found = seen.look(watch, event);
-            first.or_else(|| Some((place, found?)))
-        })
+    /// Counts how the records of an event differ; returns a difference that nobody has accepted.
+    pub(crate) fn add(&self, version: u32, looked: Looked) -> Option<Drift> {
+        self.lock().of(version).add(looked)
     }
 
     /// Takes what was seen as expected from now on.
@@ -220,6 +257,14 @@ mod tests {
             .collect()
     }
 
+    /// The first event that differs in a way that nobody has accepted, and how.
+    fn first(drifts: &Drifts, version: u32, watch: &Watch, events: &[IngestEvent]) -> Option<(usize, Drift)> {
+        events.iter().enumerate().fold(None, |first, (place, event)| {
+            let found = drifts.add(version, watch.look(event));
+            first.or_else(|| Some((place, found?)))
+        })
+    }
+
     #[test]
     fn a_difference_is_counted_once_for_each_record_and_stops_until_it_is_accepted() {
         let (watch, drifts) = (watch("stop"), Drifts::default());
@@ -229,7 +274,7 @@ mod tests {
             "no json",
             r#"{"items": [{"id": 3, "more": [1]}, {"id": 4, "more": []}]}"#,
         ]);
-        let (place, drift) = drifts.first(1, &watch, events.iter()).unwrap();
+        let (place, drift) = first(&drifts, 1, &watch, &events).unwrap();
         assert_eq!(
             (place, drift.to_string().as_str()),
             (2, "field `/more` (array) is new")
@@ -241,11 +286,12 @@ mod tests {
         assert!(drifts.counts(Some(2)).is_empty());
         drifts.accept();
         let more = came(&[r#"{"items": [{"id": "5"}]}"#]);
-        let (place, drift) = drifts.first(1, &watch, events.iter().chain(&more)).unwrap();
+        let more = [&events[..], &more[..]].concat();
+        let (place, drift) = first(&drifts, 1, &watch, &more).unwrap();
         assert_eq!((place, drift.path.as_str()), (3, "/id"));
         drifts.accept();
-        assert!(drifts.first(1, &watch, events.iter()).is_none());
-        let (place, _) = drifts.first(2, &watch, events.iter()).unwrap();
+        assert!(first(&drifts, 1, &watch, &events).is_none());
+        let (place, _) = first(&drifts, 2, &watch, &events).unwrap();
         assert_eq!(place, 2, "another version begins anew");
     }
 
@@ -253,18 +299,9 @@ mod tests {
     async fn a_warning_looks_at_so_many_in_a_second() {
         let (watch, drifts) = (watch("warn"), Drifts::default());
         assert!(!watch.stops());
-        let one = came(&[r#"{"items": [{"x": 1}]}"#]);
-        for _ in 0..3 {
-            drifts.look(1, &watch, std::iter::repeat_n(&one[0], 1_000));
-        }
-        let counts = drifts.counts(Some(1));
-        assert_eq!(counts.len(), 2, "{counts:?}");
-        assert!(
-            counts.iter().all(|count| count.count == u64::from(LOOKS)),
-            "{counts:?}"
-        );
+        let granted: usize = (0..3).map(|_| drifts.time_for(1, &watch, 70)).sum();
+        assert_eq!(granted, LOOKS);
         tokio::time::advance(Duration::from_secs(1)).await;
-        drifts.look(1, &watch, one.iter());
-        assert_eq!(drifts.counts(Some(1))[0].count, u64::from(LOOKS) + 1);
+        assert_eq!(drifts.time_for(1, &watch, 1), 1);
     }
 }

@@ -19,7 +19,7 @@ use halcyon_domain::{
 };
 use tokio::sync::Semaphore;
 
-pub(crate) use drift::{Drifts, Watch};
+pub(crate) use drift::{Drifts, Looked, Watch};
 pub(crate) use stats::{Snapshot, Stats, Tally};
 pub(crate) use throttle::Throttle;
 pub(crate) use version::Version;
@@ -38,7 +38,7 @@ pub(crate) struct Feed {
     pub(crate) stats: Stats,
     pub(crate) throttle: Throttle,
     /// How its records differ from what is expected of them.
-    pub(crate) drifts: Drifts,
+    pub(crate) drifts: Arc<Drifts>,
     /// The pace of what is processed anew: it takes nothing from that of live events.
     pub(crate) replays: Throttle,
     /// Mappings of this datasource that may run at a time, so that a slow one leaves processors to the others.
@@ -101,7 +101,7 @@ impl Feed {
             push,
             stats: Stats::default(),
             throttle: Throttle::default(),
-            drifts: Drifts::default(),
+            drifts: Arc::default(),
             replays: Throttle::default(),
             share: Semaphore::new(share),
             at_once: AtomicBool::new(false),

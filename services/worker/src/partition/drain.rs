@@ -102,20 +102,20 @@ impl Partition {
             .into_iter()
             .map(|parked| (parked.sequence, parked.event))
             .unzip();
-        let mut events = events;
-        let differing = self.board.watch(feed, version, &mut events);
-        if events.is_empty() && !differing.is_empty() {
-            return Ok(Step::Later);
-        }
         // The first page after the partition has changed hands is mapped apart: deliveries are not counted here, and
         // an event that kills the worker would do so for ever.
         let batch = if self.backlog.is_inherited(feed.id) {
             self.board.map_apart(feed, version, events).await?
         } else {
             let slice = self.board.settings.park_after.get();
-            self.board.map(feed, version, events, slice).await?
+            let watched = self.board.watch(feed, version, events, slice).await?;
+            self.board.map(feed, version, watched.events, slice).await?
         };
         let done = batch.mapped.len();
+        if done == 0 {
+            // The first of them is not what is expected.
+            return Ok(Step::Later);
+        }
         // There is no counting of attempts here: what cannot be published now never can.
         if let Err(again) = self.hand_on(feed, batch.mapped, batch.took, Mode::Last).await {
             return Err(again.into_error());

@@ -21,6 +21,7 @@ use crate::{
     feed::{Feed, Version},
     mapper::{Mapped, dead, tally},
     sink::is_permanent,
+    watch::Watched,
 };
 
 /// How often the bus is told that a frame is still worked on.
@@ -29,6 +30,10 @@ const PROGRESS: Duration = Duration::from_secs(3);
 const UNREADABLE: Duration = Duration::from_secs(30);
 /// Events that are parked at a time.
 const PARKING: usize = 64;
+
+/// Why events are parked.
+const UNEXPECTED: &str = "its records are not what is expected";
+const SLOW: &str = "its mapping takes too long";
 
 /// What is to be done with a datasource's events now.
 pub(super) enum Fate {
@@ -116,32 +121,39 @@ impl Partition {
                 return self.park(parking, events, &mut turn).await;
             }
         };
-        let mut now = events;
-        let differing = self.board.watch(&feed, &version, &mut now);
-        let mut later = now.split_off(feed.throttle.take(now.len()));
-        let why = if later.is_empty() {
-            "its records are not what is expected"
-        } else {
-            "it is throttled"
+        let slice = self.board.settings.park_after.get();
+        // What has ended workers is looked at where it is mapped.
+        let watched = match mode {
+            Mode::Last => Watched::unseen(events),
+            _ => self
+                .board
+                .watch(&feed, &version, events, slice)
+                .await
+                .map_err(Again)?,
         };
-        later.extend(differing);
+        let mut now = watched.events;
+        let mut later = now.split_off(feed.throttle.take(now.len()));
+        let why = match watched.differs {
+            _ if !later.is_empty() => "it is throttled",
+            true => UNEXPECTED,
+            false => SLOW,
+        };
+        later.extend(watched.held);
         // What is later than these must not overtake them meanwhile.
         let parking = (!later.is_empty()).then(|| self.begin_park(datasource, later.first(), why));
-        if mode == Mode::Together {
-            let batch = self
-                .board
-                .map(&feed, &version, now, self.board.settings.park_after.get())
-                .await
-                .map_err(Again)?;
+        if mode != Mode::OneByOne {
+            let (batch, why) = if mode == Mode::Last {
+                (self.board.map_apart(&feed, &version, now).await, UNEXPECTED)
+            } else {
+                (self.board.map(&feed, &version, now, slice).await, SLOW)
+            };
+            let batch = batch.map_err(Again)?;
             self.hand_on(&feed, batch.mapped, batch.took, mode).await?;
             if !batch.rest.is_empty() {
-                let parking = self.begin_park(datasource, batch.rest.first(), "its mapping takes too long");
+                let parking = self.begin_park(datasource, batch.rest.first(), why);
                 let rest = batch.rest.into_iter().chain(later).collect();
                 return self.park(parking, rest, &mut turn).await;
             }
-        } else if mode == Mode::Last {
-            let batch = self.board.map_apart(&feed, &version, now).await.map_err(Again)?;
-            self.hand_on(&feed, batch.mapped, batch.took, mode).await?;
         } else {
             for event in now {
                 let batch = self

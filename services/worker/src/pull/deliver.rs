@@ -51,10 +51,13 @@ impl Run {
         let mut delivered = Delivered::default();
         let mut left: Vec<IngestEvent> = records.into_iter().map(|record| self.event(record)).collect();
         // Before anything of the batch goes on: what is not acked upstream is read again as a whole.
-        if !self.board.watch(&self.feed, version, &mut left).is_empty() {
-            return Err(End::Drifted);
-        }
+        let mut watched = version.clone();
+        left = self.watch(&watched, left).await?;
         while !left.is_empty() {
+            if !Arc::ptr_eq(&watched, version) {
+                watched = version.clone();
+                left = self.watch(&watched, left).await?;
+            }
             let now = self.paced(version, &mut left).await?;
             let batch = self.map(version, now).await?;
             left.splice(0..0, batch.rest);
@@ -77,36 +80,69 @@ impl Run {
         Ok(delivered)
     }
 
+    /// Compares events with what a version expects.
+    async fn watch(
+        &self,
+        version: &Arc<Version>,
+        mut events: Vec<IngestEvent>,
+    ) -> Result<Vec<IngestEvent>, End> {
+        let slice = self.board.settings.park_after.get();
+        let mut seen = Vec::with_capacity(events.len());
+        while !events.is_empty() {
+            let watched = self.board.watch(&self.feed, version, events, slice).await;
+            let watched = watched.map_err(|_| End::Stopped)?;
+            if watched.differs {
+                return Err(End::Drifted);
+            }
+            seen.extend(watched.events);
+            events = watched.held;
+        }
+        Ok(seen)
+    }
+
     /// Maps events. Expressions can only fail when the worker ends; a script can want a process that is not to be had
-    /// just now.
+    /// just now. All are handed back if there is another version meanwhile.
     async fn map(&mut self, version: &mut Arc<Version>, events: Vec<IngestEvent>) -> Result<Batch, End> {
         let slice = self.board.settings.park_after.get();
+        if version.mapping.script().is_none() {
+            let batch = self.board.map(&self.feed, version, events, slice).await;
+            return batch.map_err(|_| End::Stopped);
+        }
+        let before = version.clone();
         loop {
-            if version.mapping.script().is_none() {
-                let batch = self.board.map(&self.feed, version, events, slice).await;
-                return batch.map_err(|_| End::Stopped);
-            }
             match self.board.map(&self.feed, version, events.clone(), slice).await {
                 Ok(batch) => return Ok(batch),
                 Err(error) => {
                     tracing::warn!(datasource.id = %self.feed.id, error = %error, "a script cannot be run yet");
                     self.pause(version, PAUSE.1).await?;
+                    if !Arc::ptr_eq(&before, version) {
+                        let rest = events;
+                        return Ok(Batch {
+                            rest,
+                            ..Batch::default()
+                        });
+                    }
                 }
             }
         }
     }
 
-    /// The events whose turn it is; waits until the pace allows at least one.
+    /// The events whose turn it is; waits until the pace allows at least one. None if there is another version: it may
+    /// expect something else of them.
     async fn paced(
         &mut self,
         version: &mut Arc<Version>,
         left: &mut Vec<IngestEvent>,
     ) -> Result<Vec<IngestEvent>, End> {
+        let before = version.clone();
         loop {
             match self.feed.throttle.take(left.len()) {
                 0 => {
                     let wait = self.feed.throttle.wait().max(Duration::from_millis(10));
                     self.pause(version, wait).await?;
+                    if !Arc::ptr_eq(&before, version) {
+                        return Ok(Vec::new());
+                    }
                 }
                 granted => {
                     let later = left.split_off(granted);
