@@ -352,7 +352,7 @@ mod tests {
             (batch.mapped.len(), ids(&batch.rest)),
             (1, vec!["two".to_owned(), "three".to_owned()])
         );
-        drifts.accept();
+        drifts.accept(4);
         let (batch, drift) = apart.map(&compiled, events.to_vec(), &drifts).await.unwrap();
         assert_eq!((batch.mapped.len(), drift), (3, None));
     }

@@ -26,7 +26,9 @@ pub(crate) fn accept(feed: &Feed, before: &FeedState, after: &FeedState) {
         && after.generation > before.generation
         && number(before) == number(after)
     {
-        feed.drifts.accept();
+        if let Some(version) = number(after) {
+            feed.drifts.accept(version);
+        }
     }
 }
 

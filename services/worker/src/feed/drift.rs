@@ -18,7 +18,8 @@ use halcyon_mapping::RecordCutter;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-/// Differences that are remembered of one version; a feed that differs in more ways is not what is expected at all.
+/// Differences that are remembered of one version beside those that somebody has accepted; a feed that differs in more
+/// ways is not what is expected at all.
 const MAX_DRIFTS: usize = 50;
 /// Events that are looked at in a second where a difference only warns.
 const LOOKS: usize = 100;
@@ -88,8 +89,10 @@ impl Watch {
         for record in &records {
             let mut found = BTreeSet::new();
             self.expected.compare(record, &mut |drift| {
-                if found.len() < MAX_FOUND {
+                if found.len() < MAX_FOUND || found.contains(&drift) {
                     found.insert(drift);
+                } else {
+                    looked.more = true;
                 }
             });
             for drift in found {
@@ -107,6 +110,8 @@ pub(crate) struct Looked {
     records: u64,
     /// Each difference once, in the order in which they were found.
     found: Vec<Found>,
+    /// Whether there are more.
+    more: bool,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -129,6 +134,8 @@ impl Looked {
                 count: 1,
                 before,
             });
+        } else {
+            self.more = true;
         }
     }
 }
@@ -142,12 +149,24 @@ struct Seen {
     /// Of which version.
     version: u32,
     records: u64,
-    /// Each difference: in how many records, and how many had been looked at before it.
-    counts: BTreeMap<Drift, (u64, u64)>,
-    /// Those that somebody has accepted.
-    accepted: BTreeSet<Drift>,
+    counts: BTreeMap<Drift, Count>,
+    /// Whether there were more differences than are remembered.
+    more: bool,
+    /// Whether somebody has accepted these as well, and so whatever comes.
+    everything: bool,
     /// How many events were looked at in this second.
     second: Option<(Instant, usize)>,
+}
+
+/// How often a difference was seen.
+#[derive(Debug)]
+struct Count {
+    /// In how many records.
+    count: u64,
+    /// How many had been looked at before the first.
+    before: u64,
+    /// Whether somebody has accepted it.
+    accepted: bool,
 }
 
 impl Seen {
@@ -176,17 +195,37 @@ impl Seen {
     /// Counts how the records of an event differ; returns a difference that nobody has accepted.
     fn add(&mut self, looked: Looked) -> Option<Drift> {
         let mut first = None;
+        let mut open = self.counts.values().filter(|seen| !seen.accepted).count();
         for Found { drift, count, before } in looked.found {
-            if first.is_none() && !self.accepted.contains(&drift) {
-                first = Some(drift.clone());
+            if let Some(seen) = self.counts.get_mut(&drift) {
+                seen.count += count;
+                if !seen.accepted {
+                    first.get_or_insert(drift);
+                }
+                continue;
             }
-            if self.counts.len() < MAX_DRIFTS || self.counts.contains_key(&drift) {
-                let before = self.records + before;
-                self.counts.entry(drift).or_insert((0, before)).0 += count;
+            first.get_or_insert_with(|| drift.clone());
+            if open < MAX_DRIFTS {
+                open += 1;
+                let seen = Count {
+                    count,
+                    before: self.records + before,
+                    accepted: false,
+                };
+                self.counts.insert(drift, seen);
+            } else {
+                self.more = true;
             }
         }
+        self.more |= looked.more;
         self.records += looked.records;
-        first
+        first.filter(|_| !self.everything)
+    }
+
+    /// What was seen and told is expected from now on; whatever comes, if there was more than is told.
+    fn accept(&mut self) {
+        self.counts.values_mut().for_each(|seen| seen.accepted = true);
+        self.everything |= self.more;
     }
 }
 
@@ -197,10 +236,12 @@ impl Drifts {
 
     /// How many of `wanted` events of a version are to be looked at.
     pub(crate) fn time_for(&self, version: u32, watch: &Watch, wanted: usize) -> usize {
-        if watch.stops() {
-            wanted
-        } else {
-            self.lock().of(version).time_for(wanted)
+        let mut seen = self.lock();
+        let seen = seen.of(version);
+        match watch.stops() {
+            false => seen.time_for(wanted),
+            true if seen.everything => 0,
+            true => wanted,
         }
     }
 
@@ -209,24 +250,31 @@ impl Drifts {
         self.lock().of(version).add(looked)
     }
 
-    /// Takes what was seen as expected from now on.
-    pub(crate) fn accept(&self) {
-        let mut seen = self.lock();
-        let known: Vec<Drift> = seen.counts.keys().cloned().collect();
-        seen.accepted.extend(known);
+    /// Takes what was seen of a version as expected from now on.
+    pub(crate) fn accept(&self, version: u32) {
+        self.lock().of(version).accept();
     }
 
-    /// What was seen of a version.
+    /// What was seen of a version, what nobody has accepted first.
     pub(crate) fn counts(&self, version: Option<u32>) -> Vec<DriftCount> {
         let seen = self.lock();
         if version != Some(seen.version) {
             return Vec::new();
         }
-        let counts = seen.counts.iter().map(|(drift, (count, before))| DriftCount {
-            drift: drift.clone(),
-            count: *count,
-            of: seen.records.saturating_sub(*before),
-        });
+        let with = |accepted| {
+            seen.counts
+                .iter()
+                .filter(move |(_, seen)| seen.accepted == accepted)
+        };
+        let counts =
+            with(false)
+                .chain(with(true))
+                .take(MAX_DRIFTS)
+                .map(|(drift, Count { count, before, .. })| DriftCount {
+                    drift: drift.clone(),
+                    count: *count,
+                    of: seen.records.saturating_sub(*before),
+                });
         counts.collect()
     }
 }
@@ -284,15 +332,50 @@ mod tests {
         };
         assert_eq!((count.count, count.of), (2, 2), "since it was first seen");
         assert!(drifts.counts(Some(2)).is_empty());
-        drifts.accept();
+        drifts.accept(1);
         let more = came(&[r#"{"items": [{"id": "5"}]}"#]);
         let more = [&events[..], &more[..]].concat();
         let (place, drift) = first(&drifts, 1, &watch, &more).unwrap();
         assert_eq!((place, drift.path.as_str()), (3, "/id"));
-        drifts.accept();
+        drifts.accept(1);
         assert!(first(&drifts, 1, &watch, &events).is_none());
         let (place, _) = first(&drifts, 2, &watch, &events).unwrap();
         assert_eq!(place, 2, "another version begins anew");
+    }
+
+    #[test]
+    fn what_is_accepted_leaves_room_and_what_was_not_told_is_accepted_with_the_rest() {
+        let (watch, drifts) = (watch("stop"), Drifts::default());
+        let with = |names: std::ops::Range<usize>| {
+            let fields: String = names.map(|name| format!(", \"n{name}\": 1")).collect();
+            came(&[&format!("{{\"items\": [{{\"id\": 1{fields}}}]}}")])
+        };
+        for names in [0..40, 40..80] {
+            assert!(first(&drifts, 1, &watch, &with(names.clone())).is_some());
+            drifts.accept(1);
+            assert!(first(&drifts, 1, &watch, &with(names)).is_none());
+        }
+        assert_eq!(drifts.counts(Some(1)).len(), MAX_DRIFTS);
+        assert!(
+            first(&drifts, 1, &watch, &with(0..81)).is_some(),
+            "one that is new"
+        );
+        assert_eq!(
+            drifts.counts(Some(1))[0].drift.path,
+            "/n80",
+            "what is open comes first"
+        );
+        // More than are remembered, and more than are found in one event.
+        for names in [100..151, 1_000..2_000] {
+            let drifts = Drifts::default();
+            let events = with(names);
+            assert!(first(&drifts, 1, &watch, &events).is_some());
+            assert_eq!(drifts.time_for(1, &watch, 7), 7);
+            drifts.accept(1);
+            assert!(first(&drifts, 1, &watch, &events).is_none());
+            assert_eq!(drifts.time_for(1, &watch, 7), 0, "whatever comes is expected");
+            assert!(first(&drifts, 2, &watch, &events).is_some(), "of this version");
+        }
     }
 
     #[tokio::test(start_paused = true)]
