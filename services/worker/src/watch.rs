@@ -18,17 +18,14 @@ use crate::{
     feed::{Drifts, Feed, FeedState, Version},
 };
 
-/// A new generation of the version that has stopped for its records was asked for by somebody who knows of it: what
-/// was seen is expected from now on.
+/// Somebody who knows of it has accepted what records have come to be like: what was seen is expected from now on.
 pub(crate) fn accept(feed: &Feed, before: &FeedState, after: &FeedState) {
     let number = |state: &FeedState| state.version.as_ref().map(|version| version.number);
-    if before.reason == Reason::SchemaDrift
-        && after.generation > before.generation
-        && number(before) == number(after)
+    if let Some(version) = number(after)
+        && after.accepted > before.accepted
+        && number(before) == Some(version)
     {
-        if let Some(version) = number(after) {
-            feed.drifts.accept(version);
-        }
+        feed.drifts.accept(version);
     }
 }
 

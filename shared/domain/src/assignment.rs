@@ -37,6 +37,9 @@ pub struct Assignment {
     pub connector: String,
     /// The generation this assignment stands for; workers report it back once they reached it.
     pub generation: i64,
+    /// The newest generation at which somebody accepted what records have come to be like; 0 if nobody has.
+    #[serde(default)]
+    pub accepted: i64,
     /// What to do.
     pub desired: DesiredState,
     /// The source's instances: one, or several where the connector can share its feed; none for push datasources.

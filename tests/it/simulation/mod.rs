@@ -265,6 +265,7 @@ fn desired() -> Vec<DesiredDatasource> {
         status: DatasourceStatus::Active,
         desired: DesiredState::Running,
         generation: 1,
+        accepted: 0,
         wanted: Some(AssignedVersion {
             number: 1,
             config: json!({"connection": {}, "runtime": runtime}),

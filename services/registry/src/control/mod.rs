@@ -137,6 +137,8 @@ struct Control<'s> {
 struct Memory {
     tracker: Tracker,
     secrets: BTreeMap<DatasourceId, u64>,
+    /// The newest generation at which somebody accepted what records have come to be like.
+    accepted: BTreeMap<DatasourceId, i64>,
     faults: SecretFaults,
 }
 
@@ -151,6 +153,10 @@ impl Known for Memory {
 
     fn secrets_revision(&self, datasource: DatasourceId) -> u64 {
         self.secrets.get(&datasource).copied().unwrap_or_default()
+    }
+
+    fn accepted(&self, datasource: DatasourceId) -> i64 {
+        self.accepted.get(&datasource).copied().unwrap_or_default()
     }
 
     fn secret_fault(&self, datasource: DatasourceId, names: &[String]) -> Option<SecretFault> {
@@ -169,6 +175,7 @@ impl<'s> Control<'s> {
             memory: Memory {
                 tracker,
                 secrets: BTreeMap::new(),
+                accepted: BTreeMap::new(),
                 faults: SecretFaults::default(),
             },
             members: Vec::new(),
@@ -218,6 +225,10 @@ impl<'s> Control<'s> {
         for (datasource, route) in &self.board.current().routes {
             let revision = self.memory.secrets.entry(*datasource).or_default();
             *revision = (*revision).max(route.secrets_revision);
+        }
+        for (datasource, assignment) in &self.board.current().datasources {
+            let accepted = self.memory.accepted.entry(*datasource).or_default();
+            *accepted = (*accepted).max(assignment.accepted);
         }
         if !self.is_primed {
             let stored = self.shared.store.read().states().all(CONTROL_PLANE).await?;

@@ -64,6 +64,10 @@ impl Control<'_> {
             if is_about_secrets(change) {
                 *self.memory.secrets.entry(change.datasource).or_default() += 1;
             }
+            if kind(change) == Some(DatasourceEventKind::SchemaAccepted) {
+                let accepted = self.memory.accepted.entry(change.datasource).or_default();
+                *accepted = (*accepted).max(change.generation);
+            }
         }
         if notices.iter().any(|(_, change)| is_about_secrets(change)) {
             self.memory.faults = SecretFaults::read(self.shared).await?;
@@ -111,6 +115,7 @@ impl Control<'_> {
         for (_, change) in deleted {
             self.memory.tracker.forget(change.datasource);
             self.memory.secrets.remove(&change.datasource);
+            self.memory.accepted.remove(&change.datasource);
             // Else the next look for places that nobody reads on from finds it.
             let checkpoints = self.shared.bus.checkpoints();
             if let Err(error) = checkpoints.forget_from(change.datasource, 0).await {

@@ -252,6 +252,43 @@ async fn a_rotated_secret_makes_the_worker_of_a_source_open_it_again() {
 }
 
 #[tokio::test]
+async fn only_an_accept_raises_what_is_accepted_and_another_registry_keeps_it() {
+    let system = System::start().await;
+    let mut registry = system.registry().await;
+    let gateway = system.connect(Service::Gateway).await;
+    let worker = system.connect(Service::Worker).await;
+    let mut feed = system.database.publish("http_webhook", json!({})).await;
+    let mut written = 0;
+    for (kind, generation, accepted) in [
+        (DatasourceEventKind::Published, 1, 0),
+        (DatasourceEventKind::SchemaAccepted, 5, 5),
+        (DatasourceEventKind::RestartRequested, 6, 5),
+    ] {
+        feed.generation = generation;
+        system.notify(&gateway, &feed, kind).await;
+        // Comes after it, and can be seen.
+        system
+            .notify(&gateway, &feed, DatasourceEventKind::SecretChanged)
+            .await;
+        written += 1;
+        let key = feed.id.to_string();
+        let is_taken_in = || async {
+            let route = gateway.routes().get(&key).await.unwrap();
+            route.is_some_and(|route| route.value.secrets_revision == written)
+        };
+        wait::eventually(DEADLINE, is_taken_in).await.unwrap();
+        let as_expected = || async {
+            let assigned = worker.assignments().get(&key).await.unwrap();
+            assigned.is_some_and(|entry| entry.value.accepted == accepted)
+        };
+        wait::eventually(DEADLINE, as_expected).await.unwrap();
+        registry.stop().await;
+        registry = system.registry().await;
+    }
+    registry.stop().await;
+}
+
+#[tokio::test]
 async fn another_registry_takes_over_and_work_goes_on() {
     let system = System::start().await;
     let first = system.registry().await;

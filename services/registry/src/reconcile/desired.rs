@@ -27,6 +27,8 @@ pub struct DesiredDatasource {
     pub desired: DesiredState,
     /// Grows with every change that matters to a worker.
     pub generation: i64,
+    /// The newest generation at which somebody accepted what records have come to be like; 0 if nobody has.
+    pub accepted: i64,
     /// The published version.
     pub wanted: Option<AssignedVersion>,
     /// The newest version that ran.

@@ -141,6 +141,7 @@ impl DesiredSet {
             desired: DesiredState::Running,
             // Nobody restarts a backfill.
             generation: 1,
+            accepted: 0,
             wanted: Some(version),
             last_good: None,
             secrets_revision: known.secrets_revision(job.datasource),
@@ -228,6 +229,7 @@ impl DesiredSet {
             status: datasource.status,
             desired: datasource.desired_state,
             generation: datasource.generation,
+            accepted: known.accepted(datasource.id),
             wanted,
             last_good,
             secrets_revision: known.secrets_revision(datasource.id),
@@ -273,6 +275,8 @@ pub(crate) trait Known {
     fn last_good(&self, datasource: DatasourceId) -> Option<u32>;
     /// The revision of its secrets.
     fn secrets_revision(&self, datasource: DatasourceId) -> u64;
+    /// The newest generation at which somebody accepted what its records have come to be like.
+    fn accepted(&self, datasource: DatasourceId) -> i64;
     /// Whether it may take no more events for now.
     fn backlog_full(&self, datasource: DatasourceId) -> bool;
     /// What is the matter with one of these secrets of a datasource.

@@ -254,6 +254,7 @@ fn assignment_of(datasource: &DesiredDatasource) -> Option<Assignment> {
         organization: datasource.organization,
         connector: datasource.connector.clone(),
         generation: datasource.generation,
+        accepted: datasource.accepted,
         desired,
         instances: Vec::new(),
         last_good: datasource

@@ -58,6 +58,7 @@ pub(super) fn datasource(number: u128, pull: bool) -> DesiredDatasource {
             config: json!({"connection": {"auth": {"type": "none"}}}),
         }),
         last_good: None,
+        accepted: 0,
         secrets_revision: 0,
         backlog_full: false,
         secret_fault: None,

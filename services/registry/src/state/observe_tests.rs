@@ -40,6 +40,7 @@ fn desired(generation: i64, version: u32) -> DesiredDatasource {
             config: json!({}),
         }),
         last_good: None,
+        accepted: 0,
         secrets_revision: 0,
         backlog_full: false,
         secret_fault: None,

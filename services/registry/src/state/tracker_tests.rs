@@ -24,6 +24,7 @@ fn desired() -> DesiredDatasource {
             config: json!({}),
         }),
         last_good: None,
+        accepted: 0,
         secrets_revision: 0,
         backlog_full: false,
         secret_fault: None,

@@ -52,6 +52,8 @@ pub(crate) struct Feed {
 #[derive(Clone, Debug)]
 pub(crate) struct FeedState {
     pub(crate) generation: i64,
+    /// The newest generation at which somebody accepted what records have come to be like.
+    pub(crate) accepted: i64,
     pub(crate) status: RuntimeStatus,
     pub(crate) reason: Reason,
     pub(crate) message: Option<String>,
@@ -77,6 +79,7 @@ impl Feed {
             .is_none_or(|connector| !connector.spec().capabilities.pull);
         let state = FeedState {
             generation: 0,
+            accepted: assignment.accepted,
             status: RuntimeStatus::Starting,
             reason: Reason::AsDesired,
             message: None,
@@ -172,6 +175,7 @@ pub(crate) fn reach(
 ) -> FeedState {
     let after = FeedState {
         generation: assignment.generation,
+        accepted: assignment.accepted,
         reason: Reason::AsDesired,
         message: None,
         next_attempt_at: None,

@@ -82,8 +82,15 @@ async fn a_feed_stops_before_the_record_and_goes_on_when_it_is_accepted() {
     assert!(status.message.unwrap().contains("field `/more` (boolean) is new"));
     rig.accept(datasource, "three", r#"{"id": 3}"#).await;
     rig.told(datasource, |status| status.metrics.parked == 2).await;
-    // Another generation of the same version: somebody has accepted what was seen.
+    // A restart accepts nothing: it stops at the same record.
     assignment.generation = 2;
+    rig.assign(&assignment).await;
+    rig.told(datasource, |status| {
+        status.generation == 2 && status.reason == Reason::SchemaDrift && status.metrics.parked == 2
+    })
+    .await;
+    assignment.generation = 3;
+    assignment.accepted = 3;
     rig.assign(&assignment).await;
     outcomes.until(3).await;
     let ids: Vec<_> = outcomes
@@ -150,6 +157,7 @@ async fn a_source_stops_without_an_ack_and_reads_the_batch_again() {
     assert_eq!((status.status, status.metrics.events), (RuntimeStatus::Error, 0));
     assert_eq!(status.restarts, 0, "it waits for somebody");
     assignment.generation = 2;
+    assignment.accepted = 2;
     rig.assign(&assignment).await;
     let mut outcomes = rig.outcomes();
     outcomes.until(20).await;

@@ -75,6 +75,7 @@ pub(crate) fn push(wanted: AssignedVersion, generation: i64) -> Assignment {
         instances: Vec::new(),
         wanted,
         last_good: None,
+        accepted: 0,
         secrets_revision: 0,
         backfill: None,
     }
