@@ -72,6 +72,14 @@ impl VersionConfig {
                 detail,
             ));
         }
+        if runtime.batch.max_wait > MAX_WAIT {
+            let detail = "a batch waits for at most 1 minute";
+            return Err(InputError::new("/runtime/batch/max_wait", "out_of_range", detail));
+        }
+        runtime
+            .retry
+            .check()
+            .map_err(|error| error.under("/runtime/retry"))?;
         if !(1..=64).contains(&runtime.parallelism) {
             let detail = "the parallelism is between 1 and 64";
             return Err(InputError::new("/runtime/parallelism", "out_of_range", detail));
@@ -208,13 +216,16 @@ fn check_labels(labels: &[String]) -> Result<(), InputError> {
     Ok(())
 }
 
+/// The longest that a batch may wait.
+const MAX_WAIT: HumanDuration = HumanDuration::from_secs(60);
+
 /// How records are gathered into batches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchOptions {
-    /// At most so many records.
+    /// At most so many records (1 to 10,000).
     pub max_records: u32,
-    /// At most so long.
+    /// At most so long; not above 1 minute.
     pub max_wait: HumanDuration,
 }
 
@@ -239,12 +250,33 @@ pub struct Throttle {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetryOptions {
-    /// So many attempts before the circuit opens.
+    /// So many attempts before the circuit opens (1 to 1,000).
     pub max_attempts: u32,
-    /// The first pause.
+    /// The first pause: 100 ms to 1 hour.
     pub initial: HumanDuration,
-    /// The longest pause.
+    /// The longest pause: not below the first, and not above 1 day.
     pub max: HumanDuration,
+}
+
+impl RetryOptions {
+    fn check(&self) -> Result<(), InputError> {
+        const FIRST: std::ops::RangeInclusive<HumanDuration> =
+            HumanDuration::from_millis(100)..=HumanDuration::from_secs(3_600);
+        const DAY: HumanDuration = HumanDuration::from_secs(86_400);
+        let (field, detail) = if !(1..=1_000).contains(&self.max_attempts) {
+            ("/max_attempts", "between 1 and 1,000 attempts")
+        } else if !FIRST.contains(&self.initial) {
+            ("/initial", "the first pause is between 100 ms and 1 hour")
+        } else if self.max < self.initial || self.max > DAY {
+            (
+                "/max",
+                "the longest pause is not below the first and not above 1 day",
+            )
+        } else {
+            return Ok(());
+        };
+        Err(InputError::new(field, "out_of_range", detail))
+    }
 }
 
 impl Default for RetryOptions {
@@ -352,6 +384,43 @@ mod tests {
         assert!(labels(json!(["edge", "eu-1.a"])).is_ok());
         let error = VersionConfig::parse(&json!({"runtime": {"throttle": {"records_per_second": 0}}}));
         assert_eq!(error.unwrap_err().pointer, "/runtime/throttle/records_per_second");
+    }
+
+    #[test]
+    fn pauses_have_bounds() {
+        for (runtime, pointer) in [
+            (json!({"batch": {"max_wait": "61s"}}), "/runtime/batch/max_wait"),
+            (
+                json!({"batch": {"max_wait": "500000000000years"}}),
+                "/runtime/batch/max_wait",
+            ),
+            (
+                json!({"retry": {"max_attempts": 0}}),
+                "/runtime/retry/max_attempts",
+            ),
+            (
+                json!({"retry": {"max_attempts": 1_001}}),
+                "/runtime/retry/max_attempts",
+            ),
+            (
+                json!({"retry": {"initial": "0s", "max": "0s"}}),
+                "/runtime/retry/initial",
+            ),
+            (
+                json!({"retry": {"initial": "61m", "max": "2h"}}),
+                "/runtime/retry/initial",
+            ),
+            (
+                json!({"retry": {"initial": "2s", "max": "1s"}}),
+                "/runtime/retry/max",
+            ),
+            (json!({"retry": {"max": "25h"}}), "/runtime/retry/max"),
+        ] {
+            let error = VersionConfig::parse(&json!({"runtime": runtime})).unwrap_err();
+            assert_eq!(error.pointer, pointer, "{runtime}");
+        }
+        let widest = json!({"batch": {"max_wait": "1m"}, "retry": {"max_attempts": 1_000, "initial": "1h", "max": "1day"}});
+        assert!(VersionConfig::parse(&json!({"runtime": widest})).is_ok());
     }
 
     #[test]

@@ -363,7 +363,7 @@ async fn a_backfill_that_fails_again_and_again_is_given_up() {
     let rig = Rig::new().await;
     let worker = rig.worker().await;
     let mut job = backfill(&live(&worker), Some(20));
-    job.wanted.config["runtime"]["retry"] = json!({"initial": "20ms", "max": "100ms", "max_attempts": 2});
+    job.wanted.config["runtime"]["retry"] = json!({"initial": "100ms", "max": "100ms", "max_attempts": 2});
     rig.assign(&job).await;
     rig.told(job.datasource, |status| {
         let report = status.backfill.as_ref();

@@ -155,7 +155,7 @@ async fn a_source_that_fails_again_and_again_is_probed_and_recovers() {
     let worker = rig.worker().await;
     let mut assignment = generator(&worker, 100_000, 50.0);
     assignment.wanted.config["runtime"]["retry"] =
-        json!({"initial": "20ms", "max": "400ms", "max_attempts": 2});
+        json!({"initial": "100ms", "max": "400ms", "max_attempts": 2});
     rig.assign(&assignment).await;
     rig.told(assignment.datasource, |status| status.metrics.events > 5)
         .await;
