@@ -128,8 +128,10 @@ impl Feed {
     pub(crate) fn change(&self, change: impl FnOnce(&mut FeedState)) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut state);
+        // Also of a version that waits for its next attempt: what it has overdrawn is not forgotten.
+        let version = state.version.as_ref();
         self.throttle
-            .set_rate(state.runnable().and_then(|version| self.rate(&version.config)));
+            .set_rate(version.and_then(|version| self.rate(&version.config)));
     }
 
     /// The wanted pace in records a second: a backfill's own, or the version's.
@@ -221,5 +223,31 @@ pub(crate) fn reach(
             version: None,
             ..after
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::tests::{push, version};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_does_not_pay_what_the_pace_is_owed() {
+        let mut slow = version(1, "t");
+        slow.config["runtime"] = json!({"throttle": {"records_per_second": 1}});
+        let assignment = push(slow, 1);
+        let feed = Feed::new(&assignment, 1);
+        let running = reach(&feed.state(), &assignment, |wanted| {
+            Version::compile(wanted, &assignment.connector, assignment.datasource, None)
+        });
+        feed.change(|state| *state = running);
+        assert_eq!(feed.throttle.take(2), 1);
+        feed.throttle.charge(100);
+        for status in [RuntimeStatus::Error, RuntimeStatus::Running] {
+            feed.change(|state| state.status = status);
+        }
+        assert_eq!(feed.throttle.take(2), 0);
     }
 }

@@ -9,4 +9,4 @@ mod sources;
 mod states;
 pub(crate) mod support;
 
-pub(crate) use support::{Rig, event, soon, version};
+pub(crate) use support::{Rig, event, push, soon, version};
