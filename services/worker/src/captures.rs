@@ -118,11 +118,13 @@ impl Captures {
                 if running.taken.load(Ordering::Relaxed) >= running.capture.count {
                     break;
                 }
+                // What there is no room for is not counted: a later record takes its place.
+                let Ok(room) = self.queue.try_reserve() else {
+                    return;
+                };
                 if let Some(captured) = running.take(mapped) {
                     running.taken.fetch_add(1, Ordering::Relaxed);
-                    if self.queue.try_send(captured).is_err() {
-                        return;
-                    }
+                    room.send(captured);
                 }
             }
         }
@@ -227,6 +229,24 @@ mod tests {
         };
         let one = |payload: &&str| map_one(mapping, 4, event(datasource, "e", payload));
         payloads.iter().map(one).collect()
+    }
+
+    #[tokio::test]
+    async fn what_a_full_queue_leaves_out_is_not_counted() {
+        let clock = Arc::new(ManualClock::at(Timestamp::default()));
+        let (captures, mut taken) = captures(clock.clone());
+        let datasource = DatasourceId::generate();
+        let came = mapped(datasource, &[r#"{"id":1}"#]);
+        let mut many = capture(datasource, CapturePoint::Raw, clock.now());
+        many.count = u32::try_from(QUEUE).unwrap() + 1;
+        captures.set([&many].into_iter());
+        for _ in 0..2 * QUEUE {
+            captures.look(datasource, &came);
+        }
+        assert_eq!(all(&mut taken).len(), QUEUE);
+        captures.look(datasource, &came);
+        captures.look(datasource, &came);
+        assert_eq!(all(&mut taken).len(), 1, "as many as were asked for");
     }
 
     fn all(taken: &mut mpsc::Receiver<Captured>) -> Vec<String> {

@@ -63,7 +63,9 @@ impl Run {
             left.splice(0..0, batch.rest);
             let tally = tally(&batch.mapped, batch.took);
             let stored = self.publish(version, batch.mapped).await?;
-            self.board.captures.look(self.feed.id, &stored);
+            if self.feed.backfill.is_none() {
+                self.board.captures.look(self.feed.id, &stored);
+            }
             self.feed
                 .throttle
                 .charge(tally.records().saturating_sub(tally.events) as usize);

@@ -5,11 +5,14 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 use halcyon_domain::{
     assignment::{AssignedVersion, Assignment, Instance},
+    audit::{Actor, ActorKind},
     backfill::{BackfillStatus, BackfillTask},
+    capture::{Capture, CapturePoint, Captured},
     clock::{Clock, SystemClock},
     event::EventId,
-    id::{DatasourceId, WorkerId},
+    id::{CaptureId, DatasourceId, WorkerId},
     lifecycle::{DesiredState, Reason, RuntimeStatus},
+    redact::RedactionSpec,
     schedule::{RunMemory, ScheduleState},
 };
 use serde_json::{Value, json};
@@ -302,6 +305,63 @@ async fn a_backfill_reads_its_range_beside_what_is_live() {
     assert!(told.backfill.is_none());
     let place = outcomes_now(&rig, &live).await;
     assert!(place < 3_600 * u64::try_from(RATE).unwrap(), "{place}");
+    worker.stop().await;
+}
+
+/// A capture of what comes in, for as long as a test lasts.
+fn capture(live: &Assignment) -> Capture {
+    let now = SystemClock.now();
+    Capture {
+        id: CaptureId::generate(),
+        organization: live.organization,
+        datasource: live.datasource,
+        point: CapturePoint::Raw,
+        count: 100_000,
+        until: now + TimeDelta::minutes(5),
+        contains: None,
+        redaction: RedactionSpec::default(),
+        started_by: Actor {
+            kind: ActorKind::System,
+            id: None,
+            name: "a test".to_owned(),
+        },
+        started_at: now,
+        ended: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_capture_sees_what_is_live_and_no_backfill() {
+    let rig = Rig::new().await;
+    let worker = rig.worker().await;
+    let live = live(&worker);
+    rig.bus.put_capture(&capture(&live)).await.unwrap();
+    rig.assign(&live).await;
+    let mut captured = rig.bus.captured_consumer();
+    let mut next = async || {
+        let delivery = soon(captured.next()).await;
+        let record: Captured = delivery.json().unwrap();
+        delivery.ack().await.unwrap();
+        record
+    };
+    next().await;
+    let job = backfill(&live, None);
+    rig.assign(&job).await;
+    rig.told(job.datasource, |status| {
+        let report = status.backfill.as_ref();
+        report.is_some_and(|report| report.status == BackfillStatus::Done)
+    })
+    .await;
+    let past = expected(&live);
+    let read = outcomes_now(&rig, &live).await;
+    let later: BTreeSet<EventId> = (read + 1..read + 10_000)
+        .map(|number| EventId::from_key(live.datasource, &format!("gen-1-{number}")))
+        .collect();
+    let mut record = next().await;
+    while !later.contains(&record.event) {
+        assert!(!past.contains(&record.event), "{record:?}");
+        record = next().await;
+    }
     worker.stop().await;
 }
 
