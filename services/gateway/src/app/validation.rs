@@ -2,11 +2,11 @@
 
 use halcyon_connectors::{Connector, validate_connection};
 use halcyon_domain::{
-    config::{SECRET_KEY, VersionConfig, is_secret_name, secret_refs},
+    config::{DriftPolicy, SECRET_KEY, VersionConfig, is_secret_name, secret_refs},
     error::{InputError, escape},
 };
 use halcyon_mapping::{CompiledMapping, ScriptMapping};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Where a configuration stands in what the API takes.
 const CONFIG: &str = "/config";
@@ -28,6 +28,14 @@ pub(crate) fn draft(connector: &dyn Connector, config: &Value) -> Vec<InputError
             spec.type_name
         );
         errors.push(InputError::new("/config/schedule", "not_scheduled", detail));
+    }
+    let able = spec.capabilities;
+    if able.pull && !able.resumable && config.pointer("/schema/drift") == Some(&json!(DriftPolicy::Stop)) {
+        let detail = format!(
+            "what a `{}` datasource has read cannot be read again: stopping at a record would lose it; take `warn`",
+            spec.type_name
+        );
+        errors.push(InputError::new("/config/schema/drift", "not_resumable", detail));
     }
     if let Some(connection) = config.get("connection") {
         let marked = secret_fields(&connector.spec().config_schema);
@@ -176,8 +184,6 @@ fn check_marked(value: &Value, pointer: &str, found: &mut Vec<InputError>) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn webhook() -> &'static dyn Connector {
@@ -190,6 +196,21 @@ mod tests {
             "mapping": {"outputs": [{"kind": "alert", "fields": {
                 "external_id": "id", "title": title, "time": {"expr": "ts", "as": "timestamp"}}}]},
         })
+    }
+
+    #[test]
+    fn a_feed_that_cannot_be_read_again_does_not_stop_for_its_records() {
+        let config = |drift: &str| json!({"schema": {"drift": drift, "expected": {"properties": {}}}});
+        let find = |connector| halcyon_connectors::find(connector).unwrap();
+        let errors = draft(find("syslog"), &config("stop"));
+        assert_eq!(
+            (errors[0].pointer.as_str(), errors[0].code.as_str()),
+            ("/config/schema/drift", "not_resumable")
+        );
+        assert_eq!(draft(find("syslog"), &config("warn")), []);
+        for connector in ["http_webhook", "generator", "kafka"] {
+            assert_eq!(draft(find(connector), &config("stop")), []);
+        }
     }
 
     #[test]
