@@ -28,6 +28,14 @@ pub trait Connector: Send + Sync {
     /// [`validate_connection`](crate::validate_connection) for both. Pointers are relative to the connection.
     fn validate(&self, connection: &Value) -> Vec<InputError>;
 
+    /// What stands in the way of reading the feed by `parallelism` instances: of some upstreams each instance would
+    /// get all of it. Called for a connection that is valid; see [`validate_feed`](crate::validate_feed). Pointers are
+    /// relative to the connection.
+    fn validate_parallelism(&self, connection: &Value, parallelism: u16) -> Vec<InputError> {
+        let _ = (connection, parallelism);
+        Vec::new()
+    }
+
     /// Tries the connection out: named results, each with what to do when it is not ok. Has no effect on the
     /// other side, and ends within 5 s. The usual names, in this order, of which a connector gives those that make
     /// sense for it: `configuration`, `secrets`, `resolve`, `connect`, `tls`, `authenticate`, `permission`,

@@ -48,4 +48,4 @@ pub use source::{
     BatchLimits, Checkpoint, Lag, Share, Source, SourceBatch, SourceContext, SourceRecord, TimeRange,
 };
 pub use spec::{Capabilities, ConnectorSpec, Ordering, SamplePayload, SignaturePreset};
-pub use validate::validate_connection;
+pub use validate::{validate_connection, validate_feed};

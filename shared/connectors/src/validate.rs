@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::LazyLock};
 use halcyon_domain::error::InputError;
 use serde_json::Value;
 
-use crate::{Error, catalog, schema::Schema};
+use crate::{Error, SourceContext, catalog, schema::Schema};
 
 static SCHEMAS: LazyLock<HashMap<&'static str, Schema>> = LazyLock::new(|| {
     let compiled = |connector: &&dyn crate::Connector| {
@@ -40,9 +40,19 @@ pub fn validate_connection(type_name: &str, connection: &Value) -> Vec<InputErro
     }
 }
 
-/// The same, as the error that a source is refused with.
-pub(crate) fn ensure_valid(type_name: &str, connection: &Value) -> Result<(), Error> {
+/// The same of a feed: what is wrong with `connection`, or with reading it by `parallelism` instances.
+#[must_use]
+pub fn validate_feed(type_name: &str, connection: &Value, parallelism: u16) -> Vec<InputError> {
     let errors = validate_connection(type_name, connection);
+    match crate::find(type_name) {
+        Some(connector) if errors.is_empty() => connector.validate_parallelism(connection, parallelism),
+        _ => errors,
+    }
+}
+
+/// The same, as the error that a source is refused with.
+pub(crate) fn ensure_valid(type_name: &str, context: &SourceContext) -> Result<(), Error> {
+    let errors = validate_feed(type_name, &context.connection, context.share.of);
     if errors.is_empty() {
         return Ok(());
     }

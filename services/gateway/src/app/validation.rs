@@ -1,6 +1,6 @@
 //! What must hold of a configuration: its shape whenever it is written, all of it when it is published.
 
-use halcyon_connectors::{Connector, validate_connection};
+use halcyon_connectors::{Connector, validate_feed};
 use halcyon_domain::{
     config::{DriftPolicy, SECRET_KEY, VersionConfig, is_secret_name, secret_refs},
     error::{InputError, escape},
@@ -61,7 +61,7 @@ pub(crate) fn publishable(
     let mut errors = draft(connector, config);
     errors.extend(under(
         "/config/connection",
-        validate_connection(type_name, &parsed.connection),
+        validate_feed(type_name, &parsed.connection, parsed.runtime.parallelism),
     ));
     if connector.spec().capabilities.push {
         errors.extend(pool_fault(&parsed.runtime.worker_labels, has_pool));
@@ -261,6 +261,18 @@ mod tests {
             errors.iter().any(|e| e.pointer == "/config/mapping/outputs"),
             "{errors:?}"
         );
+    }
+
+    #[test]
+    fn instances_that_would_each_get_everything_cannot_be_published() {
+        let mqtt = halcyon_connectors::find("mqtt").unwrap();
+        let mut config = config(json!({"$secret": "token"}), "title");
+        config["connection"] = json!({"host": "h", "client_id": "c", "topics": ["a"]});
+        assert_eq!(publishable(mqtt, &config, |_| true), []);
+        config["runtime"] = json!({"parallelism": 2});
+        let errors = publishable(mqtt, &config, |_| true);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(errors[0].pointer, "/config/connection/group");
     }
 
     #[test]

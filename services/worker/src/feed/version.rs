@@ -1,6 +1,6 @@
 //! A version that is ready to run.
 
-use halcyon_connectors::validate_connection;
+use halcyon_connectors::validate_feed;
 use halcyon_domain::{
     assignment::AssignedVersion, config::VersionConfig, error::InputError, id::DatasourceId,
 };
@@ -32,7 +32,7 @@ impl Version {
         scripts: Option<&Pool>,
     ) -> Result<Self, InputError> {
         let config = VersionConfig::parse(&assigned.config)?;
-        let errors = validate_connection(connector, &config.connection);
+        let errors = validate_feed(connector, &config.connection, config.runtime.parallelism);
         if let Some(error) = errors.into_iter().next() {
             return Err(error.under("/connection"));
         }

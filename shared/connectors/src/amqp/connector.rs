@@ -91,7 +91,7 @@ impl Connector for Amqp {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        ensure_valid(TYPE, &context.connection)?;
+        ensure_valid(TYPE, &context)?;
         let config = Connection::read(&context.connection).map_err(Error::Config)?;
         Ok(Box::new(AmqpSource::new(config, context)?))
     }

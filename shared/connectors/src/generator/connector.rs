@@ -98,7 +98,7 @@ impl Connector for Generator {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        ensure_valid(TYPE, &context.connection)?;
+        ensure_valid(TYPE, &context)?;
         let (connection, start) =
             Connection::read(&context.connection).map_err(|error| Error::Config(vec![error]))?;
         Ok(Box::new(GeneratorSource::new(connection, start, &context)?))

@@ -102,7 +102,7 @@ impl Connector for HttpPoller {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        ensure_valid(TYPE, &context.connection)?;
+        ensure_valid(TYPE, &context)?;
         let plan = Plan::read(&context.connection).map_err(Error::Config)?;
         if context.range.is_some() && !plan.takes_range() {
             let detail = "a stretch of time cannot be asked for: give `range`, a timestamp cursor with `param`, or \

@@ -102,7 +102,7 @@ impl Connector for Kafka {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        ensure_valid(TYPE, &context.connection)?;
+        ensure_valid(TYPE, &context)?;
         let connection = Connection::read(&context.connection).map_err(Error::Config)?;
         Ok(Box::new(KafkaSource::new(connection, context)?))
     }

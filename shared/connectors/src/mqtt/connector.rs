@@ -71,6 +71,15 @@ impl Connector for Mqtt {
         Connection::read(connection).err().unwrap_or_default()
     }
 
+    fn validate_parallelism(&self, connection: &Value, parallelism: u16) -> Vec<InputError> {
+        let ungrouped = Connection::read(connection).is_ok_and(|connection| connection.group.is_none());
+        if parallelism <= 1 || !ungrouped {
+            return Vec::new();
+        }
+        let detail = "several readers need a share group, else each of them gets every message";
+        vec![InputError::new("/group", "required", detail)]
+    }
+
     async fn check(&self, context: &CheckContext<'_>) -> Vec<CheckResult> {
         let mut results = match check::begin(TYPE, context, &[&["resolve", "connect"], &STEPS[..]].concat()) {
             Ok(results) => results,
@@ -89,7 +98,7 @@ impl Connector for Mqtt {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        ensure_valid(TYPE, &context.connection)?;
+        ensure_valid(TYPE, &context)?;
         let config = Connection::read(&context.connection).map_err(Error::Config)?;
         Ok(Box::new(MqttSource::new(config, context)?))
     }

@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use halcyon_domain::{clock::Clock, error::InputError};
+use halcyon_domain::clock::Clock;
 use halcyon_egress::Guard;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -92,10 +92,6 @@ impl MqttSource {
             let now = config.filters();
             no_more = Position::read(checkpoint)?.filters;
             no_more.retain(|filter| !now.contains(filter));
-        }
-        if context.share.of > 1 && config.group.is_none() {
-            let detail = "several readers need a share group, else each of them gets every message";
-            return Err(Error::Config(vec![InputError::new("/group", "required", detail)]));
         }
         // The first keeps the id, whatever the number of readers.
         let client_id = match context.share.index {

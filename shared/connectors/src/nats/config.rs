@@ -188,7 +188,23 @@ pub(crate) fn from_time(time: Timestamp) -> Option<DeliverPolicy> {
 mod tests {
     use serde_json::json;
 
-    use crate::validate_connection;
+    use crate::{validate_connection, validate_feed};
+
+    #[test]
+    fn several_instances_of_a_plain_subject_need_a_queue_group() {
+        let mut plain = json!({"servers": ["a.example"], "mode": "core", "subject": "a.>"});
+        assert_eq!(validate_feed("nats", &plain, 1), []);
+        let errors = validate_feed("nats", &plain, 2);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(
+            (errors[0].pointer.as_str(), errors[0].code.as_str()),
+            ("/queue_group", "required")
+        );
+        plain["queue_group"] = json!("readers");
+        assert_eq!(validate_feed("nats", &plain, 2), []);
+        let stream = json!({"servers": ["a.example"], "stream": "S", "consumer": "c"});
+        assert_eq!(validate_feed("nats", &stream, 2), []);
+    }
 
     #[test]
     fn errors_point_at_their_field() {

@@ -75,6 +75,16 @@ impl Connector for Nats {
         Connection::read(connection).err().unwrap_or_default()
     }
 
+    fn validate_parallelism(&self, connection: &Value, parallelism: u16) -> Vec<InputError> {
+        let alone =
+            |connection: Connection| connection.mode == Mode::Core && connection.queue_group.is_none();
+        if parallelism <= 1 || !Connection::read(connection).is_ok_and(alone) {
+            return Vec::new();
+        }
+        let detail = "several instances need a queue group, else each of them gets every message";
+        vec![InputError::new("/queue_group", "required", detail)]
+    }
+
     async fn check(&self, context: &CheckContext<'_>) -> Vec<CheckResult> {
         let mut results = match check::begin(TYPE, context, &[]) {
             Ok(results) => results,
@@ -100,7 +110,7 @@ impl Connector for Nats {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        ensure_valid(TYPE, &context.connection)?;
+        ensure_valid(TYPE, &context)?;
         let connection = Connection::read(&context.connection).map_err(Error::Config)?;
         if context.range.is_some() && connection.mode == Mode::Core {
             return Err(Error::Unsupported {

@@ -99,7 +99,7 @@ impl Connector for RedisStream {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        ensure_valid(TYPE, &context.connection)?;
+        ensure_valid(TYPE, &context)?;
         let connection = Connection::read(&context.connection).map_err(|error| Error::Config(vec![error]))?;
         Ok(Box::new(RedisStreamSource::new(connection, context)?))
     }

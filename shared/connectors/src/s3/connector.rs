@@ -136,7 +136,7 @@ impl Connector for S3 {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        ensure_valid(TYPE, &context.connection)?;
+        ensure_valid(TYPE, &context)?;
         let connection = Connection::read(&context.connection).map_err(Error::Config)?;
         let store = open(&connection, &context.secrets, &context.guard, TRIES)?;
         Ok(Box::new(FileSource::new(

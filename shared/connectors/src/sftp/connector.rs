@@ -117,7 +117,7 @@ impl Connector for Sftp {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        ensure_valid(TYPE, &context.connection)?;
+        ensure_valid(TYPE, &context)?;
         let connection = Connection::read(&context.connection).map_err(Error::Config)?;
         Identity::read(&connection.auth, &context.secrets)?;
         let store = Folder::new(&connection, &context.secrets, &context.guard)?;

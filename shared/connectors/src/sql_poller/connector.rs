@@ -93,7 +93,7 @@ impl Connector for SqlPoller {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        ensure_valid(TYPE, &context.connection)?;
+        ensure_valid(TYPE, &context)?;
         let settings = Settings::read(&context.connection).map_err(Error::Config)?;
         Ok(Box::new(SqlSource::new(settings, context)?))
     }

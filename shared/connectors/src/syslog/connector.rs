@@ -126,7 +126,7 @@ impl Connector for Syslog {
     }
 
     fn source(&self, context: SourceContext) -> Result<Box<dyn Source>, Error> {
-        ensure_valid(TYPE, &context.connection)?;
+        ensure_valid(TYPE, &context)?;
         if context.sample {
             // The port is the running datasource's, and nobody sends to another one.
             return Err(Error::Unsupported {
