@@ -94,7 +94,7 @@ impl Job {
         };
         let consumer: BaseConsumer<Context> = self.config().create_with_context(context)?;
         if manual {
-            let (connection, known) = (&self.connection, &self.known.offsets);
+            let (connection, known) = (&self.connection, &self.known);
             assign(&consumer, connection, self.share, self.range, known, &self.shared)?;
         } else {
             let topics = self.connection.subscription();

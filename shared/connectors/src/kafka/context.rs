@@ -13,7 +13,7 @@ use rdkafka::{
 use super::{
     config::Start,
     shared::{Offsets, Shared, list},
-    starts::{Known, starts},
+    starts::{Known, cluster, starts},
 };
 use crate::Error;
 
@@ -27,6 +27,9 @@ pub(super) struct Context {
 impl Context {
     fn dealt(&self, consumer: &BaseConsumer<Self>, dealt: &TopicPartitionList) -> Result<(), KafkaError> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let cluster = cluster(consumer);
+        let known = known.in_cluster(cluster.as_deref());
+        self.shared.is_at(cluster);
         let starts = starts(consumer, dealt, &known, self.start)?;
         let mut placed = TopicPartitionList::new();
         for element in dealt.elements() {

@@ -10,7 +10,7 @@ use super::{
     config::Connection,
     context::Context,
     shared::{Offsets, Shared},
-    starts::{PATIENCE, at_time, partitions},
+    starts::{Known, PATIENCE, at_time, cluster, partitions},
 };
 use crate::{Share, TimeRange};
 
@@ -23,7 +23,7 @@ pub(super) fn assign(
     connection: &Connection,
     share: Share,
     range: Option<TimeRange>,
-    known: &Offsets,
+    known: &Known,
     shared: &Shared,
 ) -> KafkaResult<()> {
     let mut all = TopicPartitionList::new();
@@ -36,6 +36,9 @@ pub(super) fn assign(
             count += 1;
         }
     }
+    let cluster = cluster(consumer);
+    let known = known.clone().in_cluster(cluster.as_deref()).offsets;
+    shared.is_at(cluster);
     let (mut begin, ends) = match range {
         Some(range) => {
             let begin = at_time(consumer, &all, range.from.timestamp_millis())?;

@@ -58,6 +58,8 @@ pub(super) struct State {
     bytes: usize,
     parts: BTreeMap<Arc<str>, BTreeMap<i32, Part>>,
     epochs: u64,
+    /// What the cluster calls itself.
+    cluster: Option<String>,
     commits: Offsets,
     /// What went wrong, and whether the thread has ended by it.
     fault: Option<(Error, bool)>,
@@ -134,6 +136,12 @@ impl Shared {
         let waited = self.room.wait_timeout_while(self.lock(), patience, full);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         !full(&mut state)
+    }
+
+    /// The cluster has told its name.
+    pub(super) fn is_at(&self, cluster: Option<String>) {
+        let mut state = self.lock();
+        state.cluster = cluster.or_else(|| state.cluster.take());
     }
 
     /// Partitions have become ours, `ends` those of a range.
@@ -267,6 +275,10 @@ impl Shared {
                 commits.insert(partition, next);
             }
         }
+    }
+
+    pub(super) fn cluster(&self) -> Option<String> {
+        self.lock().cluster.clone()
     }
 
     /// Leaves only partitions that are ours.

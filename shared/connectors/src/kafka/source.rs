@@ -45,6 +45,21 @@ struct Position {
     /// Where an operator wants partitions to be read from, whatever the group has committed.
     #[serde(default, skip_serializing_if = "Offsets::is_empty")]
     seek: Offsets,
+    /// The cluster that the offsets are of, if it has a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cluster: Option<String>,
+}
+
+impl Position {
+    /// Offsets of another cluster mean nothing in this one.
+    fn settle(&mut self, cluster: Option<String>) {
+        if self.cluster != cluster {
+            if self.cluster.is_some() && cluster.is_some() {
+                self.offsets.clear();
+            }
+            self.cluster = cluster.or_else(|| self.cluster.take());
+        }
+    }
 }
 
 /// The library at work.
@@ -155,6 +170,7 @@ impl KafkaSource {
             known: Known {
                 seek: self.position.seek.clone(),
                 offsets: self.position.offsets.clone(),
+                cluster: self.position.cluster.clone(),
             },
             bootstrap,
             relay: Arc::new(relay),
@@ -173,7 +189,10 @@ impl KafkaSource {
         while self.records.len() < most {
             if self.item.is_none() {
                 match shared.pop() {
-                    Next::Item(item) => self.item = Some(item),
+                    Next::Item(item) => {
+                        self.position.settle(shared.cluster());
+                        self.item = Some(item);
+                    }
                     Next::End => {
                         self.ended = true;
                         return Ok(());

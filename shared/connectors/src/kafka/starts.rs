@@ -25,6 +25,26 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Known {
     pub(super) seek: Offsets,
     pub(super) offsets: Offsets,
+    /// The cluster that the offsets are of.
+    pub(super) cluster: Option<String>,
+}
+
+impl Known {
+    /// What it is worth in a cluster: offsets of another one mean nothing there. Where one of the two is not known,
+    /// they count as the same.
+    pub(super) fn in_cluster(mut self, cluster: Option<&str>) -> Self {
+        if let (Some(known), Some(cluster)) = (self.cluster.as_deref(), cluster)
+            && known != cluster
+        {
+            self.offsets.clear();
+        }
+        self
+    }
+}
+
+/// What the cluster calls itself, if it does.
+pub(super) fn cluster<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<String> {
+    consumer.client().fetch_cluster_id(PATIENCE)
 }
 
 fn of(offsets: &Offsets, topic: &str, partition: i32) -> Option<i64> {

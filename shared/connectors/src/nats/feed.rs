@@ -26,7 +26,7 @@ use super::{
     config::{Connection, Mode, from_time},
     link::{Link, answered},
     message::{Taken, of_stream, of_subject},
-    source::Position,
+    source::{Place, Position},
 };
 use crate::{Error, Secrets, Share, TimeRange};
 
@@ -82,6 +82,8 @@ pub(super) struct Feed {
     pub(super) shared: Arc<Shared>,
     /// There is nothing (more) of the wanted range.
     pub(super) ended: bool,
+    /// What was known of the place, as far as it is of this feed.
+    pub(super) position: Position,
     messages: Messages,
     /// End with the feed.
     _tasks: JoinSet<()>,
@@ -97,13 +99,15 @@ impl Feed {
                 link,
                 shared,
                 ended: false,
+                position: Position::default(),
                 messages,
                 _tasks: tasks,
             });
         }
         let context = jetstream::new(link.client.clone());
-        let consumer = link.heed(consumer(&context, &plan, &position)).await?;
+        let (consumer, mut position) = link.heed(consumer(&context, &plan, position)).await?;
         let info = consumer.cached_info();
+        position.place = Some(place(&plan.connection, &consumer));
         shared.pending.store(info.num_pending, Relaxed);
         shared.floor.store(info.ack_floor.stream_sequence, Relaxed);
         let ended = plan.range.is_some() && info.num_pending == 0;
@@ -117,6 +121,7 @@ impl Feed {
             link,
             shared,
             ended,
+            position,
             messages,
             _tasks: tasks,
         })
@@ -174,8 +179,13 @@ async fn messages(link: &Link, consumer: &PullConsumer, ahead: usize) -> Result<
     Ok(Messages::Stream(Box::new(stream)))
 }
 
-/// The consumer to read through: the durable one, or one of its own that acknowledges nothing.
-async fn consumer(context: &Context, plan: &Plan, position: &Position) -> Result<PullConsumer, Error> {
+/// The consumer to read through: the durable one, or one of its own that acknowledges nothing. And what is left of
+/// `position`: nothing, if it is of something else.
+async fn consumer(
+    context: &Context,
+    plan: &Plan,
+    position: Position,
+) -> Result<(PullConsumer, Position), Error> {
     let connection = &plan.connection;
     let stream = connection.stream.clone().unwrap_or_default();
     let mut config = pull::Config {
@@ -185,33 +195,83 @@ async fn consumer(context: &Context, plan: &Plan, position: &Position) -> Result
     if plan.sample || plan.range.is_some() {
         config.ack_policy = AckPolicy::None;
         config.inactive_threshold = FORGET;
+        let position = known(context, connection, position).await?;
         config.deliver_policy = match &plan.range {
             Some(_) if position.sequence > 0 => after(position.sequence),
             Some(range) => from_time(range.from)
                 .ok_or_else(|| Error::System("the range begins at no time that NATS knows".to_owned()))?,
             None => recent(context, &stream, connection.filter.is_empty()).await?,
         };
-        return create(context, config, &stream).await;
+        return Ok((create(context, config, &stream).await?, position));
     }
     let name = connection.consumer.clone().unwrap_or_default();
     match context
         .get_consumer_from_stream::<pull::Config, _, _>(&name, &stream)
         .await
     {
-        Ok(found) => adopt(found, connection),
+        Ok(found) => {
+            let found = adopt(found, connection)?;
+            let same = position.place.as_ref() == Some(&place(connection, &found));
+            Ok((found, if same { position } else { Position::default() }))
+        }
         Err(error) if is_missing(&error.kind()) => {
             config.durable_name = Some(name);
             config.ack_policy = AckPolicy::Explicit;
             config.ack_wait = connection.ack_wait();
             // Whoever has read before and finds the consumer gone does not begin anew.
+            let position = known(context, connection, position).await?;
             config.deliver_policy = match position.floor {
                 0 => connection.start(),
                 floor => after(floor),
             };
-            create(context, config, &stream).await
+            Ok((create(context, config, &stream).await?, position))
         }
         Err(error) => Err(not_had(error.kind())),
     }
+}
+
+fn place(connection: &Connection, consumer: &PullConsumer) -> Place {
+    let info = consumer.cached_info();
+    let servers = connection.endpoints();
+    Place {
+        servers: servers.iter().map(ToString::to_string).collect(),
+        stream: connection.stream.clone().unwrap_or_default(),
+        consumer: connection.consumer.clone().unwrap_or_default(),
+        made: micros(info.created.unix_timestamp_nanos()),
+    }
+}
+
+fn micros(nanos: i128) -> i64 {
+    i64::try_from(nanos / 1_000).unwrap_or_default()
+}
+
+/// What a position says of a stream whose consumer is gone: nothing, if it was of another stream, of another
+/// consumer, or of a stream of this name that was deleted meanwhile.
+async fn known(context: &Context, connection: &Connection, position: Position) -> Result<Position, Error> {
+    let read = position.floor > 0 || position.sequence > 0;
+    let Some(place) = position
+        .place
+        .as_ref()
+        .filter(|place| read && place.is_of(connection))
+    else {
+        return Ok(Position::default());
+    };
+    let stream = stream(context, &place.stream).await?;
+    let created = micros(stream.cached_info().created.unix_timestamp_nanos());
+    Ok(if created <= place.made {
+        position
+    } else {
+        Position::default()
+    })
+}
+
+async fn stream(context: &Context, name: &str) -> Result<jetstream::stream::Stream, Error> {
+    use jetstream::context::GetStreamErrorKind as Kind;
+    let stream = context.get_stream(name).await;
+    stream.map_err(|error| match error.kind() {
+        Kind::JetStream(error) => answered(&error),
+        kind => Error::transient(format!("JetStream does not tell of the stream: {kind}")),
+    })
 }
 
 fn adopt(found: PullConsumer, connection: &Connection) -> Result<PullConsumer, Error> {
@@ -275,13 +335,8 @@ const fn after(sequence: u64) -> DeliverPolicy {
 }
 
 /// A little before the stream's end.
-async fn recent(context: &Context, stream: &str, all_subjects: bool) -> Result<DeliverPolicy, Error> {
-    use jetstream::context::GetStreamErrorKind as Kind;
-    let stream = context.get_stream(stream).await;
-    let stream = stream.map_err(|error| match error.kind() {
-        Kind::JetStream(error) => answered(&error),
-        kind => Error::transient(format!("JetStream does not tell of the stream: {kind}")),
-    })?;
+async fn recent(context: &Context, name: &str, all_subjects: bool) -> Result<DeliverPolicy, Error> {
+    let stream = stream(context, name).await?;
     let back = if all_subjects { RECENT.0 } else { RECENT.1 };
     let last = stream.cached_info().state.last_sequence;
     Ok(after(last.saturating_sub(back)))

@@ -21,7 +21,9 @@ use super::{
     link::{State, trouble},
     message::Taken,
 };
-use crate::{BatchLimits, Checkpoint, Error, Lag, Source, SourceBatch, SourceContext, SourceRecord};
+use crate::{
+    BatchLimits, Checkpoint, Error, Lag, Source, SourceBatch, SourceContext, SourceRecord, endpoint::Endpoint,
+};
 
 /// How long the server may take to confirm acknowledgements.
 const CONFIRM: Duration = Duration::from_secs(5);
@@ -37,6 +39,31 @@ pub(super) struct Position {
     /// Everything up to this number was acknowledged.
     #[serde(default)]
     pub(super) floor: u64,
+    /// What the numbers are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) place: Option<Place>,
+}
+
+/// A consumer that was read through. Numbers of another stream mean nothing in its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Place {
+    pub(super) servers: Vec<String>,
+    pub(super) stream: String,
+    pub(super) consumer: String,
+    /// When the consumer was made, in microseconds since 1970. A stream that is younger was made anew, and counts
+    /// from 1 again.
+    pub(super) made: i64,
+}
+
+impl Place {
+    /// Whether the connection still names it. The servers are those of one cluster, so one that is left will do.
+    pub(super) fn is_of(&self, connection: &Connection) -> bool {
+        let known = |endpoint: &Endpoint| self.servers.contains(&endpoint.to_string());
+        Some(&self.stream) == connection.stream.as_ref()
+            && Some(&self.consumer) == connection.consumer.as_ref()
+            && connection.endpoints().iter().any(known)
+    }
 }
 
 /// A task that ends with its owner.
@@ -129,6 +156,7 @@ impl NatsSource {
                     self.stage = Stage::Closed;
                     let feed = opened.map_err(|error| Error::System(error.to_string()))??;
                     self.ended |= feed.ended;
+                    self.position = feed.position.clone();
                     self.stage = Stage::Open(Box::new(feed));
                     self.send_acks().await?;
                 }

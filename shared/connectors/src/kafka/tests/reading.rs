@@ -237,6 +237,36 @@ async fn from_now_on_means_from_the_first_start_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offsets_mean_nothing_in_another_cluster() {
+    let mut old = KafkaPeer::start(1, None).await;
+    old.fresh().await;
+    old.put(0..30).await;
+    let mut source = Kafka.source(context(&old, None)).unwrap();
+    let (mut count, mut last) = (0, None);
+    while count < 30 {
+        let batch = next(&mut source).await.unwrap();
+        source.ack(&batch.checkpoint).await.unwrap();
+        count += batch.records.len();
+        last = Some(batch.checkpoint);
+    }
+    source.stop().await;
+    // The topic and the group have the same names there.
+    let mut new = KafkaPeer::start(1, None).await;
+    new.fresh().await;
+    new.put(0..60).await;
+    let mut source = Kafka.source(context(&new, last.clone())).unwrap();
+    assert_eq!(numbers(&read(&mut source, 60).await), (0..60).collect());
+    source.stop().await;
+    // Another group of the old cluster goes on where the checkpoint says.
+    old.put(30..36).await;
+    let mut other = context(&old, last);
+    other.connection["group"] = json!("other");
+    let mut source = Kafka.source(other).unwrap();
+    assert_eq!(numbers(&read(&mut source, 6).await), (30..36).collect());
+    source.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_range_ends_and_a_sample_takes_nothing() {
     let mut peer = KafkaPeer::start(1, None).await;
     peer.fresh().await;

@@ -215,6 +215,58 @@ async fn a_consumer_that_is_gone_is_made_again_where_it_was() {
     assert_eq!(found.into_values().collect::<BTreeSet<_>>(), (15..20).collect());
 }
 
+/// All that there is to read.
+async fn numbers_of(source: &mut Box<dyn Source>, count: usize) -> BTreeSet<u64> {
+    let found = read(source, count).await.into_values().collect();
+    source.stop().await;
+    found
+}
+
+#[tokio::test]
+async fn a_place_means_nothing_in_another_stream() {
+    let mut peer = NatsPeer::start(Way::Open).await;
+    peer.fresh().await;
+    peer.put(0..20).await;
+    let mut source = Nats.source(context(&peer, None)).unwrap();
+    let mut checkpoint = None;
+    let mut count = 0;
+    // What is known to be acknowledged is told with the batch after it.
+    while checkpoint.is_none() {
+        peer.put(20 + count..21 + count).await;
+        count += 1;
+        let batch = next(&mut source).await.unwrap();
+        source.ack(&batch.checkpoint).await.unwrap();
+        checkpoint = Some(batch.checkpoint).filter(|checkpoint| checkpoint.0["floor"].as_u64() > Some(5));
+    }
+    drop(source);
+    let all: BTreeSet<u64> = (0..20 + count).collect();
+    // Another consumer of the stream begins where a new one does.
+    let mut other = with(&peer, &[("consumer", json!("other"))]);
+    other.checkpoint.clone_from(&checkpoint);
+    let mut source = Nats.source(other).unwrap();
+    assert_eq!(numbers_of(&mut source, all.len()).await, all);
+    // A stream that was deleted counts from 1 again.
+    let client = peer.context().await;
+    let mut config = client
+        .get_stream(peer.stream())
+        .await
+        .unwrap()
+        .cached_info()
+        .config
+        .clone();
+    client.delete_stream(peer.stream()).await.unwrap();
+    config.description = Some("made anew".to_owned());
+    client.create_stream(config).await.unwrap();
+    peer.put(0..12).await;
+    let mut source = Nats.source(context(&peer, checkpoint.clone())).unwrap();
+    assert_eq!(numbers_of(&mut source, 12).await, (0..12).collect());
+    // And another stream has numbers of its own, through a consumer of the same name.
+    peer.fresh().await;
+    peer.put(0..12).await;
+    let mut source = Nats.source(context(&peer, checkpoint)).unwrap();
+    assert_eq!(numbers_of(&mut source, 12).await, (0..12).collect());
+}
+
 #[tokio::test]
 async fn a_slow_worker_keeps_its_messages() {
     let mut peer = NatsPeer::start(Way::Open).await;
