@@ -3,7 +3,7 @@
 //! Not a library's: those that there are resolve names by themselves, acknowledge by themselves, or stop the program
 //! at a packet that makes no sense.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{
     config::Version,
@@ -20,6 +20,8 @@ pub(crate) enum Malformed {
     Packet,
     #[error("a message has {0} bytes, more than the {LARGEST} that are taken")]
     TooLarge(usize),
+    #[error("a packet has more properties than are taken")]
+    Properties,
 }
 
 /// What a broker says.
@@ -31,6 +33,8 @@ pub(crate) enum Packet {
         keep_alive: Option<u16>,
     },
     Message(Message),
+    /// A message that is not taken in: it has too many bytes or properties.
+    PassedOver(PassedOver),
     /// The second half of a delivery with quality of service 2.
     Release(u16),
     /// The answer to a subscription: for each filter its quality of service, or from 128 on why not.
@@ -53,6 +57,41 @@ pub(crate) struct Message {
     pub(crate) id: u16,
     pub(crate) retained: bool,
     pub(crate) properties: Properties,
+}
+
+/// A message that is not taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PassedOver {
+    pub(crate) topic: String,
+    pub(crate) qos: u8,
+    pub(crate) id: u16,
+    /// How many bytes the packet has, and how many of them are still to come.
+    pub(crate) size: usize,
+    pub(crate) rest: usize,
+}
+
+impl Message {
+    /// What it takes in memory, about: the publisher's words besides the payload count as well.
+    pub(crate) fn size(&self) -> usize {
+        /// Of a text, besides its bytes.
+        const EACH: usize = 32;
+        let Properties {
+            content_type,
+            response_topic,
+            correlation_data,
+            user,
+            ..
+        } = &self.properties;
+        let texts = [content_type, response_topic].into_iter().flatten();
+        let user = user
+            .iter()
+            .map(|(name, value)| 2 * EACH + name.len() + value.len());
+        200 + self.topic.len()
+            + self.payload.len()
+            + texts.map(String::len).sum::<usize>()
+            + correlation_data.as_ref().map_or(0, Bytes::len)
+            + user.sum::<usize>()
+    }
 }
 
 /// Takes the first packet out of `buffer`; `None` if it is not there as a whole.
@@ -80,6 +119,39 @@ pub(crate) fn read(buffer: &mut BytesMut, version: Version) -> Result<Option<Pac
     decode(first, body, version).map(Some)
 }
 
+/// Takes the beginning of a message that is too large out of `buffer`; `None` if it is not there yet. The rest of it
+/// is still to come.
+pub(crate) fn pass_over(buffer: &mut BytesMut) -> Result<Option<PassedOver>, Malformed> {
+    let Some((first, rest)) = buffer.split_first() else {
+        return Ok(None);
+    };
+    let Some((size, header)) = number(rest)? else {
+        return Ok(None);
+    };
+    let (first, header) = (*first, header + 1);
+    if first >> 4 != 3 {
+        return Err(Malformed::TooLarge(size));
+    }
+    let qos = first >> 1 & 3;
+    let Some(length) = buffer.get(header..header + 2) else {
+        return Ok(None);
+    };
+    let length = Reader(Bytes::copy_from_slice(length)).short()?;
+    let begins = 2 + usize::from(length) + if qos == 0 { 0 } else { 2 };
+    if buffer.len() < header + begins {
+        return Ok(None);
+    }
+    let mut body = Reader(Bytes::copy_from_slice(&buffer[header..header + begins]));
+    buffer.advance(header + begins);
+    Ok(Some(PassedOver {
+        topic: body.text()?,
+        qos,
+        id: if qos == 0 { 0 } else { body.id()? },
+        size,
+        rest: size.saturating_sub(begins),
+    }))
+}
+
 fn decode(first: u8, mut body: Reader, version: Version) -> Result<Packet, Malformed> {
     Ok(match first >> 4 {
         2 => {
@@ -90,7 +162,7 @@ fn decode(first: u8, mut body: Reader, version: Version) -> Result<Packet, Malfo
             let keep_alive = if told { body.properties()?.keep_alive } else { None };
             Packet::Connected { code, keep_alive }
         }
-        3 => Packet::Message(message(first, body, version)?),
+        3 => message(first, body, version)?,
         6 => Packet::Release(body.id()?),
         9 => {
             body.id()?;
@@ -107,7 +179,8 @@ fn decode(first: u8, mut body: Reader, version: Version) -> Result<Packet, Malfo
     })
 }
 
-fn message(first: u8, mut body: Reader, version: Version) -> Result<Message, Malformed> {
+fn message(first: u8, mut body: Reader, version: Version) -> Result<Packet, Malformed> {
+    let size = body.0.len();
     let qos = first >> 1 & 3;
     let topic = body.text()?;
     if qos == 3 || topic.is_empty() {
@@ -115,10 +188,24 @@ fn message(first: u8, mut body: Reader, version: Version) -> Result<Message, Mal
     }
     let id = if qos == 0 { 0 } else { body.id()? };
     let properties = match version {
-        Version::V5 => body.properties()?,
-        Version::V311 => Properties::default(),
+        Version::V5 => body.properties(),
+        Version::V311 => Ok(Properties::default()),
     };
-    Ok(Message {
+    let properties = match properties {
+        Ok(properties) => properties,
+        // Its publisher must not be able to end the reading of all others.
+        Err(Malformed::Properties) => {
+            return Ok(Packet::PassedOver(PassedOver {
+                topic,
+                qos,
+                id,
+                size,
+                rest: 0,
+            }));
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Packet::Message(Message {
         topic,
         // By itself: a part of the buffer would keep the whole of it.
         payload: Bytes::copy_from_slice(&body.0),
@@ -126,7 +213,7 @@ fn message(first: u8, mut body: Reader, version: Version) -> Result<Message, Mal
         id,
         retained: first & 1 == 1,
         properties,
-    })
+    }))
 }
 
 /// What is said to connect.
@@ -156,11 +243,14 @@ impl Connect<'_> {
         );
         body.put_u16(self.keep_alive);
         if self.version == Version::V5 {
-            body.put_u8(8);
+            body.put_u8(13);
             body.put_u8(17);
             body.put_u32(if self.clean { 0 } else { self.session_expiry });
             body.put_u8(33);
             body.put_u16(self.in_flight);
+            // What is larger the broker leaves out, and takes for delivered (MQTT 5, 3.1.2.11.4).
+            body.put_u8(39);
+            body.put_u32(LARGEST as u32);
         }
         put_text(&mut body, self.client_id);
         for text in [self.username, self.password].into_iter().flatten() {

@@ -4,6 +4,11 @@ use bytes::{Buf, Bytes};
 
 use super::packet::Malformed;
 
+/// The most properties that a publisher may give a message, and the most bytes that all properties of a packet may
+/// have: they cost more memory than their bytes.
+const MOST: usize = 1_000;
+const BYTES: usize = 1 << 20;
+
 /// The rest of a packet.
 pub(crate) struct Reader(pub(crate) Bytes);
 
@@ -59,9 +64,15 @@ impl Reader {
     pub(crate) fn properties(&mut self) -> Result<Properties, Malformed> {
         let length = self.number()?;
         let mut rest = Self(self.take(length)?);
+        if length > BYTES {
+            return Err(Malformed::Properties);
+        }
         let mut found = Properties::default();
         while !rest.is_empty() {
             found.read_one(&mut rest)?;
+            if found.user.len() > MOST {
+                return Err(Malformed::Properties);
+            }
         }
         Ok(found)
     }

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use halcyon_egress::Guard;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split},
@@ -88,24 +88,57 @@ pub(crate) struct Wire<S> {
     buffer: BytesMut,
     version: Version,
     keep_alive: u16,
+    /// We are let in: there may be messages.
+    is_in: bool,
+    /// How much of a message is still to come that is not taken in.
+    rest: usize,
 }
 
 impl<S: AsyncRead + Unpin> Wire<S> {
     /// The next packet. A dropped call loses nothing.
     pub(crate) async fn next(&mut self) -> Result<Packet, Error> {
         loop {
-            let read = packet::read(&mut self.buffer, self.version);
-            if let Some(packet) = read.map_err(of_malformed)? {
+            let passing = self.rest > 0;
+            if let Some(packet) = self.read().map_err(of_malformed)? {
                 return Ok(packet);
             }
-            match self.stream.read_buf(&mut self.buffer).await {
-                Ok(1..) => {}
-                // With TLS 1.3 a server looks at our certificate when we think that TLS is agreed on.
-                Err(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
-                    return Err(not_agreed(&error));
-                }
-                _ => return Err(Error::transient("the connection to the broker broke")),
+            if passing {
+                // The broker is not silent while it sends what is passed over.
+                self.more().await?;
+                return Ok(Packet::Other);
             }
+            self.more().await?;
+        }
+    }
+
+    /// A packet of those bytes that came.
+    fn read(&mut self) -> Result<Option<Packet>, Malformed> {
+        let passed = self.rest.min(self.buffer.len());
+        self.buffer.advance(passed);
+        self.rest -= passed;
+        if self.rest > 0 {
+            return Ok(None);
+        }
+        let packet = match packet::read(&mut self.buffer, self.version) {
+            Err(Malformed::TooLarge(_)) if self.is_in => {
+                packet::pass_over(&mut self.buffer)?.map(Packet::PassedOver)
+            }
+            read => read?,
+        };
+        if let Some(Packet::PassedOver(passed)) = &packet {
+            self.rest = passed.rest;
+        }
+        Ok(packet)
+    }
+
+    async fn more(&mut self) -> Result<(), Error> {
+        match self.stream.read_buf(&mut self.buffer).await {
+            Ok(1..) => Ok(()),
+            // With TLS 1.3 a server looks at our certificate when we think that TLS is agreed on.
+            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+                Err(not_agreed(&error))
+            }
+            _ => Err(Error::transient("the connection to the broker broke")),
         }
     }
 }
@@ -180,9 +213,12 @@ pub(crate) async fn log_in(
         buffer: BytesMut::new(),
         version: config.version,
         keep_alive: config.keep_alive,
+        is_in: false,
+        rest: 0,
     };
     match wire.next().await? {
         Packet::Connected { code: 0, keep_alive } => {
+            wire.is_in = true;
             wire.keep_alive = keep_alive.filter(|asked| *asked > 0).unwrap_or(config.keep_alive);
             Ok(wire)
         }
@@ -233,6 +269,8 @@ fn run(config: &Connection, wire: Wire<Box<dyn Stream>>) -> Session {
         buffer: wire.buffer,
         version: wire.version,
         keep_alive: wire.keep_alive,
+        is_in: wire.is_in,
+        rest: wire.rest,
     };
     let (sender, events) = mpsc::channel(usize::from(config.in_flight));
     let (outgoing, packets) = mpsc::channel(64);
@@ -245,6 +283,7 @@ fn run(config: &Connection, wire: Wire<Box<dyn Stream>>) -> Session {
         room: Arc::new(Semaphore::new(ROOM as usize)),
         silence: alive + alive / 2,
         retained: config.retained,
+        passed_over: 0,
     };
     tasks.spawn(listener.run());
     Session {
@@ -292,6 +331,8 @@ struct Listener {
     /// How long a broker that is alive can be silent.
     silence: Duration,
     retained: bool,
+    /// How many messages were not taken in.
+    passed_over: u64,
 }
 
 impl Listener {
@@ -321,18 +362,34 @@ impl Listener {
         let _ = self.outgoing.send(Outgoing { packet, written }).await;
     }
 
+    async fn acknowledge(&mut self, qos: u8, id: u16) {
+        let mut packet = BytesMut::new();
+        packet::acknowledge(&mut packet, qos, id);
+        if !packet.is_empty() {
+            self.answer(packet.freeze()).await;
+        }
+    }
+
     async fn take(&mut self, packet: Packet) -> Result<Option<Event>, Error> {
         match packet {
             Packet::Message(message) if message.retained && !self.retained => {
-                let mut packet = BytesMut::new();
-                packet::acknowledge(&mut packet, message.qos, message.id);
-                if !packet.is_empty() {
-                    self.answer(packet.freeze()).await;
-                }
+                self.acknowledge(message.qos, message.id).await;
+                Ok(None)
+            }
+            Packet::PassedOver(message) => {
+                self.passed_over += 1;
+                tracing::warn!(
+                    mqtt.topic = message.topic,
+                    mqtt.bytes = message.size,
+                    mqtt.passed_over = self.passed_over,
+                    "a message has too many bytes or properties and was not taken in"
+                );
+                // It would come again for ever, and nothing else with it.
+                self.acknowledge(message.qos, message.id).await;
                 Ok(None)
             }
             Packet::Message(message) => {
-                let size = u32::try_from(message.payload.len() / 1024 + 1).unwrap_or(ROOM);
+                let size = u32::try_from(message.size() / 1024 + 1).unwrap_or(ROOM);
                 let room = Arc::clone(&self.room).acquire_many_owned(size.min(ROOM)).await;
                 let room = room.map_err(|_| Error::System("there is no room any more".to_owned()))?;
                 Ok(Some(Event::Message(message, room)))

@@ -84,6 +84,52 @@ async fn what_a_server_does_is_told_by_step_and_class() {
     }
 }
 
+/// A message that is too large does not end the reading of all others: it is stepped over and acknowledged.
+#[tokio::test]
+async fn a_message_that_is_too_large_is_passed_over() {
+    const SIZE: usize = 65 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 1024]).await;
+        stream.write_all(&[0x20, 2, 0, 0]).await.unwrap();
+        let _ = stream.read(&mut [0; 1024]).await;
+        stream.write_all(&[0x90, 3, 0, 1, 1]).await.unwrap();
+        // Quality of service 1, number 7.
+        let length = [0x80, 0x80, 0xc0, 0x20];
+        assert_eq!(SIZE, 0x20 << 21 | 0x40 << 14);
+        stream
+            .write_all(&[&[0x32][..], &length, &[0, 1, b'a', 0, 7]].concat())
+            .await
+            .unwrap();
+        let part = vec![0; 1 << 20];
+        let mut left = SIZE - 5;
+        while left > 0 {
+            let now = left.min(part.len());
+            stream.write_all(&part[..now]).await.unwrap();
+            left -= now;
+        }
+        stream
+            .write_all(&[0x32, 6, 0, 1, b'a', 0, 8, b'x'])
+            .await
+            .unwrap();
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer).await.unwrap();
+        (stream, answer)
+    });
+    let connection = json!({
+        "host": "127.0.0.1", "port": port, "client_id": "c", "topics": ["a"], "version": "3.1.1",
+    });
+    let mut source = Mqtt.source(context(connection)).unwrap();
+    let batch = timeout(Duration::from_secs(30), source.next_batch()).await;
+    let batch = batch.unwrap().unwrap().unwrap();
+    let bodies: Vec<&[u8]> = batch.records.iter().map(|record| &record.bytes[..]).collect();
+    assert_eq!(bodies, [b"x"]);
+    let (_stream, answer) = server.await.unwrap();
+    assert_eq!(answer, [0x40, 2, 0, 7], "the large one is acknowledged");
+}
+
 #[tokio::test]
 async fn a_broker_that_falls_silent_is_noticed() {
     // It lets us in, and never says a word again, not even to a ping.

@@ -125,6 +125,37 @@ fn a_packet_that_is_too_large_is_refused_before_it_is_read() {
 }
 
 #[test]
+fn what_a_publisher_says_besides_the_payload_is_bounded() {
+    let with = |count: usize, text: &str| {
+        let message = Message {
+            topic: "a".to_owned(),
+            qos: 1,
+            id: 9,
+            properties: Properties {
+                user: vec![(text.to_owned(), text.to_owned()); count],
+                ..Properties::default()
+            },
+            ..Message::default()
+        };
+        let mut buffer = written(Version::V5, &message);
+        packet::read(&mut buffer, Version::V5).unwrap().unwrap()
+    };
+    let Packet::Message(message) = with(1_000, "k") else {
+        panic!("a thousand properties are taken");
+    };
+    assert!(message.size() > 1_000 * 50, "{}", message.size());
+    for (count, text) in [(1_001, "k".to_owned()), (20, "k".repeat(60_000))] {
+        let Packet::PassedOver(passed) = with(count, &text) else {
+            panic!("{count} properties were taken in");
+        };
+        assert_eq!(
+            (passed.topic.as_str(), passed.qos, passed.id, passed.rest),
+            ("a", 1, 9, 0)
+        );
+    }
+}
+
+#[test]
 fn another_implementation_reads_what_we_write() {
     let connect = |version| Connect {
         version,
@@ -167,6 +198,7 @@ fn another_implementation_reads_what_we_write() {
         (properties.session_expiry_interval, properties.receive_maximum),
         (Some(600), Some(17))
     );
+    assert_eq!(properties.max_packet_size, Some(64 << 20));
     assert_eq!(login.unwrap().password, "p");
     for (retained, rule) in [(true, 1), (false, 2)] {
         let v5::Packet::Subscribe(found) = read(packet::subscribe(&filters, 1, retained, Version::V5)) else {
