@@ -13,9 +13,13 @@ use serde_json::{Map, Number, Value, json};
 
 /// How deep types may be in each other. Deeper or recursive ones would let a record exhaust the stack.
 const DEPTH: usize = 64;
-/// The largest schema, and the longest array or text of a record: what a record claims is reserved.
+/// The largest schema, and the longest text of a record.
 const SCHEMA: usize = 1 << 20;
 const LENGTH: usize = 4 << 20;
+/// The most values of a record, each field and item of its types counted, and how many of them a type may have that
+/// take no bytes.
+const VALUES: usize = 1 << 18;
+const FREE: usize = 100_000;
 /// The longest decimal number, in bytes.
 const DECIMAL: usize = 64;
 
@@ -50,31 +54,36 @@ impl Codec {
             collect(schema, &None, &mut names);
         }
         let codec = Self { schema, all, names };
-        let mut depths = HashMap::new();
-        match codec.depth(&codec.schema, &None, &mut depths) {
-            Some(depth) if depth <= DEPTH => Ok(codec),
-            Some(_) => Err("the schema is too deep"),
+        match codec.shape(&codec.schema, &None, &mut HashMap::new()) {
+            Some(shape) if shape.depth > DEPTH => Err("the schema is too deep"),
+            Some(shape) if shape.free > FREE => Err("the schema has too much of what takes no space"),
+            Some(_) => Ok(codec),
             None => Err("the schema contains itself, or lists of what takes no space"),
         }
     }
 
-    /// How deep a type is; `None` for one that contains itself.
-    fn depth(
+    /// The shape of a type; `None` for one that contains itself.
+    fn shape(
         &self,
         schema: &Schema,
         space: &Namespace,
-        known: &mut HashMap<Name, Option<usize>>,
-    ) -> Option<usize> {
-        let deeper = |depth: usize| depth + 1;
-        match schema {
-            Schema::Array(array) => self.list(&array.items, space, known).map(deeper),
-            Schema::Map(map) => self.depth(&map.types, space, known).map(deeper),
+        known: &mut HashMap<Name, Option<Shape>>,
+    ) -> Option<Shape> {
+        Some(match schema {
+            Schema::Null => Shape::NOTHING,
+            Schema::Fixed(fixed) if fixed.size == 0 => Shape::NOTHING,
+            Schema::Array(array) => {
+                let items = self.shape(&array.items, space, known)?;
+                // Else a few bytes could stand for millions of them.
+                (!items.is_nothing).then_some(items.within())?
+            }
+            Schema::Map(map) => self.shape(&map.types, space, known)?.within(),
             Schema::Union(union) => {
-                let depths = union
-                    .variants()
-                    .iter()
-                    .map(|variant| self.depth(variant, space, known));
-                depths.collect::<Option<Vec<_>>>()?.into_iter().max().map(deeper)
+                let mut widest = Shape::default();
+                for variant in union.variants() {
+                    widest = widest.or(self.shape(variant, space, known)?);
+                }
+                widest.within()
             }
             Schema::Record(record) => {
                 let name = record.name.fully_qualified_name(space);
@@ -83,60 +92,33 @@ impl Codec {
                 }
                 // While it is gone through: whoever comes by here is inside of it.
                 known.insert(name.clone(), None);
-                let inner = name.namespace.clone();
-                let fields = record.fields.iter();
-                let depths: Option<Vec<_>> = fields
-                    .map(|field| self.depth(&field.schema, &inner, known))
-                    .collect();
-                let depth = depths.map(|depths| depths.into_iter().max().unwrap_or(0) + 1);
-                known.insert(name, depth.filter(|depth| *depth <= DEPTH));
-                depth
+                let mut whole = Shape::NOTHING;
+                for field in &record.fields {
+                    whole = whole.and(self.shape(&field.schema, &name.namespace, known)?);
+                }
+                whole.depth += 1;
+                known.insert(name, Some(whole).filter(|whole| whole.depth <= DEPTH));
+                whole
             }
             Schema::Ref { name } => {
                 let name = name.fully_qualified_name(space);
                 match known.get(&name) {
-                    Some(known) => *known,
-                    None => self.depth(self.names.get(&name)?, &name.namespace, known),
+                    Some(known) => (*known)?,
+                    None => self.shape(self.names.get(&name)?, &name.namespace, known)?,
                 }
             }
-            _ => Some(1),
-        }
-    }
-
-    /// The depth of an array's items, which must take space: else a few bytes could stand for millions of them.
-    fn list(
-        &self,
-        items: &Schema,
-        space: &Namespace,
-        known: &mut HashMap<Name, Option<usize>>,
-    ) -> Option<usize> {
-        let depth = self.depth(items, space, known)?;
-        (!self.is_nothing(items, space)).then_some(depth)
-    }
-
-    fn is_nothing(&self, schema: &Schema, space: &Namespace) -> bool {
-        match schema {
-            Schema::Null => true,
-            Schema::Fixed(fixed) => fixed.size == 0,
-            Schema::Record(record) => {
-                let inner = record.name.fully_qualified_name(space).namespace;
-                record
-                    .fields
-                    .iter()
-                    .all(|field| self.is_nothing(&field.schema, &inner))
-            }
-            Schema::Ref { name } => {
-                let name = name.fully_qualified_name(space);
-                self.names
-                    .get(&name)
-                    .is_none_or(|schema| self.is_nothing(schema, &name.namespace))
-            }
-            _ => false,
-        }
+            _ => Shape::default(),
+        })
     }
 
     /// A record as JSON; `None` if the bytes are none of this schema.
     pub(super) fn decode(&self, mut bytes: &[u8]) -> Option<Value> {
+        let mut walk = Walk {
+            names: &self.names,
+            bytes,
+            left: VALUES,
+        };
+        walk.step(&self.schema, &None)?;
         let all = self.all.iter().collect();
         let value = from_avro_datum_schemata(&self.schema, all, &mut bytes, None).ok()?;
         if !bytes.is_empty() {
@@ -183,6 +165,146 @@ impl Codec {
             (Avro::Null, _) => return None,
             (value, _) => plain(value)?,
         })
+    }
+}
+
+/// What a type may become.
+#[derive(Clone, Copy)]
+struct Shape {
+    depth: usize,
+    /// It never takes a byte.
+    is_nothing: bool,
+    /// How many values it has at least that take no bytes.
+    free: usize,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            depth: 1,
+            is_nothing: false,
+            free: 0,
+        }
+    }
+}
+
+impl Shape {
+    const NOTHING: Self = Self {
+        depth: 1,
+        is_nothing: true,
+        free: 1,
+    };
+
+    /// The shape of a type around it that takes bytes itself.
+    const fn within(self) -> Self {
+        Self {
+            depth: self.depth + 1,
+            is_nothing: false,
+            free: self.free,
+        }
+    }
+
+    /// One or the other.
+    fn or(self, other: Self) -> Self {
+        Self {
+            depth: self.depth.max(other.depth),
+            is_nothing: self.is_nothing && other.is_nothing,
+            free: self.free.max(other.free),
+        }
+    }
+
+    /// One and the other.
+    fn and(self, other: Self) -> Self {
+        Self {
+            depth: self.depth.max(other.depth),
+            is_nothing: self.is_nothing && other.is_nothing,
+            free: self.free.saturating_add(other.free),
+        }
+    }
+}
+
+/// Goes through bytes as the library will, and takes nothing up: the library reserves what bytes claim before it has
+/// seen it, and makes as many values as the schema asks for.
+struct Walk<'a> {
+    names: &'a Names,
+    bytes: &'a [u8],
+    /// How many values there may still be.
+    left: usize,
+}
+
+impl Walk<'_> {
+    fn step(&mut self, schema: &Schema, space: &Namespace) -> Option<()> {
+        self.left = self.left.checked_sub(1)?;
+        match schema {
+            Schema::Null => Some(()),
+            Schema::Boolean => self.skip(1),
+            Schema::Float => self.skip(4),
+            Schema::Double => self.skip(8),
+            Schema::Duration => self.skip(12),
+            Schema::Fixed(fixed) => self.skip(fixed.size),
+            Schema::Bytes | Schema::String | Schema::Uuid | Schema::BigDecimal => self.text(),
+            Schema::Decimal(decimal) => self.step(&decimal.inner, space),
+            Schema::Array(array) => self.blocks(|walk| walk.step(&array.items, space)),
+            Schema::Map(map) => self.blocks(|walk| {
+                walk.text()?;
+                walk.step(&map.types, space)
+            }),
+            Schema::Union(union) => {
+                let branch = usize::try_from(self.long()?).ok()?;
+                self.step(union.variants().get(branch)?, space)
+            }
+            Schema::Record(record) => {
+                let inner = record.name.fully_qualified_name(space).namespace;
+                let mut fields = record.fields.iter();
+                fields.try_for_each(|field| self.step(&field.schema, &inner))
+            }
+            Schema::Ref { name } => {
+                let name = name.fully_qualified_name(space);
+                self.step(self.names.get(&name)?, &name.namespace)
+            }
+            // Whole numbers, whatever they mean.
+            _ => self.long().map(drop),
+        }
+    }
+
+    fn blocks(&mut self, mut item: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        loop {
+            let count = self.long()?;
+            if count == 0 {
+                return Some(());
+            }
+            if count < 0 {
+                // Its bytes, for those who step over it.
+                self.long()?;
+            }
+            for _ in 0..count.unsigned_abs() {
+                item(self)?;
+            }
+        }
+    }
+
+    fn text(&mut self) -> Option<()> {
+        let length = usize::try_from(self.long()?).ok()?;
+        self.skip(length)
+    }
+
+    fn skip(&mut self, length: usize) -> Option<()> {
+        self.bytes = self.bytes.get(length..)?;
+        Some(())
+    }
+
+    /// A whole number: seven bits a byte, the lowest first, and its sign in the last bit.
+    fn long(&mut self) -> Option<i64> {
+        let mut value = 0_u64;
+        for place in 0..10 {
+            let (byte, rest) = self.bytes.split_first()?;
+            self.bytes = rest;
+            value |= u64::from(byte & 0x7f) << (7 * place);
+            if byte & 0x80 == 0 {
+                return Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
+            }
+        }
+        None
     }
 }
 

@@ -108,9 +108,42 @@ fn schemas_that_could_exhaust_us_are_not_used() {
     for _ in 0..100 {
         deep = format!(r#"{{"type": "array", "items": {deep}}}"#);
     }
-    for schema in [recursive, nothing, hidden, &deep, "{", r#"{"type": "nothing"}"#] {
+    // Two records in each of the next, thirty times: a billion values of no byte.
+    let mut many = r#"{"type": "record", "name": "E0", "fields": []}"#.to_owned();
+    for level in 1..30 {
+        let below = level - 1;
+        many = format!(
+            r#"{{"type": "record", "name": "E{level}", "fields": [{{"name": "a", "type": {many}}}, {{"name": "b", "type": "E{below}"}}]}}"#
+        );
+    }
+    let of_many = format!(r#"{{"type": "array", "items": {many}}}"#);
+    for schema in [
+        recursive,
+        nothing,
+        hidden,
+        &deep,
+        &many,
+        &of_many,
+        "{",
+        r#"{"type": "nothing"}"#,
+    ] {
         assert!(codec(schema).is_err(), "{schema}");
     }
+    // Items of a byte that become a thousand values each.
+    let fields: Vec<String> = (0..1_000)
+        .map(|n| format!(r#"{{"name": "n{n}", "type": "null"}}"#))
+        .collect();
+    let wide = format!(
+        r#"{{"type": "array", "items": {{"type": "record", "name": "W", "fields": [{{"name": "b", "type": "boolean"}}, {}]}}}}"#,
+        fields.join(",")
+    );
+    let wide = codec(&wide).unwrap();
+    // Counts are written as twice themselves, seven bits a byte.
+    assert!(wide.decode(&[&[20][..], &[1; 10], &[0]].concat()).is_some());
+    assert!(
+        wide.decode(&[&[0xd0, 0x0f][..], &[1; 1_000], &[0]].concat())
+            .is_none()
+    );
     // An array that claims more than there is.
     let longs = codec(r#"{"type": "array", "items": "long"}"#).unwrap();
     assert!(
