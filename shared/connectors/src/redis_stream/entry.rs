@@ -66,6 +66,12 @@ fn bytes(value: Value) -> Option<Vec<u8>> {
 }
 
 impl Entry {
+    /// How many bytes its fields have.
+    pub(super) fn size(&self) -> usize {
+        let fields = self.fields.iter().flatten();
+        fields.map(|(name, value)| name.len() + value.len()).sum()
+    }
+
     /// The record: the field that holds the event, or an object of all fields. A value that is no text stands there
     /// in base64. Nothing if the entry was deleted.
     pub(super) fn record(self, connection: &Connection, now: Timestamp) -> Option<SourceRecord> {

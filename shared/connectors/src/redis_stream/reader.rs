@@ -1,7 +1,13 @@
 //! The task that reads. It is a task of its own because a read that the server has answered must not be dropped: the
 //! entries would wait in the group's list of pending ones until they are claimed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use halcyon_domain::clock::Clock;
 use halcyon_egress::Guard;
@@ -23,6 +29,44 @@ const WAIT: Duration = Duration::from_secs(2);
 /// How often the lag is asked for.
 const LAG: Duration = Duration::from_secs(5);
 
+/// How many entries the first read asks for, and about how many bytes one is to bring.
+const FIRST: usize = 16;
+const BYTES: usize = 8 << 20;
+
+/// How many entries to ask for: the server bounds no answer by bytes.
+#[derive(Debug)]
+pub(super) struct Pace(AtomicUsize);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(AtomicUsize::new(FIRST))
+    }
+}
+
+impl Pace {
+    fn count(&self, most: usize) -> usize {
+        self.0.load(Ordering::Relaxed).clamp(1, most.max(1))
+    }
+
+    /// Learns from an answer how large entries are.
+    fn learn(&self, entries: &[Entry]) {
+        let bytes: usize = entries.iter().map(Entry::size).sum();
+        let Some(each) = bytes.checked_div(entries.len()) else {
+            return;
+        };
+        let fitting = BYTES / each.max(1);
+        let known = self.0.load(Ordering::Relaxed);
+        self.0
+            .store(fitting.clamp(1, known.saturating_mul(2)), Ordering::Relaxed);
+    }
+
+    /// An answer did not come in time: the next one is to be smaller.
+    fn slow_down(&self) {
+        let known = self.0.load(Ordering::Relaxed);
+        self.0.store((known / 2).max(1), Ordering::Relaxed);
+    }
+}
+
 /// Records, and the identifiers to acknowledge for them.
 pub(super) struct Read {
     pub(super) ids: Vec<String>,
@@ -38,6 +82,7 @@ pub(super) struct Reader {
     /// The member's name in the group.
     pub(super) consumer: String,
     pub(super) max_records: usize,
+    pub(super) pace: Arc<Pace>,
     pub(super) out: mpsc::Sender<Result<Read, Error>>,
     pub(super) lag: watch::Sender<Lag>,
 }
@@ -78,7 +123,7 @@ impl Reader {
                     self.join(&mut link).await?;
                     continue;
                 }
-                Err(error) => return Err(failed(&error)),
+                Err(error) => return Err(self.not_read(&error)),
             };
             match (&next, entries.last()) {
                 (Next::Own(_), None) => next = Next::New,
@@ -117,7 +162,7 @@ impl Reader {
         let Connection { stream, group, .. } = &self.connection;
         let mut read = cmd("XREADGROUP");
         read.arg("GROUP").arg(group).arg(&self.consumer);
-        read.arg("COUNT").arg(self.max_records);
+        read.arg("COUNT").arg(self.pace.count(self.max_records));
         match next {
             Next::Own(after) => read.arg("STREAMS").arg(stream).arg(after),
             Next::New => read
@@ -127,7 +172,16 @@ impl Reader {
                 .arg(stream)
                 .arg(">"),
         };
-        Ok(entry::of_one_stream(read.query_async(link).await?))
+        let entries = entry::of_one_stream(read.query_async(link).await?);
+        self.pace.learn(&entries);
+        Ok(entries)
+    }
+
+    fn not_read(&self, error: &RedisError) -> Error {
+        if error.is_timeout() {
+            self.pace.slow_down();
+        }
+        failed(error)
     }
 
     /// Takes over entries that other members had for too long, and gives them on.
@@ -143,8 +197,9 @@ impl Reader {
             let mut claim = cmd("XAUTOCLAIM");
             claim.arg(stream).arg(group).arg(&self.consumer);
             claim.arg(claim_after.get().as_millis() as u64).arg(&from);
-            claim.arg("COUNT").arg(self.max_records);
-            let answer: Value = claim.query_async(link).await.map_err(|error| failed(&error))?;
+            claim.arg("COUNT").arg(self.pace.count(self.max_records));
+            let answer = claim.query_async::<Value>(link).await;
+            let answer = answer.map_err(|error| self.not_read(&error))?;
             let Value::Array(parts) = answer else {
                 return Ok(());
             };
@@ -153,6 +208,7 @@ impl Reader {
                 .next()
                 .and_then(|next| redis::from_redis_value::<String>(next).ok());
             let entries = parts.next().map(entry::entries).unwrap_or_default();
+            self.pace.learn(&entries);
             // Entries that this member itself has had for so long come again, too: the dedupe key makes that harmless.
             if !self.hand_on(link, entries).await? {
                 return Ok(());

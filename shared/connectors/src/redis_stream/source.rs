@@ -15,7 +15,7 @@ use super::{
     client::{Client, failed},
     config::Connection,
     entry,
-    reader::{Read, Reader, acknowledge},
+    reader::{Pace, Read, Reader, acknowledge},
 };
 use crate::{Checkpoint, Error, Lag, Secrets, Source, SourceBatch, SourceContext, SourceRecord};
 
@@ -34,6 +34,8 @@ pub(super) struct RedisStreamSource {
     reading: Option<Reading>,
     /// Entries that were given out, by the last one of their batch.
     unacknowledged: VecDeque<(String, Vec<String>)>,
+    /// How many entries are asked for at a time; known on when the reader is begun anew.
+    pace: Arc<Pace>,
     /// For acknowledgements: the reader's connection waits at the server most of the time.
     acks: Option<Client>,
     stopped: bool,
@@ -64,6 +66,7 @@ impl RedisStreamSource {
             context,
             reading: None,
             unacknowledged: VecDeque::new(),
+            pace: Arc::default(),
             acks: None,
             stopped: false,
         })
@@ -81,6 +84,7 @@ impl RedisStreamSource {
                 clock: Arc::clone(&self.context.clock),
                 consumer: format!("halcyon-{}", self.context.share.index),
                 max_records: self.context.limits.max_records,
+                pace: Arc::clone(&self.pace),
                 out,
                 lag,
             };
@@ -90,6 +94,21 @@ impl RedisStreamSource {
                 lag: told,
             }
         })
+    }
+
+    /// Tells the server what is done with; the connection that it was told over. One that was used before may have been
+    /// closed in a quiet hour by the server or by what is between; to say it twice does no harm.
+    async fn acknowledged(&mut self, ids: &[String]) -> Result<Client, Error> {
+        if let Some(client) = self.acks.take() {
+            match acknowledge(&mut client.connection.clone(), &self.connection, ids).await {
+                Ok(()) => return Ok(client),
+                Err(error) if error.is_transient() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let client = Client::connect(&self.connection, &self.context.secrets, &self.context.guard).await?;
+        acknowledge(&mut client.connection.clone(), &self.connection, ids).await?;
+        Ok(client)
     }
 
     async fn sample(&mut self) -> Result<Option<SourceBatch>, Error> {
@@ -156,19 +175,14 @@ impl Source for RedisStreamSource {
         else {
             return Ok(());
         };
-        let client = match self.acks.take() {
-            Some(client) => client,
-            None => Client::connect(&self.connection, &self.context.secrets, &self.context.guard).await?,
-        };
         let ids: Vec<String> = self
             .unacknowledged
             .iter()
             .take(place + 1)
             .flat_map(|(_, ids)| ids.clone())
             .collect();
-        acknowledge(&mut client.connection.clone(), &self.connection, &ids).await?;
+        self.acks = Some(self.acknowledged(&ids).await?);
         self.unacknowledged.drain(..=place);
-        self.acks = Some(client);
         Ok(())
     }
 

@@ -86,6 +86,52 @@ async fn gather(source: &mut Box<dyn Source>, peer: &Streams, count: usize) -> V
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_closed_between_batches_is_made_again() {
+    let mut peer = Streams::start(false).await;
+    peer.fresh().await;
+    let mut source = RedisStream.source(context(&peer, None)).unwrap();
+    for number in 0..3 {
+        peer.put(number..number + 1).await;
+        let batch = source.next_batch().await.unwrap().unwrap();
+        source.ack(&batch.checkpoint).await.unwrap();
+        // As a server does with `timeout`, or a balancer, to the one that only acknowledges.
+        let clients = peer.redis.commands(&["CLIENT LIST".to_owned()]).await.unwrap();
+        let acks = clients.lines().find(|line| line.contains("cmd=xack")).unwrap();
+        let id = acks.split(' ').find_map(|part| part.strip_prefix("id=")).unwrap();
+        let kill = format!("CLIENT KILL ID {id}");
+        peer.redis.commands(&[kill]).await.unwrap();
+    }
+    let pending = format!("XPENDING {} halcyon", peer.stream());
+    let pending = peer.redis.commands(&[pending]).await.unwrap();
+    assert!(pending.contains("*4\r\n:0\r\n"), "{pending}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_entries_are_asked_for_few_at_a_time() {
+    const EACH: usize = 1 << 20;
+    let mut peer = Streams::start(false).await;
+    peer.fresh().await;
+    let fill = format!(
+        "EVAL \"for i=1,40 do redis.call('XADD', KEYS[1], '*', 'event', string.rep('x', {EACH})) end\" 1 {}",
+        peer.stream()
+    );
+    peer.redis.commands(&[fill]).await.unwrap();
+    let mut context = context(&peer, None);
+    context.limits.max_records = 10_000;
+    let mut source = RedisStream.source(context).unwrap();
+    let mut sizes = Vec::new();
+    while sizes.iter().sum::<usize>() < 40 {
+        let batch = tokio::time::timeout(Duration::from_secs(30), source.next_batch());
+        let batch = batch.await.unwrap().unwrap().unwrap();
+        sizes.push(batch.records.len());
+        source.ack(&batch.checkpoint).await.unwrap();
+    }
+    // The first read cannot know; those after it bring 8 MiB.
+    assert!(sizes[0] <= 16, "{sizes:?}");
+    assert!(sizes[1..].iter().all(|size| *size <= 8), "{sizes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_member_left_behind_is_claimed_by_another() {
     let mut peer = Streams::start(false).await;
     peer.fresh().await;
