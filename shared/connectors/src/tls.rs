@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use halcyon_domain::{config::SECRET_KEY, error::InputError};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::aws_lc_rs::default_provider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
@@ -152,7 +152,8 @@ impl Tls {
     /// Encrypts a connection that was made to `host`.
     ///
     /// # Errors
-    /// [`Error::Refused`] for a certificate that is not trusted, else [`Error::Transient`].
+    /// [`Error::Refused`] for a certificate that is not trusted or of another name, [`Error::Transient`] for what
+    /// passes.
     pub(crate) async fn wrap(
         &self,
         stream: TcpStream,
@@ -222,21 +223,181 @@ impl ServerCertVerifier for Named {
     }
 }
 
-/// Why no TLS came about: a certificate or a protocol does not get better by trying again.
+/// Why no TLS came about.
 pub(crate) fn not_agreed(error: &std::io::Error) -> Error {
     let tls = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
-        Some(tls) => Error::Refused {
-            message: format!("TLS could not be agreed on: {tls}"),
-        },
+        Some(tls) => of_tls(tls, format!("TLS could not be agreed on: {tls}")),
         None => Error::transient(format!("the connection broke while TLS was agreed on: {error}")),
     }
+}
+
+/// What a failure of TLS means: a stranger's certificate or a protocol does not get better by trying again, but a
+/// certificate is renewed, a clock is set right, and a proxy that restarts gets over it.
+pub(crate) fn of_tls(error: &rustls::Error, message: String) -> Error {
+    use rustls::Error as Tls;
+    let passes = match error {
+        Tls::AlertReceived(alert) => !is_about_us(*alert),
+        Tls::InvalidCertificate(error) => is_a_matter_of_time(error),
+        Tls::InvalidMessage(_)
+        | Tls::InappropriateMessage { .. }
+        | Tls::InappropriateHandshakeMessage { .. }
+        | Tls::PeerMisbehaved(_)
+        | Tls::PeerSentOversizedRecord
+        | Tls::DecryptError
+        | Tls::FailedToGetCurrentTime => true,
+        _ => false,
+    };
+    if passes {
+        Error::transient(message)
+    } else {
+        Error::Refused { message }
+    }
+}
+
+const fn is_a_matter_of_time(error: &CertificateError) -> bool {
+    matches!(
+        error,
+        CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. }
+            | CertificateError::ExpiredRevocationList
+            | CertificateError::ExpiredRevocationListContext { .. }
+            | CertificateError::UnknownRevocationStatus
+    )
+}
+
+/// Whether the other side says that it does not take who we are, or what we offer.
+const fn is_about_us(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::HandshakeFailure
+            | Alert::NoCertificate
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::CertificateRequired
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::DecryptError
+            | Alert::ProtocolVersion
+            | Alert::InsufficientSecurity
+            | Alert::MissingExtension
+            | Alert::UnsupportedExtension
+            | Alert::UnrecognisedName
+            | Alert::NoApplicationProtocol
+    )
 }
 
 /// The certificates in a PEM text; `None` if there is none or one does not read.
 pub(crate) fn certificates(text: &str) -> Option<Vec<CertificateDer<'static>>> {
     let found = CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();
     found.ok().filter(|found| !found.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    use rustls::{ServerConfig, pki_types::PrivatePkcs8KeyDer};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        time::timeout,
+    };
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    /// What becomes of a connection to a server that answers as it is told to.
+    async fn outcome(tls: &Tls, answer: Answer) -> Error {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            match answer {
+                Answer::Bytes(bytes) => {
+                    let _ = stream.read(&mut [0; 4096]).await;
+                    let _ = stream.write_all(bytes).await;
+                    let _ = stream.read(&mut [0; 4096]).await;
+                }
+                Answer::Tls(acceptor) => drop(acceptor.accept(stream).await),
+            }
+        });
+        let stream = TcpStream::connect(address).await.unwrap();
+        let secrets = Secrets::none();
+        let wrapped = timeout(Duration::from_secs(30), tls.wrap(stream, "127.0.0.1", &secrets));
+        let error = wrapped.await.unwrap().expect_err("nothing was agreed on");
+        server.abort();
+        error
+    }
+
+    enum Answer {
+        Bytes(&'static [u8]),
+        Tls(TlsAcceptor),
+    }
+
+    /// A server with a certificate for `name` until the year; and whom to trust for it.
+    fn server(name: &str, until: i32) -> (Tls, Answer) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
+        let certificate = params.self_signed(&key).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            )
+            .unwrap();
+        let tls = Tls {
+            ca: Some(certificate.pem()),
+            ..Tls::default()
+        };
+        (tls, Answer::Tls(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    #[tokio::test]
+    async fn what_passes_is_told_from_what_does_not() {
+        let (tls, expired) = server("127.0.0.1", 2001);
+        let (trusting, other) = server("other.example", 2900);
+        let (_, stranger) = server("127.0.0.1", 2900);
+        for (tls, answer, passes, what) in [
+            // Alerts: an internal error, and a certificate that is asked of us.
+            (
+                &tls,
+                Answer::Bytes(&[21, 3, 3, 0, 2, 2, 80]),
+                true,
+                "internal error",
+            ),
+            (
+                &tls,
+                Answer::Bytes(&[21, 3, 3, 0, 2, 2, 116]),
+                false,
+                "certificate required",
+            ),
+            (
+                &tls,
+                Answer::Bytes(b"HTTP/1.1 502 Bad Gateway\r\n\r\n"),
+                true,
+                "plain bytes",
+            ),
+            (&tls, expired, true, "an expired certificate"),
+            (&trusting, other, false, "another name"),
+            (&Tls::default(), stranger, false, "an unknown issuer"),
+        ] {
+            let error = outcome(tls, answer).await;
+            assert_eq!(error.is_transient(), passes, "{what}: {error:?}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use halcyon_domain::clock::Timestamp;
 use halcyon_egress::HttpError;
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 
-use crate::Error;
+use crate::{Error, tls::of_tls};
 
 /// At which step something went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,9 +117,7 @@ pub(crate) fn sending(error: HttpError) -> Error {
 /// Why an answer has no end.
 pub(crate) fn broken(error: &reqwest::Error) -> Error {
     if let Some(tls) = tls_error(error) {
-        return Error::Refused {
-            message: format!("TLS could not be agreed on: {tls}"),
-        };
+        return of_tls(tls, format!("TLS could not be agreed on: {tls}"));
     }
     Error::transient(if error.is_timeout() {
         "the other side did not answer in time"
@@ -130,7 +128,7 @@ pub(crate) fn broken(error: &reqwest::Error) -> Error {
     })
 }
 
-/// A certificate or protocol that does not get better by trying again.
+/// What TLS says of it, if it was about that.
 fn tls_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e rustls::Error> {
     let mut cause = Some(error);
     while let Some(found) = cause {

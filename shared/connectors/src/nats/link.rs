@@ -10,7 +10,10 @@ use halcyon_egress::Guard;
 use tokio::sync::watch;
 
 use super::config::{AuthKind, Connection};
-use crate::{Error, Secrets, endpoint::Endpoint};
+use crate::{Error, Secrets, endpoint::Endpoint, tls::of_tls};
+
+/// How many messages the library keeps of a plain subject until they are taken out of it, which is at once.
+const CAPACITY: usize = 4_096;
 
 /// What became of a connection after it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +166,10 @@ fn options(
 fn not_connected(error: &ConnectError, endpoint: &Endpoint) -> Error {
     let refused = |message: String| Error::Refused { message };
     if let Some(tls) = tls_error(error) {
-        return refused(format!("TLS could not be agreed on with `{endpoint}`: {tls}"));
+        return of_tls(
+            tls,
+            format!("TLS could not be agreed on with `{endpoint}`: {tls}"),
+        );
     }
     match error.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
@@ -174,15 +180,15 @@ fn not_connected(error: &ConnectError, endpoint: &Endpoint) -> Error {
     }
 }
 
-fn tls_error(error: &ConnectError) -> Option<String> {
+fn tls_error(error: &ConnectError) -> Option<&rustls::Error> {
     let mut cause = Some(error as &(dyn StdError + 'static));
     while let Some(found) = cause {
         if let Some(tls) = found.downcast_ref::<rustls::Error>() {
-            return Some(tls.to_string());
+            return Some(tls);
         }
         let inner = found.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return Some(tls.to_string());
+            return Some(tls);
         }
         cause = found.source();
     }
