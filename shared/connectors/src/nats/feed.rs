@@ -10,21 +10,25 @@ use std::{
 };
 
 use async_nats::{
-    Client, Subscriber,
+    Client, Message, Subscriber,
     jetstream::{
         self, Context, ErrorCode,
         consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
         stream::ConsumerErrorKind,
     },
 };
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use halcyon_domain::clock::Timestamp;
 use halcyon_egress::Guard;
-use tokio::{task::JoinSet, time::MissedTickBehavior};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinSet,
+    time::MissedTickBehavior,
+};
 
 use super::{
     config::{Connection, Mode, from_time},
-    link::{Link, answered},
+    link::{Link, Lost, answered},
     message::{Taken, of_stream, of_subject},
     source::{Place, Position},
 };
@@ -36,6 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(2);
 /// The most bytes that wait on this side, if a single message is not larger.
 const BYTES: usize = 8 << 20;
+/// How much of a plain subject waits on this side, in KiB; a message counts at least one.
+const ROOM: u32 = 32 * 1024;
 /// How far back a sample begins, and how far when most messages are of other subjects.
 const RECENT: (u64, u64) = (100, 10_000);
 /// After how long the server forgets a consumer of a sample or a backfill.
@@ -73,8 +79,11 @@ impl Shared {
 
 enum Messages {
     Stream(Box<pull::Stream>),
-    Subject(Subscriber),
+    Subject(mpsc::UnboundedReceiver<Waiting>),
 }
+
+/// A message of a plain subject, and its place in memory, which is free when this is dropped.
+struct Waiting(Message, OwnedSemaphorePermit);
 
 /// An open feed.
 pub(super) struct Feed {
@@ -94,7 +103,10 @@ impl Feed {
         let link = Link::make(&plan.connection, &plan.secrets, &plan.guard, PATIENCE).await?;
         let mut tasks = JoinSet::new();
         if plan.connection.mode == Mode::Core {
-            let messages = Messages::Subject(subscribe(&link, &plan).await?);
+            let subscriber = subscribe(&link, &plan).await?;
+            let (arrived, messages) = mpsc::unbounded_channel();
+            tasks.spawn(take_in(subscriber, arrived, Arc::clone(&link.lost)));
+            let messages = Messages::Subject(messages);
             return Ok(Self {
                 link,
                 shared,
@@ -131,8 +143,8 @@ impl Feed {
     pub(super) async fn next(&mut self, plan: &Plan, now: impl Fn() -> Timestamp) -> Result<Taken, Error> {
         let dedupe = plan.connection.dedupe;
         match &mut self.messages {
-            Messages::Subject(messages) => match messages.next().await {
-                Some(message) => Ok(of_subject(&message, dedupe, now())),
+            Messages::Subject(messages) => match messages.recv().await {
+                Some(Waiting(message, _room)) => Ok(of_subject(&message, dedupe, now())),
                 None => Err(Error::transient("the subscription has ended")),
             },
             Messages::Stream(messages) => match messages.next().await {
@@ -162,6 +174,27 @@ async fn subscribe(link: &Link, plan: &Plan) -> Result<Subscriber, Error> {
     let flushed = link.client.flush().await;
     flushed.map_err(|error| Error::transient(format!("no subscription came about: {error}")))?;
     Ok(subscriber)
+}
+
+/// Takes messages out of the library, whose buffer is bounded by their number only. Those for which there is no room
+/// are lost, as the server's promise of plain subjects has it.
+async fn take_in(
+    mut messages: impl Stream<Item = Message> + Unpin,
+    arrived: mpsc::UnboundedSender<Waiting>,
+    lost: Arc<Lost>,
+) {
+    let room = Arc::new(Semaphore::new(ROOM as usize));
+    while let Some(message) = messages.next().await {
+        let size = u32::try_from(message.length / 1024 + 1).unwrap_or(ROOM);
+        match Arc::clone(&room).try_acquire_many_owned(size.min(ROOM)) {
+            Ok(room) => {
+                if arrived.send(Waiting(message, room)).is_err() {
+                    return;
+                }
+            }
+            Err(_) => lost.count(),
+        }
+    }
 }
 
 async fn messages(link: &Link, consumer: &PullConsumer, ahead: usize) -> Result<Messages, Error> {
@@ -367,5 +400,32 @@ async fn keep(client: Client, ack_wait: Duration, shared: Arc<Shared>) {
             // A connection that is gone ends this task together with the feed.
             let _ = client.publish(reply, "+WPI".into()).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_plain_subject_has_so_much_room_and_what_is_lost_is_counted() {
+        let message = |_| Message {
+            subject: "a".into(),
+            reply: None,
+            payload: vec![0; (1 << 20) - 1].into(),
+            headers: None,
+            status: None,
+            description: None,
+            length: (1 << 20) - 1,
+        };
+        let lost = Arc::new(Lost::default());
+        let (arrived, mut messages) = mpsc::unbounded_channel();
+        let sent = futures::stream::iter((0..50).map(message));
+        take_in(sent, arrived, Arc::clone(&lost)).await;
+        let mut count = 0;
+        while messages.recv().await.is_some() {
+            count += 1;
+        }
+        assert_eq!((count, lost.so_far()), (32, 18));
     }
 }

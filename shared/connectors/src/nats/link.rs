@@ -1,6 +1,15 @@
 //! The connection to a server: judged addresses only, TLS as everywhere, and what the server says meanwhile.
 
-use std::{error::Error as StdError, io, net::SocketAddr, time::Duration};
+use std::{
+    error::Error as StdError,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_nats::{
     Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerError,
@@ -25,9 +34,32 @@ pub(super) enum State {
     Denied,
 }
 
+/// How many messages of a plain subject were lost on this side.
+#[derive(Debug, Default)]
+pub(super) struct Lost(AtomicU64);
+
+impl Lost {
+    /// One more; said for the first, the second, the fourth, and so on.
+    pub(super) fn count(&self) {
+        let lost = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        if lost.is_power_of_two() {
+            tracing::warn!(
+                nats.lost = lost,
+                "messages of a plain subject were lost: they come faster than they are processed"
+            );
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn so_far(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// A connection to a server.
 pub(super) struct Link {
     pub(super) client: Client,
+    pub(super) lost: Arc<Lost>,
     pub(super) state: watch::Receiver<State>,
 }
 
@@ -65,13 +97,15 @@ impl Link {
             // Written as an address, so that the library has nothing to resolve.
             let url = format!("nats://{}", SocketAddr::new(address, endpoint.port));
             let (told, state) = watch::channel(State::Up);
+            let lost = Arc::new(Lost::default());
+            let counted = Arc::clone(&lost);
             let options =
                 options(connection, secrets, &endpoint.host, patience)?.event_callback(move |event| {
-                    let told = told.clone();
-                    async move { hear(&event, &told) }
+                    let (told, counted) = (told.clone(), Arc::clone(&counted));
+                    async move { hear(&event, &told, &counted) }
                 });
             match options.connect(url).await {
-                Ok(client) => return Ok(Self { client, state }),
+                Ok(client) => return Ok(Self { client, lost, state }),
                 Err(error) => last = Some(not_connected(&error, endpoint)),
             }
         }
@@ -109,8 +143,9 @@ pub(super) fn trouble(state: State) -> Error {
     }
 }
 
-fn hear(event: &Event, told: &watch::Sender<State>) {
+fn hear(event: &Event, told: &watch::Sender<State>, lost: &Lost) {
     let state = match event {
+        Event::SlowConsumer(_) => return lost.count(),
         Event::Disconnected | Event::Closed => State::Lost,
         Event::ServerError(ServerError::Other(text))
             if text.to_ascii_lowercase().contains("permissions violation") =>
@@ -144,6 +179,7 @@ fn options(
         .ping_interval(Duration::from_secs(5))
         .max_reconnects(1)
         .ignore_discovered_servers()
+        .subscription_capacity(CAPACITY)
         .require_tls(required)
         .tls_client_config(tls.client_config_for(host, secrets)?);
     let Some(auth) = &connection.auth else {
