@@ -5,6 +5,7 @@ use std::{io, time::Duration};
 use halcyon_egress::Guard;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    task::spawn_blocking,
     time::timeout,
 };
 
@@ -109,7 +110,14 @@ impl Dialer {
         let nonce = uuid();
         let mut scram = Scram::new(sasl.mechanism, &sasl.username, &password, nonce);
         let first = authenticate(stream, endpoint, scram.first().as_bytes()).await?;
-        let proof = scram.proof(&first).ok_or_else(unusual)?;
+        let proving = spawn_blocking(move || {
+            let proof = scram.proof(&first);
+            (scram, proof)
+        });
+        let proven = proving.await;
+        let (scram, proof) =
+            proven.map_err(|error| Error::System(format!("no proof came about: {error}")))?;
+        let proof = proof.ok_or_else(unusual)?;
         let last = authenticate(stream, endpoint, proof.as_bytes()).await?;
         if scram.is_genuine(&last) {
             Ok(())
