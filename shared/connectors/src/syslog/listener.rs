@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     net::{TcpListener, TcpStream, UdpSocket},
@@ -31,6 +32,11 @@ const WINDOW: u32 = 8 << 20;
 const LEAST: u32 = 256;
 /// How long a sender may take to agree on TLS.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// After how long without a word a sender is asked whether it lives, how often, and how many times in vain.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(10))
+    .with_retries(3);
 /// How long to wait before the next connection is taken when the last could not be.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How often it is said what was not taken.
@@ -247,6 +253,8 @@ async fn connections(hub: Arc<Hub>, listener: TcpListener, acceptor: Option<TlsA
 }
 
 async fn converse(hub: &Hub, stream: TcpStream, sender: IpAddr, acceptor: Option<TlsAcceptor>) {
+    // One that died without a word would keep its place until `idle` has passed.
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
     let Some(acceptor) = acceptor else {
         return read(hub, stream, sender).await;
     };

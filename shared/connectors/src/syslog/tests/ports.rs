@@ -76,6 +76,33 @@ async fn further_connections_are_turned_away_and_idle_ones_closed() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_sender_that_died_without_a_word_is_noticed() {
+    let port = ports::free();
+    let mut source = opened(connection(port, "tcp"), Secrets::none()).await;
+    let mut stream = connected(port).await;
+    stream.write_all(b"<13>x\n").await.unwrap();
+    assert_eq!(take(&mut source, 1).await.len(), 1);
+    // Our side of the connection asks now and then: the kernel's table says which timer runs (2 is the keepalive).
+    let ours = format!(":{port:04X}");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let timers: Vec<&str> = table
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .filter(|columns| columns[1].ends_with(&ours) && columns[3] == "01")
+            .map(|columns| columns[5])
+            .collect();
+        if timers.iter().any(|timer| timer.starts_with("02:")) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{timers:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_sender_waits_while_the_window_is_full() {
     let port = ports::free();
