@@ -22,7 +22,7 @@ pub(crate) struct Connection {
     pub(crate) tls: Option<Tls>,
     pub(crate) queue: String,
     pub(crate) bind: Option<Bind>,
-    #[serde(default = "thousand")]
+    #[serde(default = "hundred")]
     pub(crate) prefetch: u16,
     #[serde(default)]
     pub(crate) identity: Identity,
@@ -69,8 +69,8 @@ const fn twenty() -> u16 {
     20
 }
 
-const fn thousand() -> u16 {
-    1_000
+const fn hundred() -> u16 {
+    100
 }
 
 impl Connection {

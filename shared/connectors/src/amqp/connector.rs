@@ -38,7 +38,7 @@ static SPEC: LazyLock<ConnectorSpec> = LazyLock::new(|| ConnectorSpec {
         "tls": {"enabled": true},
         "queue": "alerts",
         "bind": {"exchange": "detections", "routing_keys": ["alerts.#"]},
-        "prefetch": 1000,
+        "prefetch": 100,
     }),
     capabilities: Capabilities {
         push: false,
