@@ -11,8 +11,9 @@ use tokio::{net::TcpStream, time::timeout};
 
 use crate::{CheckContext, Error, SecretName, Secrets, secret_names, validate_connection};
 
-/// How long a check waits for the other side at each step: all of them together fit the 5 s that a check has.
+/// How long a check waits for the other side at each step, and at all of them: a check has 5 s.
 pub(crate) const STEP: Duration = Duration::from_millis(1_500);
+const WHOLE: Duration = Duration::from_millis(4_700);
 
 /// A thing that is as it should be.
 pub fn passed(name: impl Into<String>, message: impl Into<String>) -> CheckResult {
@@ -101,6 +102,14 @@ pub(crate) fn begin(
     }
     results.extend(steps.iter().map(|step| not_tried(step)));
     Err(results)
+}
+
+/// The work of all steps, for no longer than a check has. A result that says so if that was too short: those of the
+/// steps before stand.
+pub(crate) async fn whole(who: &str, steps: impl Future<Output = ()>) -> Option<CheckResult> {
+    let late = timeout(WHOLE, steps).await.is_err();
+    let remedy = format!("see to the network between this installation and {who}");
+    late.then(|| failed("answer", format!("{who} did not answer in time"), remedy))
 }
 
 /// A step's work, for no longer than a step has.

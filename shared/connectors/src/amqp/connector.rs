@@ -81,12 +81,16 @@ impl Connector for Amqp {
         let Ok(config) = Connection::read(context.connection) else {
             return results;
         };
-        let (reached, stream) = check::reach(context.guard, &config.host, config.port()).await;
-        results.extend(reached);
-        match stream {
-            Some(stream) => results.extend(at_broker(&config, context, stream).await),
-            None => results.extend(STEPS.map(check::not_tried)),
-        }
+        let late = check::whole("the broker", async {
+            let (reached, stream) = check::reach(context.guard, &config.host, config.port()).await;
+            results.extend(reached);
+            match stream {
+                Some(stream) => at_broker(&config, context, stream, &mut results).await,
+                None => results.extend(STEPS.map(check::not_tried)),
+            }
+        });
+        let late = late.await;
+        results.extend(late);
         results
     }
 
@@ -102,9 +106,14 @@ async fn in_time<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, E
 }
 
 /// The steps over a connection, up to the first that fails.
-async fn at_broker(config: &Connection, context: &CheckContext<'_>, stream: TcpStream) -> Vec<CheckResult> {
+async fn at_broker(
+    config: &Connection,
+    context: &CheckContext<'_>,
+    stream: TcpStream,
+    results: &mut Vec<CheckResult>,
+) {
     let encrypted = in_time(session::encrypt(config, stream, context.secrets)).await;
-    let mut results = vec![match config.tls() {
+    results.push(match config.tls() {
         Some(_) => check::of_step(
             "tls",
             &encrypted,
@@ -113,10 +122,10 @@ async fn at_broker(config: &Connection, context: &CheckContext<'_>, stream: TcpS
              `tls.server_name`; and see that the port is the one for TLS",
         ),
         None => check::skipped("tls", "the connection is not encrypted"),
-    }];
+    });
     let Ok(stream) = encrypted else {
         results.extend(["authenticate", "permission"].map(check::not_tried));
-        return results;
+        return;
     };
     let connection = in_time(session::log_in(config, stream, context.secrets)).await;
     results.push(check::of_step(
@@ -127,7 +136,7 @@ async fn at_broker(config: &Connection, context: &CheckContext<'_>, stream: TcpS
     ));
     let Ok(connection) = connection else {
         results.push(check::not_tried("permission"));
-        return results;
+        return;
     };
     let outcome = in_time(permission(config, &connection)).await;
     let good = match outcome {
@@ -141,7 +150,6 @@ async fn at_broker(config: &Connection, context: &CheckContext<'_>, stream: TcpS
         "see that the queue is there, and grant the user permission to read it (`rabbitmqctl set_permissions`)",
     ));
     let _ = timeout(check::STEP / 3, connection.close(200, "checked".into())).await;
-    results
 }
 
 /// How many messages wait in the queue, if it may be read.

@@ -88,12 +88,16 @@ impl Connector for Mqtt {
         let Ok(config) = Connection::read(context.connection) else {
             return results;
         };
-        let (reached, stream) = check::reach(context.guard, &config.host, config.port()).await;
-        results.extend(reached);
-        match stream {
-            Some(stream) => results.extend(at_broker(&config, context, stream).await),
-            None => results.extend(STEPS.map(check::not_tried)),
-        }
+        let late = check::whole("the broker", async {
+            let (reached, stream) = check::reach(context.guard, &config.host, config.port()).await;
+            results.extend(reached);
+            match stream {
+                Some(stream) => at_broker(&config, context, stream, &mut results).await,
+                None => results.extend(STEPS.map(check::not_tried)),
+            }
+        });
+        let late = late.await;
+        results.extend(late);
         results
     }
 
@@ -109,9 +113,14 @@ async fn in_time<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, E
 }
 
 /// The steps over a connection, up to the first that fails.
-async fn at_broker(config: &Connection, context: &CheckContext<'_>, stream: TcpStream) -> Vec<CheckResult> {
+async fn at_broker(
+    config: &Connection,
+    context: &CheckContext<'_>,
+    stream: TcpStream,
+    results: &mut Vec<CheckResult>,
+) {
     let encrypted = in_time(session::encrypt(config, stream, context.secrets)).await;
-    let mut results = vec![match config.tls() {
+    results.push(match config.tls() {
         Some(_) => check::of_step(
             "tls",
             &encrypted,
@@ -120,10 +129,10 @@ async fn at_broker(config: &Connection, context: &CheckContext<'_>, stream: TcpS
              `tls.server_name`; and see that the port is the one for TLS",
         ),
         None => check::skipped("tls", "the connection is not encrypted"),
-    }];
+    });
     let Ok(stream) = encrypted else {
         results.extend(["authenticate", "permission"].map(check::not_tried));
-        return results;
+        return;
     };
     // Not as the reader, whose session would be taken over.
     let who = Who {
@@ -140,7 +149,7 @@ async fn at_broker(config: &Connection, context: &CheckContext<'_>, stream: TcpS
     ));
     let Ok(mut wire) = connected else {
         results.push(check::not_tried("permission"));
-        return results;
+        return;
     };
     let outcome = in_time(permission(&config.guest(), &mut wire)).await;
     results.push(check::of_step(
@@ -149,7 +158,6 @@ async fn at_broker(config: &Connection, context: &CheckContext<'_>, stream: TcpS
         "the broker takes the subscriptions",
         "grant the user the topics, in the broker's access list",
     ));
-    results
 }
 
 /// Whether the topics may be subscribed to. The session is gone with the connection.

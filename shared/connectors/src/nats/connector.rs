@@ -1,12 +1,11 @@
 //! The catalog's side of `nats`.
 
-use std::{sync::LazyLock, time::Duration};
+use std::sync::LazyLock;
 
 use async_nats::jetstream::{self, consumer::pull};
 use async_trait::async_trait;
 use halcyon_domain::{error::InputError, test_run::CheckResult};
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
 use super::{
     config::{Connection, Mode},
@@ -20,8 +19,6 @@ use crate::{
 };
 
 const TYPE: &str = "nats";
-/// How long a check may take.
-const WHOLE: Duration = Duration::from_millis(4_700);
 
 /// Messages of NATS.
 #[derive(Clone, Copy, Debug)]
@@ -93,19 +90,13 @@ impl Connector for Nats {
         let Ok(connection) = Connection::read(context.connection) else {
             return results;
         };
-        let tried = timeout(WHOLE, async {
+        let late = check::whole("the servers", async {
             if reach(&connection, context, &mut results).await {
                 results.extend(talk(&connection, context).await);
             }
         });
-        if tried.await.is_err() {
-            let remedy = "see to the network between this installation and the servers";
-            results.push(check::failed(
-                "answer",
-                "the servers do not answer in time",
-                remedy,
-            ));
-        }
+        let late = late.await;
+        results.extend(late);
         results
     }
 

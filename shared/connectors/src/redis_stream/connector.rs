@@ -74,27 +74,8 @@ impl Connector for RedisStream {
         let Ok(connection) = Connection::read(context.connection) else {
             return results;
         };
-        let (reached, stream) = check::reach(context.guard, &connection.host, connection.port).await;
-        results.extend(reached);
-        let client = match stream {
-            Some(stream) => {
-                check::in_time("the server", Client::over(&connection, context.secrets, stream)).await
-            }
-            None => {
-                results.extend(["authenticate", "permission", "sample"].map(check::not_tried));
-                return results;
-            }
-        };
-        results.push(check::of_step(
-            "authenticate",
-            &client,
-            "the server lets us in",
-            "see that `tls`, user and password are what the server asks for",
-        ));
-        match client {
-            Ok(client) => results.extend(look(&client, &connection).await),
-            Err(_) => results.extend(["permission", "sample"].map(check::not_tried)),
-        }
+        let late = check::whole("the server", at_server(&connection, context, &mut results)).await;
+        results.extend(late);
         results
     }
 
@@ -102,6 +83,26 @@ impl Connector for RedisStream {
         ensure_valid(TYPE, &context)?;
         let connection = Connection::read(&context.connection).map_err(|error| Error::Config(vec![error]))?;
         Ok(Box::new(RedisStreamSource::new(connection, context)?))
+    }
+}
+
+async fn at_server(connection: &Connection, context: &CheckContext<'_>, results: &mut Vec<CheckResult>) {
+    let (reached, stream) = check::reach(context.guard, &connection.host, connection.port).await;
+    results.extend(reached);
+    let Some(stream) = stream else {
+        results.extend(["authenticate", "permission", "sample"].map(check::not_tried));
+        return;
+    };
+    let client = check::in_time("the server", Client::over(connection, context.secrets, stream)).await;
+    results.push(check::of_step(
+        "authenticate",
+        &client,
+        "the server lets us in",
+        "see that `tls`, user and password are what the server asks for",
+    ));
+    match client {
+        Ok(client) => results.extend(look(&client, connection).await),
+        Err(_) => results.extend(["permission", "sample"].map(check::not_tried)),
     }
 }
 

@@ -6,6 +6,10 @@ use async_trait::async_trait;
 use halcyon_domain::test_run::CheckStatus;
 use halcyon_tests::redis::{PASSWORD, Redis};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 use super::RedisStream;
 use crate::{
@@ -278,6 +282,52 @@ async fn what_is_refused_is_told_with_what_to_do() {
         matches!(&error, Error::Refused { message } if message.contains("XREADGROUP")),
         "{error}"
     );
+}
+
+/// A server that lets us in and then says nothing any more: what was found by then is told in time.
+#[tokio::test]
+async fn a_check_ends_in_time_and_tells_what_it_found() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        let mut kept = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+                let said = String::from_utf8_lossy(&buffer[..length]);
+                if said.contains("TYPE") {
+                    break;
+                }
+                let commands = said.split("\r\n").filter(|line| line.starts_with('*')).count();
+                stream
+                    .write_all("+OK\r\n".repeat(commands).as_bytes())
+                    .await
+                    .unwrap();
+            }
+            kept.push(stream);
+        }
+    });
+    let connection = json!({"host": "127.0.0.1", "port": port, "stream": "events"});
+    let guard = loopback();
+    let check = CheckContext {
+        connection: &connection,
+        secrets: &Secrets::none(),
+        clock: &halcyon_domain::clock::SystemClock,
+        guard: &guard,
+    };
+    let results = tokio::time::timeout(Duration::from_secs(5), RedisStream.check(&check)).await;
+    let results = results.expect("a check ends within 5 s");
+    let told: Vec<_> = results
+        .iter()
+        .map(|result| (result.name.as_str(), result.status))
+        .collect();
+    assert!(
+        told.contains(&("authenticate", CheckStatus::Passed)),
+        "{results:?}"
+    );
+    assert_eq!(told.last(), Some(&("answer", CheckStatus::Failed)), "{results:?}");
+    server.abort();
 }
 
 #[test]
