@@ -2,8 +2,9 @@
 //! entries would wait in the group's list of pending ones until they are claimed.
 
 use std::{
+    collections::HashSet,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -67,6 +68,16 @@ impl Pace {
     }
 }
 
+/// Entries that were given on and are not acknowledged.
+#[derive(Debug, Default)]
+pub(super) struct Held(Mutex<HashSet<String>>);
+
+impl Held {
+    pub(super) fn with<T>(&self, change: impl FnOnce(&mut HashSet<String>) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// Records, and the identifiers to acknowledge for them.
 pub(super) struct Read {
     pub(super) ids: Vec<String>,
@@ -83,6 +94,7 @@ pub(super) struct Reader {
     pub(super) consumer: String,
     pub(super) max_records: usize,
     pub(super) pace: Arc<Pace>,
+    pub(super) held: Arc<Held>,
     pub(super) out: mpsc::Sender<Result<Read, Error>>,
     pub(super) lag: watch::Sender<Lag>,
 }
@@ -108,6 +120,8 @@ impl Reader {
         let client = Client::connect(&self.connection, &self.secrets, &self.guard).await?;
         let mut link = client.connection.clone();
         self.join(&mut link).await?;
+        // What another reader had is given out again, whether it reached the worker or not.
+        self.held.with(HashSet::clear);
         let mut next = Next::Own("0".to_owned());
         let claim_after = self.connection.claim_after.get();
         let (mut claimed, mut told) = (Instant::now(), None::<Instant>);
@@ -207,9 +221,11 @@ impl Reader {
             let next = parts
                 .next()
                 .and_then(|next| redis::from_redis_value::<String>(next).ok());
-            let entries = parts.next().map(entry::entries).unwrap_or_default();
+            let mut entries = parts.next().map(entry::entries).unwrap_or_default();
             self.pace.learn(&entries);
-            // Entries that this member itself has had for so long come again, too: the dedupe key makes that harmless.
+            // Entries that this member itself has had for so long are among them: they are being worked on.
+            self.held
+                .with(|held| entries.retain(|entry| !held.contains(&entry.id)));
             if !self.hand_on(link, entries).await? {
                 return Ok(());
             }
@@ -246,6 +262,7 @@ impl Reader {
         if read.records.is_empty() {
             return Ok(!self.out.is_closed());
         }
+        self.held.with(|held| held.extend(read.ids.iter().cloned()));
         Ok(self.out.send(Ok(read)).await.is_ok())
     }
 

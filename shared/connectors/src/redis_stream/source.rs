@@ -15,7 +15,7 @@ use super::{
     client::{Client, failed},
     config::Connection,
     entry,
-    reader::{Pace, Read, Reader, acknowledge},
+    reader::{Held, Pace, Read, Reader, acknowledge},
 };
 use crate::{Checkpoint, Error, Lag, Secrets, Source, SourceBatch, SourceContext, SourceRecord};
 
@@ -36,6 +36,7 @@ pub(super) struct RedisStreamSource {
     unacknowledged: VecDeque<(String, Vec<String>)>,
     /// How many entries are asked for at a time; known on when the reader is begun anew.
     pace: Arc<Pace>,
+    held: Arc<Held>,
     /// For acknowledgements: the reader's connection waits at the server most of the time.
     acks: Option<Client>,
     stopped: bool,
@@ -67,6 +68,7 @@ impl RedisStreamSource {
             reading: None,
             unacknowledged: VecDeque::new(),
             pace: Arc::default(),
+            held: Arc::default(),
             acks: None,
             stopped: false,
         })
@@ -85,6 +87,7 @@ impl RedisStreamSource {
                 consumer: format!("halcyon-{}", self.context.share.index),
                 max_records: self.context.limits.max_records,
                 pace: Arc::clone(&self.pace),
+                held: Arc::clone(&self.held),
                 out,
                 lag,
             };
@@ -183,6 +186,8 @@ impl Source for RedisStreamSource {
             .collect();
         self.acks = Some(self.acknowledged(&ids).await?);
         self.unacknowledged.drain(..=place);
+        self.held
+            .with(|held| ids.iter().for_each(|id| drop(held.remove(id))));
         Ok(())
     }
 
