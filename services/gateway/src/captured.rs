@@ -6,7 +6,7 @@ use halcyon_bus::{Bus, Delivery};
 use halcyon_domain::capture::Captured;
 use halcyon_infra::Shutdown;
 
-use crate::app::App;
+use crate::app::{App, Error};
 
 /// How long a record waits after the database or the bus has failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -22,9 +22,17 @@ pub(crate) async fn keep(app: Arc<App>, bus: Bus, shutdown: Shutdown) {
 async fn keep_one(app: &App, delivery: Delivery) {
     match delivery.json::<Captured>() {
         Ok(captured) => {
-            if let Err(error) = app.keep_captured(captured).await {
-                tracing::warn!(error = %error, "a captured record cannot be kept yet");
-                return delivery.give_back(PAUSE);
+            let (datasource, kept) = (captured.datasource, app.keep_captured(captured).await);
+            match kept {
+                Err(error) if passes(&error) => {
+                    tracing::warn!(datasource.id = %datasource, error = %error, "a captured record cannot be kept yet");
+                    return delivery.give_back(PAUSE);
+                }
+                // All tenants share the consumer: what came back for ever would stand in everybody's way.
+                Err(error) => {
+                    tracing::error!(datasource.id = %datasource, error = %error, "a captured record is not kept");
+                }
+                Ok(()) => {}
             }
         }
         // It would be no better the next time.
@@ -32,5 +40,25 @@ async fn keep_one(app: &App, delivery: Delivery) {
     }
     if let Err(error) = delivery.ack().await {
         tracing::debug!(error = %error, "an ack was lost; the record comes again");
+    }
+}
+
+/// Whether a failure is over some time.
+const fn passes(error: &Error) -> bool {
+    matches!(error, Error::Unavailable { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_passes_is_tried_again() {
+        assert!(passes(&Error::Unavailable { detail: "x" }));
+        let clash = Error::Conflict {
+            code: "name_taken",
+            detail: "x".to_owned(),
+        };
+        assert!(!passes(&clash) && !passes(&Error::internal("x")));
     }
 }

@@ -114,6 +114,29 @@ impl<C: Connection> Samples<'_, C> {
         Ok(select.count(&self.0.db()).await?)
     }
 
+    /// The names of a datasource's samples that begin so.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn names_beginning(
+        &self,
+        tenant: Tenant,
+        datasource: DatasourceId,
+        prefix: &str,
+    ) -> Result<Vec<String>> {
+        let names: Vec<String> = of(tenant, datasource)
+            .select_only()
+            .column(Column::Name)
+            .into_tuple()
+            .all(&self.0.db())
+            .await?;
+        // A datasource has few of them, and `LIKE` has its own mind about case and wildcards.
+        Ok(names
+            .into_iter()
+            .filter(|name| name.starts_with(prefix))
+            .collect())
+    }
+
     /// How many samples a datasource has, and how many bytes they have together.
     ///
     /// # Errors

@@ -261,7 +261,7 @@ impl App {
     /// Keeps what a worker took as a sample, if its capture still wants it and the datasource has room.
     ///
     /// # Errors
-    /// The database or the bus fails: it is to be tried again.
+    /// `Unavailable`, where it is to be tried again; with other errors it would be no better the next time.
     pub async fn keep_captured(&self, captured: Captured) -> Result<()> {
         let (organization, id) = (captured.organization, captured.datasource);
         let captures = self.services.captures(organization, id).await?;
@@ -285,18 +285,25 @@ impl App {
         let size = captured.payload.len() as u64;
         let now = self.clock.now();
         let has_room = count < MAX_SAMPLES && bytes + size <= MAX_SAMPLES_BYTES;
-        let wanted = known < u64::from(capture.count);
-        if wanted && has_room {
-            let sample = sample(&capture, &captured, known + 1, now);
+        let wanted = u64::from(capture.count);
+        let kept = if known < wanted && has_room {
+            let prefix = name_prefix(&capture);
+            let names = tx.samples().names_beginning(tenant, id, &prefix).await?;
+            let name = format!("{prefix}{}", next_number(&names, &prefix));
+            let sample = sample(&capture, &captured, name, now);
             tx.samples()
                 .insert(tenant, &sample, captured.payload.into_bytes())
                 .await?;
             tx.commit().await?;
-        }
-        let end = if !has_room {
-            CaptureEnd::NoRoom
-        } else if known + 1 >= u64::from(capture.count) {
+            known + 1
+        } else {
+            known
+        };
+        // The record that was the last one may come again because its capture could not be ended: it has no room then.
+        let end = if kept >= wanted {
             CaptureEnd::Complete
+        } else if !has_room {
+            CaptureEnd::NoRoom
         } else {
             return Ok(());
         };
@@ -314,18 +321,31 @@ fn too_many() -> Error {
     }
 }
 
-fn sample(capture: &Capture, captured: &Captured, number: u64, now: Timestamp) -> Sample {
+/// What the names of a capture's samples begin with.
+fn name_prefix(capture: &Capture) -> String {
     // The last part of an identifier of this kind differs between captures of one moment.
     let whole = capture.id.to_string();
     let short = whole.rsplit('-').next().unwrap_or_default();
+    format!("live {} {short} ", capture.point)
+}
+
+/// The number after the highest one in use: samples are deleted while a capture runs, and others may have such a name.
+fn next_number(names: &[String], prefix: &str) -> u64 {
+    let used = names
+        .iter()
+        .filter_map(|name| name.strip_prefix(prefix)?.parse::<u64>().ok());
+    used.max().unwrap_or_default().saturating_add(1)
+}
+
+fn sample(capture: &Capture, captured: &Captured, name: String, now: Timestamp) -> Sample {
     Sample {
         id: SampleId::generate(),
         datasource: capture.datasource,
-        name: format!("live {} {short} {number}", capture.point),
+        name,
         content_type: captured.content_type.clone(),
         note: Some(format!("event {}, version {}", captured.event, captured.version)),
         origin: origin(capture.point),
-        origin_id: Some(whole),
+        origin_id: Some(capture.id.to_string()),
         size: captured.payload.len() as u64,
         created_by: capture.started_by.clone(),
         created_at: now,

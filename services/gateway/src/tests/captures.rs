@@ -5,10 +5,12 @@ use halcyon_domain::{
     access::{Role, Scope},
     capture::Captured,
     event::EventId,
+    sample::MAX_SAMPLES,
 };
 use serde_json::{Value, json};
 
 use super::support::{Gateway, config};
+use crate::app::Error;
 
 /// A published feed.
 async fn feed(gateway: &Gateway) -> String {
@@ -36,7 +38,12 @@ async fn feed(gateway: &Gateway) -> String {
 
 /// A worker has taken a record.
 async fn take(gateway: &Gateway, id: &str, capture: &Value, event: &str, payload: &str) {
-    let captured = Captured {
+    let captured = taken(gateway, id, capture, event, payload);
+    gateway.app.keep_captured(captured).await.unwrap();
+}
+
+fn taken(gateway: &Gateway, id: &str, capture: &Value, event: &str, payload: &str) -> Captured {
+    Captured {
         capture: capture["id"].as_str().unwrap().parse().unwrap(),
         organization: gateway.organization,
         datasource: id.parse().unwrap(),
@@ -44,8 +51,7 @@ async fn take(gateway: &Gateway, id: &str, capture: &Value, event: &str, payload
         version: 1,
         content_type: Some("application/json".to_owned()),
         payload: payload.to_owned(),
-    };
-    gateway.app.keep_captured(captured).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -186,4 +192,60 @@ async fn a_capture_can_be_ended_and_is_in_the_trail() {
     let trail = gateway.trail().await;
     let count = |action: &str| trail.iter().filter(|entry| entry.action == action).count();
     assert_eq!((count("capture.start"), count("capture.stop")), (2, 2));
+}
+
+#[tokio::test]
+async fn a_sample_that_was_deleted_leaves_no_name_that_clashes() {
+    let gateway = Gateway::start().await;
+    let id = feed(&gateway).await;
+    let token = gateway.admin();
+    let path = format!("/datasources/{id}/captures");
+    let body = json!({"point": "dead_letter", "count": 3});
+    let capture = gateway.call(&token, "POST", &path, Some(body)).await.expect(202);
+    take(&gateway, &id, &capture, "a", "1").await;
+    take(&gateway, &id, &capture, "b", "2").await;
+    let samples = format!("/datasources/{id}/samples");
+    let by_name = format!("{samples}?sort=name");
+    let listed = gateway.call(&token, "GET", &by_name, None).await.expect(200);
+    let first = format!("{samples}/{}", listed["items"][0]["id"].as_str().unwrap());
+    gateway.call(&token, "DELETE", &first, None).await.expect(204);
+    take(&gateway, &id, &capture, "c", "3").await;
+    let listed = gateway.call(&token, "GET", &by_name, None).await.expect(200);
+    let names = listed["items"].as_array().unwrap().iter();
+    let numbers: Vec<_> = names
+        .map(|sample| sample["name"].as_str().unwrap().rsplit(' ').next().unwrap())
+        .collect();
+    assert_eq!(numbers, ["2", "3"]);
+}
+
+#[tokio::test]
+async fn a_capture_that_could_not_be_ended_is_complete_when_its_last_record_comes_again() {
+    let gateway = Gateway::start().await;
+    let id = feed(&gateway).await;
+    let token = gateway.admin();
+    let path = format!("/datasources/{id}/captures");
+    let samples = format!("/datasources/{id}/samples");
+    // The last record takes the last place.
+    for number in 1..MAX_SAMPLES {
+        let body = json!({"name": format!("sample {number}"), "payload": {}});
+        gateway
+            .call(&token, "POST", &samples, Some(body))
+            .await
+            .expect(201);
+    }
+    let body = json!({"point": "raw", "count": 1});
+    let capture = gateway.call(&token, "POST", &path, Some(body)).await.expect(202);
+    *gateway.stand.captures_stuck.lock().unwrap() = true;
+    let last = taken(&gateway, &id, &capture, "a", "1");
+    let failed = gateway.app.keep_captured(last.clone()).await.unwrap_err();
+    assert!(matches!(failed, Error::Unavailable { .. }), "{failed}");
+    *gateway.stand.captures_stuck.lock().unwrap() = false;
+    gateway.app.keep_captured(last).await.unwrap();
+    let one = format!("{path}/{}", capture["id"].as_str().unwrap());
+    let ended = gateway.call(&token, "GET", &one, None).await.expect(200);
+    assert_eq!(
+        (&ended["captured"], &ended["end"]),
+        (&json!(1), &json!("complete")),
+        "{ended}"
+    );
 }

@@ -69,6 +69,8 @@ pub(super) struct Stand {
     pub(super) replayed: Mutex<Vec<IngestEvent>>,
     /// The captures there are.
     pub(super) captures: Mutex<Vec<Capture>>,
+    /// Whether captures can be read and not written.
+    pub(super) captures_stuck: Mutex<bool>,
     /// The checkpoint there is.
     pub(super) checkpoint: Mutex<Option<CheckpointInfo>>,
 }
@@ -213,6 +215,9 @@ impl Services for Stand {
 
     async fn put_capture(&self, capture: &Capture) -> Result<()> {
         self.up()?;
+        if *self.captures_stuck.lock().unwrap() {
+            return Err(DOWN);
+        }
         let mut captures = self.captures.lock().unwrap();
         captures.retain(|known| known.id != capture.id);
         captures.insert(0, capture.clone());
