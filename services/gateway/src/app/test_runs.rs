@@ -71,7 +71,7 @@ impl App {
             (None, None) => return Err(Error::NotFound("version")),
         };
         if number.is_none() {
-            self.may_hand_out(context, &datasource, &config).await?;
+            self.may_reach(context, &datasource, &config, &test_input).await?;
         }
         let compare_with = match input.compare_with {
             Some(number) => Some(self.config_of(context, id, number, "/compare_with").await?),
@@ -129,15 +129,18 @@ impl App {
         }
     }
 
-    /// A configuration that is not stored says where secrets go. To say so takes the right to write one, unless its
-    /// connection is that of a version to come or in effect: then somebody with that right has said so.
-    async fn may_hand_out(
+    /// A configuration that is not stored says where secrets go, and what records are fetched from. To say so takes the
+    /// right to write one, unless its connection is that of a version to come or in effect: then somebody with that
+    /// right has said so.
+    async fn may_reach(
         &self,
         context: &RequestContext,
         datasource: &Datasource,
         config: &Value,
+        input: &TestInput,
     ) -> Result<()> {
-        if secret_refs(config).is_empty() {
+        let fetches = matches!(input, TestInput::FetchSample { .. });
+        if secret_refs(config).is_empty() && !fetches {
             return Ok(());
         }
         let connection = config.get("connection");

@@ -292,6 +292,38 @@ async fn an_operator_says_what_is_tried_but_not_where_secrets_go() {
 }
 
 #[tokio::test]
+async fn an_operator_fetches_only_from_where_the_feed_reads() {
+    let feed = Feed::published().await;
+    *feed.gateway.stand.report.lock().unwrap() = Some(TestReport {
+        ok: true,
+        ..TestReport::default()
+    });
+    let everywhere = Scope::Organization(feed.gateway.organization);
+    let operator = feed.gateway.user(Role::Operator, everywhere).await;
+    let path = format!("{}/test", feed.path);
+    let fetch = |token: String, config: Value| {
+        let body = json!({"config": config, "fetch_sample": 5});
+        let (gateway, path) = (&feed.gateway, path.as_str());
+        async move { gateway.call(&token, "POST", path, Some(body)).await }
+    };
+    // Another mapping over the connection in effect.
+    fetch(operator.clone(), config("name")).await.expect(200);
+    // Another connection takes the right to write one, also where no secret goes there.
+    let mut elsewhere = config("title");
+    elsewhere["connection"] = json!({"provider": "local", "bucket": "/srv/others"});
+    let refused = fetch(operator.clone(), elsewhere.clone()).await.expect(403);
+    assert!(refused["detail"].as_str().unwrap().contains("datasource.update"));
+    assert_eq!(feed.gateway.stand.jobs.lock().unwrap().len(), 1);
+    fetch(feed.gateway.admin(), elsewhere).await.expect(200);
+    // What is stored somebody with that right has written.
+    let body = json!({"version": 1, "fetch_sample": 5});
+    feed.gateway
+        .call(&operator, "POST", &path, Some(body))
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
 async fn secrets_go_in_and_never_come_out() {
     let feed = Feed::published().await;
     let list = feed.get("/secrets").await;
