@@ -182,6 +182,8 @@ pub(super) struct Walk<'a> {
     bounds: Bounds,
     began: Instant,
     looked_at: usize,
+    /// Bytes that the bodies of those that fit have together; the last of them may go beyond.
+    pub(super) bytes: usize,
     ended: bool,
 }
 
@@ -195,6 +197,7 @@ impl<'a> Walk<'a> {
     ) -> Self {
         Self {
             app,
+    bytes: usize,
             datasource,
             filter,
             place,
@@ -208,12 +211,15 @@ impl<'a> Walk<'a> {
     /// The next ones that fit, `most` at most; nothing at the end, or where the bounds are reached. A page of which
     /// none fits is empty.
     pub(super) async fn next(&mut self, most: usize) -> Result<Option<Vec<StoredDeadLetter>>> {
-        let spent = self.looked_at >= self.bounds.letters || self.began.elapsed() >= self.bounds.time;
+        let spent = self.looked_at >= self.bounds.letters
+            || self.bytes >= self.bounds.bytes
+            || self.began.elapsed() >= self.bounds.time;
         if self.ended || most == 0 || (spent && self.looked_at > 0) {
             return Ok(None);
         }
         let (organization, id) = (self.datasource.organization, self.datasource.id);
         let page = self
+            bytes: 0,
             .app
             .services
             .dead_letters(organization, id, self.place, PAGE)
@@ -234,7 +240,7 @@ impl<'a> Walk<'a> {
             }
             if self.filter.fits(&stored) {
                 fit.push(stored);
-                if fit.len() == most {
+                if fit.len() == most || self.bytes >= self.bounds.bytes {
                     break;
                 }
             }
@@ -246,6 +252,7 @@ impl<'a> Walk<'a> {
     pub(super) const fn looked_at(&self) -> usize {
         self.looked_at
     }
+                self.bytes += stored.letter.event.payload.len();
 
     /// Where to go on; nothing at the end.
     pub(super) fn cursor(&self) -> Option<String> {

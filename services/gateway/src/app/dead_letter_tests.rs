@@ -32,6 +32,7 @@ const MAX_BYTES: usize = 3 * 1024 * 1024;
 /// What one request looks at.
 const BOUNDS: Bounds = Bounds {
     letters: 5_000,
+    bytes: usize::MAX,
     time: Duration::from_secs(3),
 };
 
@@ -108,7 +109,7 @@ impl App {
         input: TestDeadLetters,
     ) -> Result<DeadLetterTest> {
         let datasource = self.datasource(context, id, Action::TEST).await?;
-        let letters = self.letters_to_test(&datasource, &input).await?;
+        let trial = self.letters_to_test(&datasource, &input).await?;
         let number = match (&input.config, input.with_version) {
             (Some(_), Some(_)) => {
                 let detail = "give `with_version` or `config`, not both";
@@ -122,7 +123,12 @@ impl App {
             (None, Some(number)) => self.config_of(context, id, number, "/with_version").await?,
             (None, None) => return Err(Error::NotFound("version")),
         };
-        let (events, tried) = events(&letters);
+        let Trial {
+            letters,
+            events,
+            tried,
+            ..
+        } = trial;
         let job = TestJob {
             organization: datasource.organization,
             datasource: id,
@@ -141,11 +147,7 @@ impl App {
         Ok(result)
     }
 
-    async fn letters_to_test(
-        &self,
-        datasource: &Datasource,
-        input: &TestDeadLetters,
-    ) -> Result<Vec<StoredDeadLetter>> {
+    async fn letters_to_test(&self, datasource: &Datasource, input: &TestDeadLetters) -> Result<Trial> {
         let filter = LetterFilter {
             from: input.from,
             to: input.to,
@@ -154,7 +156,7 @@ impl App {
             event: input.event_id.clone(),
             q: input.q.as_deref().map(str::to_lowercase),
         };
-        let mut letters = Vec::new();
+        let mut trial = Trial::default();
         if let Some(ids) = &input.ids {
             if !filter.is_empty() || input.limit.is_some() {
                 let detail = "name dead letters or say which by a filter, not both";
@@ -166,42 +168,51 @@ impl App {
                     let pointer = format!("/ids/{place}");
                     Error::field(&pointer, "unknown_value", "there is no such dead letter")
                 };
-                letters.push(found.ok_or_else(unknown)?);
+                trial.add(found.ok_or_else(unknown)?);
             }
-            return Ok(letters);
+            return Ok(trial);
         }
         let limit = match input.limit.unwrap_or(50) {
             limit @ 1..=100 => limit as usize,
             _ => return Err(Error::field("/limit", "out_of_range", "1 to 100 dead letters")),
         };
         let mut walk = Walk::new(self, datasource, filter, Place::Before(u64::MAX), BOUNDS);
-        while let Some(page) = walk.next(limit - letters.len()).await? {
-            letters.extend(page);
+        while let Some(page) = walk.next(limit - trial.letters.len()).await? {
+            page.into_iter().for_each(|stored| trial.add(stored));
         }
-        Ok(letters)
+        Ok(trial)
     }
 }
 
-/// The events of letters, each once and as many as have room; and which events they are.
-fn events(letters: &[StoredDeadLetter]) -> (Vec<PastEvent>, HashSet<String>) {
-    let (mut events, mut tried, mut bytes) = (Vec::new(), HashSet::new(), 0);
-    for stored in letters.iter().filter(|stored| stored.letter.complete) {
-        let event = &stored.letter.event;
-        let size = event.payload.len();
-        if tried.contains(event.id.as_str()) || bytes + size > MAX_BYTES {
-            continue;
+/// Dead letters to try a mapping on.
+#[derive(Default)]
+struct Trial {
+    /// The letters, without their bodies.
+    letters: Vec<StoredDeadLetter>,
+    /// Their events, each once and as many as have room; and which events they are.
+    events: Vec<PastEvent>,
+    tried: HashSet<String>,
+    /// Bytes of the events' bodies.
+    bytes: usize,
+}
+
+impl Trial {
+    fn add(&mut self, mut stored: StoredDeadLetter) {
+        let event = &mut stored.letter.event;
+        let payload = std::mem::take(&mut event.payload);
+        let has_room = self.bytes + payload.len() <= MAX_BYTES;
+        if stored.letter.complete && has_room && self.tried.insert(event.id.to_string()) {
+            self.bytes += payload.len();
+            self.events.push(PastEvent {
+                id: event.id.clone(),
+                received_at: event.received_at,
+                content_type: event.content_type.clone(),
+                headers: event.headers.clone(),
+                base64: BASE64.encode(&payload),
+            });
         }
-        bytes += size;
-        tried.insert(event.id.to_string());
-        events.push(PastEvent {
-            id: event.id.clone(),
-            received_at: event.received_at,
-            content_type: event.content_type.clone(),
-            headers: event.headers.clone(),
-            base64: BASE64.encode(&event.payload),
-        });
+        self.letters.push(stored);
     }
-    (events, tried)
 }
 
 fn result(letters: &[StoredDeadLetter], tried: &HashSet<String>, report: TestReport) -> DeadLetterTest {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
 use chrono::TimeDelta;
 use halcyon_bus::dead_letters::Place;
 use halcyon_domain::{
@@ -28,15 +29,19 @@ use super::{
 /// What one page looks at, and a summary.
 const PAGE: Bounds = Bounds {
     letters: 5_000,
+    bytes: 16 * 1024 * 1024,
     time: Duration::from_secs(3),
 };
 const SUMMARY: Bounds = Bounds {
     letters: 20_000,
+    // Nothing of them is kept.
+    bytes: usize::MAX,
     time: Duration::from_secs(5),
 };
 /// What the search for a record's next dead letter looks at.
 const NEXT: Bounds = Bounds {
     letters: 1_000,
+    bytes: usize::MAX,
     time: Duration::from_secs(2),
 };
 /// A record's next dead letter was stored not much before its verdict was written.
@@ -130,20 +135,23 @@ impl App {
     ) -> Result<List<DeadLetterView>> {
         let datasource = self.datasource(context, id, Action::READ).await?;
         let (place, limit) = (query.place()?, query.limit()?);
-        let mut walk = Walk::new(self, &datasource, query.filter(), place, PAGE);
+        let open = may_see_payloads(context, &datasource);
+        let bounds = Bounds {
+            // Bodies that are not shown are not kept.
+            bytes: if open { PAGE.bytes } else { usize::MAX },
+            ..PAGE
+        };
+        let mut walk = Walk::new(self, &datasource, query.filter(), place, bounds);
         let mut letters = Vec::new();
         while let Some(page) = walk.next(limit - letters.len()).await? {
-            letters.extend(page);
+            letters.extend(page.into_iter().map(|stored| Shown::new(stored, open)));
         }
-        let cursors = letters.iter().map(|letter| cursor_behind(place, letter));
+        let cursors = letters.iter().map(|shown| cursor_behind(place, &shown.stored));
         let cursors = cursors.collect();
-        let history = self.history_of(context, id, &letters).await?;
-        let open = may_see_payloads(context, &datasource);
+        let events = letters.iter().map(|shown| &shown.stored.letter.event.id);
+        let history = self.history_of(context, id, events).await?;
         Ok(List {
-            items: letters
-                .into_iter()
-                .map(|letter| view(letter, &history, open))
-                .collect(),
+            items: letters.into_iter().map(|shown| shown.view(&history)).collect(),
             next_cursor: walk.cursor(),
             cursors,
         })
@@ -166,13 +174,11 @@ impl App {
             .dead_letter(&datasource, sequence)
             .await?
             .ok_or_else(unknown)?;
-        let stored = [stored];
-        let history = self.history_of(context, id, &stored).await?;
-        let [stored] = stored;
-        let open = may_see_payloads(context, &datasource);
         let event = stored.letter.event.id.clone();
+        let history = self.history_of(context, id, [&event].into_iter()).await?;
         let index = stored.letter.index;
-        let mut view = view(stored, &history, open);
+        let open = may_see_payloads(context, &datasource);
+        let mut view = Shown::new(stored, open).view(&history);
         if let Some(replay) = view.replay.as_mut() {
             replay.dead_letter = self.next_letter(&datasource, &event, index, replay).await?;
         }
@@ -267,17 +273,14 @@ impl App {
         Ok(None)
     }
 
-    /// What became of the records of some dead letters.
-    pub(super) async fn history_of(
+    /// What became of the records of some events.
+    pub(super) async fn history_of<'e>(
         &self,
         context: &RequestContext,
         id: DatasourceId,
-        letters: &[StoredDeadLetter],
+        events: impl Iterator<Item = &'e EventId> + Send,
     ) -> Result<History> {
-        let events: HashSet<&str> = letters
-            .iter()
-            .map(|stored| stored.letter.event.id.as_str())
-            .collect();
+        let events: HashSet<&str> = events.map(EventId::as_str).collect();
         let events: Vec<&str> = events.into_iter().collect();
         let reason =
             AllTenants::because("the ledger has no tenants, only feeds; the datasource is the caller's");
@@ -294,36 +297,56 @@ fn may_see_payloads(context: &RequestContext, datasource: &Datasource) -> bool {
     context.principal.may(Permission::DeadLetterPayload, &target)
 }
 
-fn view(stored: StoredDeadLetter, history: &History, open: bool) -> DeadLetterView {
-    let letter = stored.letter;
-    let event = letter.event;
-    let (payload, payload_base64) = match std::str::from_utf8(&event.payload) {
-        _ if !open => (None, None),
-        Ok(text) => (Some(text.to_owned()), None),
-        Err(_) => (None, Some(BASE64.encode(&event.payload))),
-    };
-    DeadLetterView {
-        replay: history.replay_of(&event.id, letter.index, event.attempt),
-        id: stored.sequence.to_string(),
-        record: RecordId {
-            event: event.id.clone(),
-            index: letter.index,
+/// A letter with what the caller may see of it.
+struct Shown {
+    stored: StoredDeadLetter,
+    /// Bytes of the body, shown or not.
+    size: u64,
+    open: bool,
+}
+
+impl Shown {
+    fn new(mut stored: StoredDeadLetter, open: bool) -> Self {
+        let event = &mut stored.letter.event;
+        let size = event.payload.len() as u64;
+        if !open {
+            event.payload = Bytes::new();
+            event.headers = BTreeMap::new();
         }
-        .to_string(),
-        event_id: event.id.to_string(),
-        attempt: event.attempt,
-        replay_id: event.replay.map(|replay| replay.mark.id),
-        version: letter.version,
-        reason: letter.failure,
-        received_at: event.received_at,
-        failed_at: letter.failed_at,
-        content_type: event.content_type,
-        size: event.payload.len() as u64,
-        complete: letter.complete,
-        withheld: !open,
-        headers: if open { event.headers } else { BTreeMap::new() },
-        payload,
-        payload_base64,
+        Self { stored, size, open }
+    }
+
+    fn view(self, history: &History) -> DeadLetterView {
+        let letter = self.stored.letter;
+        let event = letter.event;
+        let (payload, payload_base64) = match std::str::from_utf8(&event.payload) {
+            _ if !self.open => (None, None),
+            Ok(text) => (Some(text.to_owned()), None),
+            Err(_) => (None, Some(BASE64.encode(&event.payload))),
+        };
+        DeadLetterView {
+            replay: history.replay_of(&event.id, letter.index, event.attempt),
+            id: self.stored.sequence.to_string(),
+            record: RecordId {
+                event: event.id.clone(),
+                index: letter.index,
+            }
+            .to_string(),
+            event_id: event.id.to_string(),
+            attempt: event.attempt,
+            replay_id: event.replay.map(|replay| replay.mark.id),
+            version: letter.version,
+            reason: letter.failure,
+            received_at: event.received_at,
+            failed_at: letter.failed_at,
+            content_type: event.content_type,
+            size: self.size,
+            complete: letter.complete,
+            withheld: !self.open,
+            headers: event.headers,
+            payload,
+            payload_base64,
+        }
     }
 }
 

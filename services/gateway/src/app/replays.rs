@@ -30,11 +30,14 @@ use super::{
 const MAX_IDS: usize = 1_000;
 /// The most events that one request processes anew; the answer says where to go on.
 const MAX_EVENTS: usize = 10_000;
-/// Dead letters that are taken at a time: a body may have a megabyte.
+/// Dead letters that are taken at a time, and how many bytes their bodies have at most before they go.
 const PAGE: usize = 64;
+const PAGE_BYTES: usize = 16 * 1024 * 1024;
 /// What one request looks at.
 const BOUNDS: Bounds = Bounds {
     letters: 100_000,
+    // Each page goes before the next one comes.
+    bytes: usize::MAX,
     time: Duration::from_secs(8),
 };
 
@@ -253,15 +256,19 @@ struct Picked {
 
 impl Run<'_> {
     async fn named(&mut self, ids: Vec<u64>) -> Result<()> {
-        let mut page = Vec::with_capacity(PAGE);
+        let (mut page, mut bytes) = (Vec::with_capacity(PAGE), 0);
         for id in ids {
             match self.app.dead_letter(self.datasource, id).await? {
-                Some(stored) => page.push(stored),
+                Some(stored) => {
+                    bytes += stored.letter.event.payload.len();
+                    page.push(stored);
+                }
                 None => self.report.unknown.push(id.to_string()),
             }
-            if page.len() == PAGE {
+            if page.len() == PAGE || bytes >= PAGE_BYTES {
                 self.take(std::mem::take(&mut page)).await?;
             }
+                bytes = 0;
         }
         self.take(page).await
     }
@@ -298,7 +305,7 @@ impl Run<'_> {
             return Ok(());
         };
         let picked = self.pick(&whole).await?;
-        let events = self.raise(&replay, &whole, picked).await?;
+        let events = self.raise(&replay, picked).await?;
         let trace = halcyon_infra::telemetry::current_traceparent();
         self.app.services.replay(&lanes, events, trace.as_deref()).await
     }
@@ -350,17 +357,13 @@ impl Run<'_> {
     }
 
     /// Gives each event its next attempt, and notes it: two replays of one event never share an attempt.
-    async fn raise(
-        &self,
-        replay: &Replay,
-        letters: &[StoredDeadLetter],
-        picked: Vec<Picked>,
-    ) -> Result<Vec<IngestEvent>> {
+    async fn raise(&self, replay: &Replay, picked: Vec<Picked>) -> Result<Vec<IngestEvent>> {
         let (app, id) = (self.app, self.datasource.id);
         let tx = app.store.begin().await?;
         // Until the end of the transaction no other replay takes attempts of the datasource's events.
         app.locked(&tx, self.context, id, IfMatch::Any).await?;
-        let history = app.history_of(self.context, id, letters).await?;
+        let raised = picked.iter().map(|picked| &picked.event.id);
+        let history = app.history_of(self.context, id, raised).await?;
         let (mut events, mut records) = (Vec::new(), Vec::new());
         for Picked {
             mut event,

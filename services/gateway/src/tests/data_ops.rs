@@ -195,6 +195,38 @@ async fn bodies_are_for_operators_and_a_download_is_in_the_trail() {
 }
 
 #[tokio::test]
+async fn a_page_ends_where_its_bodies_are_many_bytes() {
+    const MIB: usize = 1024 * 1024;
+    let gateway = Gateway::start().await;
+    let id = feed(&gateway, "http_webhook").await;
+    let scope = Scope::Organization(gateway.organization);
+    let viewer = gateway.user(Role::Viewer, scope).await;
+    let operator = gateway.user(Role::Operator, scope).await;
+    let body = bytes::Bytes::from(vec![b'x'; 4 * MIB]);
+    for sequence in 1..=6 {
+        let mut large = letter(&gateway, &id, sequence, 0);
+        large.letter.event.payload = body.clone();
+        gateway.stand.dead_letters.lock().unwrap().push(large);
+    }
+    let path = format!("/datasources/{id}/dead-letters");
+    let ids = |page: &serde_json::Value| -> Vec<String> {
+        let items = page["items"].as_array().unwrap().iter();
+        items
+            .map(|item| item["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let first = gateway.call(&operator, "GET", &path, None).await.expect(200);
+    assert_eq!(ids(&first), ["1", "2", "3", "4"]);
+    let next = format!("{path}?cursor={}", first["next_cursor"].as_str().unwrap());
+    let rest = gateway.call(&operator, "GET", &next, None).await.expect(200);
+    assert_eq!(ids(&rest), ["5", "6"]);
+    // What is not shown takes no room.
+    let seen = gateway.call(&viewer, "GET", &path, None).await.expect(200);
+    assert_eq!(ids(&seen), ["1", "2", "3", "4", "5", "6"]);
+    assert_eq!(seen["items"][5]["size"], 4 * MIB, "{seen}");
+}
+
+#[tokio::test]
 async fn two_replays_of_an_event_never_share_an_attempt() {
     let gateway = Gateway::start().await;
     let id = feed(&gateway, "http_webhook").await;
