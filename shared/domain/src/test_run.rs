@@ -240,3 +240,24 @@ pub struct TestReport {
     /// What is wrong with the configuration itself; nothing was run then.
     pub errors: Vec<InputError>,
 }
+
+impl RecordVerdict {
+    /// The identifier of the record's event.
+    #[must_use]
+    pub fn event(&self) -> &str {
+        self.record
+            .rsplit_once('/')
+            .map_or(self.record.as_str(), |(event, _)| event)
+    }
+}
+
+impl TestReport {
+    /// Whether verdicts of an event's records are left out. Verdicts stand in the order of the events; the last ones
+    /// are left out where there are many, or where the report would be too large.
+    #[must_use]
+    pub fn is_cut(&self, event: &EventId) -> bool {
+        let left_out = (self.records.len() as u64) < self.metrics.records_in;
+        let of = |record: &RecordVerdict| record.event() == event.as_str();
+        left_out && (self.records.last().is_none_or(of) || !self.records.iter().any(of))
+    }
+}

@@ -216,16 +216,12 @@ impl Trial {
 }
 
 fn result(letters: &[StoredDeadLetter], tried: &HashSet<String>, report: TestReport) -> DeadLetterTest {
-    let mut result = DeadLetterTest {
-        errors: report.errors,
-        duration_ms: report.metrics.duration_ms,
-        ..DeadLetterTest::default()
-    };
+    let mut result = DeadLetterTest::default();
     for stored in letters {
         let letter = &stored.letter;
         let found = tried
             .contains(letter.event.id.as_str())
-            .then(|| decided(&report.records, stored))
+            .then(|| decided(&report, stored))
             .flatten();
         let verdict = found.map(|record| record.verdict);
         let fixed = verdict.is_some_and(|verdict| verdict != Verdict::DeadLettered);
@@ -243,26 +239,103 @@ fn result(letters: &[StoredDeadLetter], tried: &HashSet<String>, report: TestRep
         });
     }
     result
+    result.errors = report.errors;
+    result.duration_ms = report.metrics.duration_ms;
 }
 
 /// What decides about a letter: its own record. Where the whole event had failed, or is cut in another way now, the
-/// worst of the event's records does.
-fn decided<'r>(records: &'r [RecordVerdict], stored: &StoredDeadLetter) -> Option<&'r RecordVerdict> {
+/// worst of the event's records does, if the report tells of all of them.
+fn decided<'r>(report: &'r TestReport, stored: &StoredDeadLetter) -> Option<&'r RecordVerdict> {
     let letter = &stored.letter;
     let pointer = &letter.failure.pointer;
     let whole = pointer.is_empty() || pointer.starts_with("/records");
     let own = format!("{}/{}", letter.event.id, letter.index);
     if let Some(record) = records.iter().find(|record| !whole && record.record == own) {
+    let records = &report.records;
         return Some(record);
     }
-    let of_event = format!("{}/", letter.event.id);
+    if report.is_cut(&letter.event.id) {
+        return None;
+    }
     let mut of_event = records
         .iter()
-        .filter(|record| record.record.starts_with(&of_event));
+        .filter(|record| record.event() == letter.event.id.as_str());
     let first = of_event.next()?;
     let failed = |record: &&RecordVerdict| record.verdict == Verdict::DeadLettered;
     std::iter::once(first)
         .chain(of_event)
         .find(failed)
         .or(Some(first))
+}
+
+#[cfg(test)]
+mod tests {
+    use halcyon_domain::{
+        event::{DeadLetter, EventId, IngestEvent},
+        id::OrganizationId,
+    };
+
+    use super::*;
+
+    /// A letter of a record that failed at `pointer`.
+    fn letter(event: &str, index: u32, pointer: &str) -> StoredDeadLetter {
+        StoredDeadLetter {
+            sequence: 1,
+            letter: DeadLetter {
+                event: IngestEvent {
+                    id: EventId::from(event.to_owned()),
+                    organization: OrganizationId::generate(),
+                    datasource: DatasourceId::generate(),
+                    received_at: Timestamp::default(),
+                    content_type: None,
+                    headers: std::collections::BTreeMap::new(),
+                    attempt: 0,
+                    replay: None,
+                    payload: "{}".into(),
+                },
+                index,
+                version: 1,
+                failure: InputError::new(pointer, "missing", "nothing there"),
+                failed_at: Timestamp::default(),
+                complete: true,
+            },
+        }
+    }
+
+    /// What a test says of a letter, if the report tells these verdicts of so many records.
+    fn tried(letter: StoredDeadLetter, told: &[(&str, Verdict)], records_in: u64) -> Option<Verdict> {
+        let mut report = TestReport::default();
+        report.metrics.records_in = records_in;
+        report.records = told
+            .iter()
+            .map(|(record, verdict)| RecordVerdict {
+                record: (*record).to_owned(),
+                verdict: *verdict,
+                objects: 0,
+                failure: None,
+            })
+            .collect();
+        let events = HashSet::from([letter.letter.event.id.to_string()]);
+        let result = result(&[letter], &events, report);
+        assert_eq!(result.fixed + result.failing + result.untried, 1);
+        result.items[0].verdict
+    }
+
+    #[test]
+    fn a_letter_whose_verdict_was_left_out_is_untried() {
+        use Verdict::{DeadLettered, Delivered};
+        let told = [("a/0", Delivered), ("a/1", Delivered), ("b/0", Delivered)];
+        // Its own record decides.
+        assert_eq!(tried(letter("b", 0, "/outputs/0"), &told, 9), Some(Delivered));
+        // Of the last event, and of those behind it, records may be left out.
+        assert_eq!(tried(letter("b", 1, "/outputs/0"), &told, 9), None);
+        assert_eq!(tried(letter("b", 0, "/records"), &told, 9), None);
+        assert_eq!(tried(letter("c", 0, "/outputs/0"), &told, 9), None);
+        // An event of which all is told decides by its worst record.
+        assert_eq!(tried(letter("a", 7, "/outputs/0"), &told, 9), Some(Delivered));
+        assert_eq!(tried(letter("b", 1, "/outputs/0"), &told, 3), Some(Delivered));
+        let failing = [("a/0", Delivered), ("a/1", DeadLettered), ("a/b/0", Delivered)];
+        assert_eq!(tried(letter("a", 7, "/records"), &failing, 3), Some(DeadLettered));
+        assert_eq!(tried(letter("a/b", 7, "/records"), &failing, 3), Some(Delivered));
+    }
 }
