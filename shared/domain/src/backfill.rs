@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     audit::Actor,
-    clock::Timestamp,
+    clock::{Timestamp, check_year},
     error::InputError,
     id::{BackfillId, DatasourceId, OrganizationId, WorkerId},
     lifecycle::states,
@@ -142,6 +142,7 @@ pub fn check(
     records_per_second: Option<u32>,
     now: Timestamp,
 ) -> Result<(), InputError> {
+    check_year("/from", from)?;
     if from >= to {
         let detail = "a range ends after it begins";
         return Err(InputError::new("/to", "out_of_range", detail));
@@ -171,6 +172,7 @@ mod tests {
         for (from, to, rate, pointer) in [
             (at(2), at(2), None, "/to"),
             (at(2), at(25), None, "/to"),
+            (Timestamp::MIN_UTC, at(2), None, "/from"),
             (at(1), at(2), Some(0), "/records_per_second"),
         ] {
             assert_eq!(check(from, to, rate, now).unwrap_err().pointer, pointer);

@@ -5,10 +5,24 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
+
+use crate::error::InputError;
 
 /// An instant in UTC.
 pub type Timestamp = DateTime<Utc>;
+
+/// Checks a time that somebody wrote: those of the years 1 to 9999 can be stored, written and reckoned with everywhere.
+///
+/// # Errors
+/// It lies outside of them; the error is the field's at `pointer`.
+pub fn check_year(pointer: &str, time: Timestamp) -> Result<(), InputError> {
+    if (1..=9_999).contains(&time.year()) {
+        return Ok(());
+    }
+    let detail = "a time between the years 1 and 9999";
+    Err(InputError::new(pointer, "out_of_range", detail))
+}
 
 /// A source of the current time.
 pub trait Clock: Send + Sync {

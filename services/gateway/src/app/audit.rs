@@ -13,6 +13,7 @@ use super::{
     App, Error, RequestContext, Result,
     access::{Action, tenant},
     paged,
+    request::check_times,
     views::List,
 };
 
@@ -54,8 +55,12 @@ macro_rules! choosing {
 
         impl $name {
             /// What the store looks for.
-            pub(crate) fn filter(&self) -> AuditFilter {
-                AuditFilter {
+            ///
+            /// # Errors
+            /// A time is out of all range.
+            pub(crate) fn filter(&self) -> Result<AuditFilter> {
+                check_times(self.from, self.to).map_err(Error::Query)?;
+                Ok(AuditFilter {
                     actor: self.actor.clone(),
                     action: self.action.clone(),
                     resource: self.resource.clone(),
@@ -64,7 +69,7 @@ macro_rules! choosing {
                     to: self.to,
                     request_id: self.request_id.clone(),
                     q: self.q.clone(),
-                }
+                })
             }
         }
     };
@@ -127,7 +132,7 @@ impl App {
         query: ListAudit,
     ) -> Result<List<RecordedEntry>> {
         self.authorize_tenant(context, Action::READ_AUDIT).await?;
-        self.page_of_audit(context, &query.filter(), &query).await
+        self.page_of_audit(context, &query.filter()?, &query).await
     }
 
     /// The entries about a datasource and what belongs to it, for whoever administers it.
@@ -147,7 +152,7 @@ impl App {
         }
         let filter = AuditFilter {
             resource: Some(id.to_string()),
-            ..query.filter()
+            ..query.filter()?
         };
         self.page_of_audit(context, &filter, &query).await
     }

@@ -141,7 +141,7 @@ impl App {
             id: None,
             name: None,
         };
-        let filter = query.filter();
+        let filter = query.filter()?;
         let summary = if filter == AuditFilter::default() {
             "exported the audit trail"
         } else {
@@ -184,7 +184,7 @@ impl App {
         let follower = Follower {
             read,
             tenant,
-            filter: query.filter(),
+            filter: query.filter()?,
             after,
             hints,
             found: VecDeque::new(),

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    App, RequestContext, Result,
+    App, Error, RequestContext, Result,
     access::{Action, Asker, resource_of},
     dead_letter_filter::LetterFilter,
     services::StoredDeadLetter,
@@ -81,6 +81,7 @@ impl App {
             event: query.event_id,
             q: query.q.map(|q| q.to_lowercase()),
         };
+        filter.check().map_err(Error::Query)?;
         let entry = self.entry(
             Asker::of(context),
             Action::DOWNLOAD_DEAD_LETTERS.name,

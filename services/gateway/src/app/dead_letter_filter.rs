@@ -8,7 +8,7 @@ use halcyon_domain::{clock::Timestamp, datasource::Datasource, error::InputError
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{App, Error, Result, services::StoredDeadLetter};
+use super::{App, Error, Result, request::check_times, services::StoredDeadLetter};
 
 /// Dead letters that are read at a time: a body may have a megabyte.
 const PAGE: usize = 64;
@@ -61,6 +61,7 @@ impl ListDeadLetters {
 
     /// Where to begin.
     pub(super) fn place(&self) -> Result<Place> {
+        self.filter().check().map_err(Error::Query)?;
         let newest_first = match self.sort.as_deref() {
             None | Some("failed_at") => false,
             Some("-failed_at") => true,
@@ -102,6 +103,11 @@ pub(super) struct LetterFilter {
 }
 
 impl LetterFilter {
+    /// Whether the times can be reckoned with.
+    pub(super) fn check(&self) -> std::result::Result<(), InputError> {
+        check_times(self.from, self.to)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -109,7 +115,7 @@ impl LetterFilter {
     /// The place from which on there may be any, but not before `start`.
     pub(super) fn begin(&self, start: u64) -> Place {
         match self.from {
-            Some(from) if start <= 1 => Place::Since(from - MARGIN),
+            Some(from) if start <= 1 => Place::Since(earlier(from)),
             _ => Place::From(start),
         }
     }
@@ -138,9 +144,11 @@ impl LetterFilter {
     fn is_past(&self, stored: &StoredDeadLetter, newest_first: bool) -> bool {
         let at = stored.letter.failed_at;
         if newest_first {
-            self.from.is_some_and(|from| at < from - MARGIN)
+            self.from.is_some_and(|from| at < earlier(from))
         } else {
-            self.to.is_some_and(|to| at > to + MARGIN)
+            self.to
+                .and_then(|to| to.checked_add_signed(MARGIN))
+                .is_some_and(|to| at > to)
         }
     }
 
@@ -164,11 +172,18 @@ impl LetterFilter {
     }
 }
 
+/// The earliest time at which what failed at `from` may have been stored.
+fn earlier(from: Timestamp) -> Timestamp {
+    from.checked_sub_signed(MARGIN).unwrap_or(Timestamp::MIN_UTC)
+}
+
 /// How much one request reads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     /// Letters that are looked at.
     pub(super) letters: usize,
+    /// Bytes that the bodies of those that fit have together; the last of them may go beyond.
+    pub(super) bytes: usize,
     /// How long it may take.
     pub(super) time: Duration,
 }
@@ -182,8 +197,7 @@ pub(super) struct Walk<'a> {
     bounds: Bounds,
     began: Instant,
     looked_at: usize,
-    /// Bytes that the bodies of those that fit have together; the last of them may go beyond.
-    pub(super) bytes: usize,
+    bytes: usize,
     ended: bool,
 }
 
@@ -197,13 +211,13 @@ impl<'a> Walk<'a> {
     ) -> Self {
         Self {
             app,
-    bytes: usize,
             datasource,
             filter,
             place,
             bounds,
             began: Instant::now(),
             looked_at: 0,
+            bytes: 0,
             ended: false,
         }
     }
@@ -219,7 +233,6 @@ impl<'a> Walk<'a> {
         }
         let (organization, id) = (self.datasource.organization, self.datasource.id);
         let page = self
-            bytes: 0,
             .app
             .services
             .dead_letters(organization, id, self.place, PAGE)
@@ -239,6 +252,7 @@ impl<'a> Walk<'a> {
                 break;
             }
             if self.filter.fits(&stored) {
+                self.bytes += stored.letter.event.payload.len();
                 fit.push(stored);
                 if fit.len() == most || self.bytes >= self.bounds.bytes {
                     break;
@@ -252,7 +266,6 @@ impl<'a> Walk<'a> {
     pub(super) const fn looked_at(&self) -> usize {
         self.looked_at
     }
-                self.bytes += stored.letter.event.payload.len();
 
     /// Where to go on; nothing at the end.
     pub(super) fn cursor(&self) -> Option<String> {
@@ -304,7 +317,7 @@ mod tests {
             from: Some(from),
             ..LetterFilter::default()
         };
-        assert_eq!(filter.begin(1), Place::Since(from - MARGIN));
+        assert_eq!(filter.begin(1), Place::Since(earlier(from)));
         assert_eq!(filter.begin(8), Place::From(8));
         assert!(LetterFilter::default().is_empty() && !filter.is_empty());
         assert_eq!(LetterFilter::default().told(), "all of them");

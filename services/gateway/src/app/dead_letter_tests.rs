@@ -156,6 +156,7 @@ impl App {
             event: input.event_id.clone(),
             q: input.q.as_deref().map(str::to_lowercase),
         };
+        filter.check()?;
         let mut trial = Trial::default();
         if let Some(ids) = &input.ids {
             if !filter.is_empty() || input.limit.is_some() {
@@ -238,9 +239,9 @@ fn result(letters: &[StoredDeadLetter], tried: &HashSet<String>, report: TestRep
             failure: found.and_then(|record| record.failure.clone()),
         });
     }
-    result
     result.errors = report.errors;
     result.duration_ms = report.metrics.duration_ms;
+    result
 }
 
 /// What decides about a letter: its own record. Where the whole event had failed, or is cut in another way now, the
@@ -250,8 +251,8 @@ fn decided<'r>(report: &'r TestReport, stored: &StoredDeadLetter) -> Option<&'r 
     let pointer = &letter.failure.pointer;
     let whole = pointer.is_empty() || pointer.starts_with("/records");
     let own = format!("{}/{}", letter.event.id, letter.index);
-    if let Some(record) = records.iter().find(|record| !whole && record.record == own) {
     let records = &report.records;
+    if let Some(record) = records.iter().find(|record| !whole && record.record == own) {
         return Some(record);
     }
     if report.is_cut(&letter.event.id) {

@@ -15,6 +15,7 @@ use super::{
     App, Error, RequestContext, Result,
     access::{Action, tenant},
     paged,
+    request::check_times,
     services::LogStream,
     views::List,
 };
@@ -94,6 +95,7 @@ impl App {
         query: ListEvents,
     ) -> Result<List<DatasourceEvent>> {
         self.datasource(context, id, Action::READ).await?;
+        check_times(query.from, query.to).map_err(Error::Query)?;
         let filter = EventFilter {
             kind: query.kind,
             from: query.from,

@@ -13,6 +13,7 @@ use super::{
     App, Error, RequestContext, Result,
     access::{Action, target_of, tenant},
     paged,
+    request::check_times,
     views::List,
 };
 
@@ -171,6 +172,7 @@ impl App {
     /// The page cannot be had.
     pub async fn list_alerts(&self, context: &RequestContext, query: ListAlerts) -> Result<List<AlertView>> {
         self.may_list(context, query.datasource).await?;
+        check_times(query.from, query.to).map_err(Error::Query)?;
         let page = query.page();
         let filter = AlertFilter {
             datasource: query.datasource,

@@ -89,6 +89,7 @@ impl ReplayDeadLetters {
 
     fn selection(&self) -> Result<Selection> {
         let filter = self.filter();
+        filter.check()?;
         let filtered = !filter.is_empty() || self.all;
         match &self.ids {
             Some(_) if filtered || self.cursor.is_some() => Err(Error::field(
@@ -267,8 +268,8 @@ impl Run<'_> {
             }
             if page.len() == PAGE || bytes >= PAGE_BYTES {
                 self.take(std::mem::take(&mut page)).await?;
-            }
                 bytes = 0;
+            }
         }
         self.take(page).await
     }

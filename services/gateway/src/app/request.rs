@@ -4,6 +4,8 @@ use halcyon_bus::requests::OnBehalf;
 use halcyon_domain::{
     access::{Principal, Target},
     audit::Actor,
+    clock::{Timestamp, check_year},
+    error::InputError,
     id::OrganizationId,
 };
 
@@ -66,6 +68,20 @@ impl RequestContext {
             remote_ip: self.info.remote_ip.map(|ip| ip.to_string()),
         }
     }
+}
+
+/// Checks the times between which something is asked for.
+///
+/// # Errors
+/// One of them is out of all range.
+pub(super) fn check_times(
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+) -> std::result::Result<(), InputError> {
+    for (pointer, time) in [("/from", from), ("/to", to)] {
+        time.map_or(Ok(()), |time| check_year(pointer, time))?;
+    }
+    Ok(())
 }
 
 /// What the caller says of the object it wants to change: the `If-Match` header.

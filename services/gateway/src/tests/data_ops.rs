@@ -227,6 +227,50 @@ async fn a_page_ends_where_its_bodies_are_many_bytes() {
 }
 
 #[tokio::test]
+async fn times_out_of_all_range_are_refused() {
+    let gateway = Gateway::start().await;
+    let id = feed(&gateway, "http_webhook").await;
+    let token = gateway.admin();
+    let at = format!("/datasources/{id}");
+    gateway
+        .stand
+        .dead_letters
+        .lock()
+        .unwrap()
+        .push(letter(&gateway, &id, 3, 0));
+    let (early, late) = ("-262143-01-01T00:00:00Z", "%2B262142-12-31T23:59:59Z");
+    for path in [
+        format!("{at}/dead-letters"),
+        format!("{at}/dead-letters/download"),
+        format!("{at}/events"),
+        format!("{at}/audit"),
+        "/audit".to_owned(),
+        "/alerts".to_owned(),
+    ] {
+        for (query, pointer) in [
+            (format!("from={early}"), "/from"),
+            (format!("to={late}"), "/to"),
+            (format!("from={early}&sort=-failed_at"), "/from"),
+        ] {
+            if query.contains("failed_at") && !path.ends_with("dead-letters") {
+                continue;
+            }
+            let path = format!("{path}?{query}");
+            let refused = gateway.call(&token, "GET", &path, None).await.expect(400);
+            assert_eq!(refused["errors"][0]["pointer"], pointer, "{path}: {refused}");
+        }
+    }
+    for path in [
+        format!("{at}/dead-letters/test"),
+        format!("{at}/dead-letters/replay"),
+    ] {
+        let body = json!({"from": "-262143-01-01T00:00:00Z"});
+        let refused = gateway.call(&token, "POST", &path, Some(body)).await.expect(422);
+        assert_eq!(refused["errors"][0]["pointer"], "/from", "{path}: {refused}");
+    }
+}
+
+#[tokio::test]
 async fn two_replays_of_an_event_never_share_an_attempt() {
     let gateway = Gateway::start().await;
     let id = feed(&gateway, "http_webhook").await;
