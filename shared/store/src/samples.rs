@@ -5,7 +5,7 @@ use halcyon_domain::{
     sample::{Sample, SampleOrigin},
 };
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect, QueryTrait, Select,
+    ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
 };
 
 use crate::{
@@ -95,6 +95,26 @@ impl<C: Connection> Samples<'_, C> {
         page::fetch(self.0, of(tenant, datasource), &SORTING, request)
             .await?
             .try_map(sample)
+    }
+
+    /// The newest samples of a datasource that are something to map: what a mapping had made is not. Without their bytes.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn newest_to_map(
+        &self,
+        tenant: Tenant,
+        datasource: DatasourceId,
+        limit: u64,
+    ) -> Result<Vec<Sample>> {
+        let rows = of(tenant, datasource)
+            .filter(Column::Origin.ne(SampleOrigin::Mapped.as_str()))
+            .order_by_desc(Column::CreatedAt)
+            .order_by_desc(Column::Id)
+            .limit(limit)
+            .all(&self.0.db())
+            .await?;
+        rows.into_iter().map(sample).collect()
     }
 
     /// How many samples a datasource has of one origin.

@@ -12,11 +12,10 @@ use halcyon_domain::{
     impact::{ChangedParts, CheckpointEffect, Effect, checkpoint, effect},
     lifecycle::{DatasourceStatus, DesiredState},
     ontology::OntologyObject,
-    sample::{Sample, SampleOrigin},
+    sample::Sample,
     test_run::{ChangedObject, StoredTestResult, TestJob, TestReport},
     version::VersionRecord,
 };
-use halcyon_store::PageRequest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -31,7 +30,7 @@ use super::{
 /// The most samples that are run.
 const MAX_SAMPLES: usize = 50;
 /// The samples that are run when none are named.
-const NEWEST: u32 = 20;
+const NEWEST: u64 = 20;
 
 /// On what to try the version.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -241,18 +240,11 @@ impl App {
                 ids
             }
             None => {
-                let newest = PageRequest {
-                    limit: NEWEST,
-                    ..PageRequest::default()
-                };
-                let page = read
+                let newest = read
                     .samples()
-                    .list(tenant(context), datasource.id, &newest)
+                    .newest_to_map(tenant(context), datasource.id, NEWEST)
                     .await?;
-                // What a mapping made is nothing to map.
-                let made = |sample: &Sample| sample.origin == SampleOrigin::Mapped;
-                let page = page.items.into_iter().filter(|sample| !made(sample));
-                page.map(|sample| sample.id).collect()
+                newest.into_iter().map(|sample| sample.id).collect()
             }
         };
         let mut samples = Vec::new();

@@ -1,12 +1,15 @@
 //! Comments, archiving, samples, impact.
 
 use bytes::Bytes;
+use chrono::TimeDelta;
 use halcyon_domain::{
     access::{Role, Scope},
+    audit::{Actor, ActorKind},
     clock::Timestamp,
     error::InputError,
     event::{DeadLetter, EventId, IngestEvent},
-    id::{DatasourceId, OrganizationId},
+    id::{DatasourceId, OrganizationId, SampleId},
+    sample::{Sample, SampleOrigin},
     test_run::{Comparison, StoredTestResult, TestInput, TestMetrics, TestReport},
 };
 use serde_json::{Value, json};
@@ -477,6 +480,44 @@ async fn an_impact_tells_what_changes_and_what_is_in_the_way() {
         (&starts["effect"], &starts["starts"]),
         (&json!("nothing"), &json!(true))
     );
+}
+
+#[tokio::test]
+async fn an_impact_looks_past_samples_that_a_mapping_made() {
+    let feed = Feed::published().await;
+    feed.call("POST", "/samples", json!({"name": "one", "payload": {"id": 1}}))
+        .await
+        .expect(201);
+    *feed.gateway.stand.report.lock().unwrap() = Some(TestReport::default());
+    let tenant = feed.gateway.organization.into();
+    let tx = feed.gateway.store.begin().await.unwrap();
+    for number in 0..20 {
+        let made = Sample {
+            id: SampleId::generate(),
+            datasource: feed.id(),
+            name: format!("made {number}"),
+            content_type: None,
+            note: None,
+            origin: SampleOrigin::Mapped,
+            origin_id: None,
+            size: 2,
+            created_by: Actor {
+                kind: ActorKind::User,
+                id: None,
+                name: "ann".to_owned(),
+            },
+            created_at: feed.gateway.now() + TimeDelta::seconds(1),
+        };
+        tx.samples().insert(tenant, &made, b"[]".to_vec()).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let impact = feed
+        .call("POST", "/versions/1/impact", json!({}))
+        .await
+        .expect(200);
+    let names: Vec<_> = impact["samples"].as_array().unwrap().iter().collect();
+    assert_eq!(names.len(), 1, "{impact}");
+    assert_eq!(names[0]["name"], "one");
 }
 
 #[tokio::test]
