@@ -14,6 +14,8 @@ use crate::{
 
 /// The most records of one capture.
 pub const MAX_CAPTURED: u32 = 100;
+/// The most captures of a datasource that are remembered, which they are for a day.
+pub const MAX_CAPTURES: usize = 50;
 /// The longest that one capture waits for them, in seconds.
 pub const MAX_CAPTURE_SECONDS: u32 = 300;
 

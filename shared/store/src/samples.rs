@@ -1,11 +1,14 @@
 //! Saved samples: what is known of them in one table, their bytes in another.
 
+use std::collections::HashMap;
+
 use halcyon_domain::{
     id::{DatasourceId, SampleId},
     sample::{Sample, SampleOrigin},
 };
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
+    ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Select,
 };
 
 use crate::{
@@ -132,6 +135,33 @@ impl<C: Connection> Samples<'_, C> {
             .filter(Column::Origin.eq(origin.as_str()))
             .filter(Column::OriginId.eq(origin_id));
         Ok(select.count(&self.0.db()).await?)
+    }
+
+    /// How many samples a datasource has of each origin that has an identifier.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn counts(
+        &self,
+        tenant: Tenant,
+        datasource: DatasourceId,
+    ) -> Result<HashMap<(SampleOrigin, String), u64>> {
+        let rows: Vec<(String, String, i64)> = of(tenant, datasource)
+            .select_only()
+            .column(Column::Origin)
+            .column(Column::OriginId)
+            .column_as(Column::Id.count(), "count")
+            .filter(Column::OriginId.is_not_null())
+            .group_by(Column::Origin)
+            .group_by(Column::OriginId)
+            .into_tuple()
+            .all(&self.0.db())
+            .await?;
+        let counts = rows.into_iter().map(|(origin, id, count)| {
+            let count = u64::try_from(count).map_err(Error::internal)?;
+            Ok(((word(&origin)?, id), count))
+        });
+        counts.collect()
     }
 
     /// The names of a datasource's samples that begin so.

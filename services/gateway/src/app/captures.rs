@@ -3,7 +3,7 @@
 
 use chrono::TimeDelta;
 use halcyon_domain::{
-    capture::{Capture, CaptureEnd, CapturePoint, Captured, MAX_CAPTURE_SECONDS, MAX_CAPTURED},
+    capture::{Capture, CaptureEnd, CapturePoint, Captured, MAX_CAPTURE_SECONDS, MAX_CAPTURED, MAX_CAPTURES},
     clock::Timestamp,
     datasource::{Datasource, DatasourceEventKind},
     id::{CaptureId, DatasourceId, SampleId},
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     App, Error, RequestContext, Result,
-    access::{Action, Change},
+    access::{Action, Change, tenant},
     datasource_input::check_text,
     views::List,
 };
@@ -109,6 +109,14 @@ impl App {
                 ),
             });
         }
+        if known.len() >= MAX_CAPTURES {
+            return Err(Error::Conflict {
+                code: "too_many_captures",
+                detail: format!(
+                    "a datasource has at most {MAX_CAPTURES} captures a day; wait for one to be forgotten"
+                ),
+            });
+        }
         let tx = self.store.begin().await?;
         let (samples, bytes) = tx.samples().usage(Tenant(datasource.organization), id).await?;
         if samples >= MAX_SAMPLES || bytes >= MAX_SAMPLES_BYTES {
@@ -177,13 +185,17 @@ impl App {
     ) -> Result<List<CaptureView>> {
         let datasource = self.datasource(context, id, Action::READ_SAMPLES).await?;
         let captures = self.services.captures(datasource.organization, id).await?;
-        let mut items = Vec::new();
-        for capture in captures {
-            items.push(self.capture_view(capture).await?);
-        }
+        let read = self.store.read();
+        let counts = read.samples().counts(tenant(context), id).await?;
+        let now = self.clock.now();
+        let items = captures.into_iter().map(|capture| {
+            let of = (origin(capture.point), capture.id.to_string());
+            let captured = counts.get(&of).copied().unwrap_or_default();
+            view(capture, captured, now)
+        });
         Ok(List {
             cursors: Vec::new(),
-            items,
+            items: items.collect(),
             next_cursor: None,
         })
     }

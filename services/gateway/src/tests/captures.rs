@@ -3,8 +3,9 @@
 use chrono::TimeDelta;
 use halcyon_domain::{
     access::{Role, Scope},
-    capture::Captured,
+    capture::{Captured, MAX_CAPTURES},
     event::EventId,
+    id::CaptureId,
     sample::MAX_SAMPLES,
 };
 use serde_json::{Value, json};
@@ -74,6 +75,10 @@ async fn a_capture_becomes_samples_and_ends_by_itself() {
         (
             json!({"point": "raw", "redact": {"paths": ["x"]}}),
             "/redact/paths/0",
+        ),
+        (
+            json!({"point": "raw", "redact": {"fields": ["a", "x".repeat(201)]}}),
+            "/redact/fields/1",
         ),
         (json!({"point": "cooked"}), "/point"),
     ] {
@@ -248,4 +253,41 @@ async fn a_capture_that_could_not_be_ended_is_complete_when_its_last_record_come
         (&json!(1), &json!("complete")),
         "{ended}"
     );
+}
+
+#[tokio::test]
+async fn captures_are_counted_and_a_datasource_has_so_many_a_day() {
+    let gateway = Gateway::start().await;
+    let id = feed(&gateway).await;
+    let token = gateway.admin();
+    let path = format!("/datasources/{id}/captures");
+    let mut captures = Vec::new();
+    for point in ["raw", "dead_letter", "mapped"] {
+        let body = json!({"point": point});
+        captures.push(gateway.call(&token, "POST", &path, Some(body)).await.expect(202));
+    }
+    for (capture, event) in [(0, "a"), (0, "b"), (2, "c")] {
+        take(&gateway, &id, &captures[capture], event, "[]").await;
+    }
+    let listed = gateway.call(&token, "GET", &path, None).await.expect(200);
+    let items = listed["items"].as_array().unwrap().iter();
+    let counts: Vec<_> = items.map(|item| (&item["point"], &item["captured"])).collect();
+    let (raw, letters, mapped) = (json!("raw"), json!("dead_letter"), json!("mapped"));
+    assert_eq!(
+        counts,
+        [(&mapped, &json!(1)), (&letters, &json!(0)), (&raw, &json!(2))]
+    );
+    {
+        let mut known = gateway.stand.captures.lock().unwrap();
+        let mut past = known[0].clone();
+        past.until -= TimeDelta::seconds(3_600);
+        while known.len() < MAX_CAPTURES {
+            past.id = CaptureId::generate();
+            known.push(past.clone());
+        }
+        known[0].until = past.until;
+    }
+    let body = json!({"point": "mapped"});
+    let refused = gateway.call(&token, "POST", &path, Some(body)).await.expect(409);
+    assert_eq!(refused["type"], "urn:halcyon:problem:too_many_captures");
 }

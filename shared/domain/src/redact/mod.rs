@@ -40,18 +40,22 @@ const WHOLE: &[&str] = &[
     "creditcard",
 ];
 
-/// The most names and paths that one policy adds.
+/// The most names and paths that one policy adds, and how long one of them is at most: in bytes, and in steps of a path.
+/// They are kept with the capture, in a bucket that all share.
 const MAX_NAMES: usize = 100;
+const MAX_BYTES: usize = 200;
+const MAX_STEPS: usize = 32;
 
 /// What is taken out besides the values of fields whose names tell of a secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedactionSpec {
-    /// Names of further fields, wherever they stand; case and punctuation do not matter.
+    /// Names of further fields, wherever they stand; case and punctuation do not matter. Up to 200 bytes each.
     #[schemars(length(max = 100))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
-    /// Further places, as JSON pointers into the payload; `*` stands for any one name or index.
+    /// Further places, as JSON pointers into the payload; `*` stands for any one name or index. Up to 200 bytes and 32
+    /// steps each.
     #[schemars(length(max = 100))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
@@ -71,12 +75,16 @@ impl RedactionSpec {
     /// Checks the policy; pointers of errors are relative to it.
     ///
     /// # Errors
-    /// A path is no JSON pointer, or there are too many.
+    /// A path is no JSON pointer, one of them is too long, or there are too many.
     pub fn compile(&self) -> Result<Redaction, InputError> {
-        for (field, count) in [("/fields", self.fields.len()), ("/paths", self.paths.len())] {
-            if count > MAX_NAMES {
+        for (field, texts) in [("/fields", &self.fields), ("/paths", &self.paths)] {
+            if texts.len() > MAX_NAMES {
                 let detail = format!("at most {MAX_NAMES}");
                 return Err(InputError::new(field, "too_many", detail));
+            }
+            if let Some(place) = texts.iter().position(|text| text.len() > MAX_BYTES) {
+                let detail = format!("at most {MAX_BYTES} bytes");
+                return Err(InputError::new(format!("{field}/{place}"), "too_long", detail));
             }
         }
         let mut paths = Vec::new();
@@ -89,6 +97,11 @@ impl RedactionSpec {
                     "a JSON pointer begins with `/`",
                 ));
             };
+            if path.matches('/').count() > MAX_STEPS {
+                let pointer = format!("/paths/{place}");
+                let detail = format!("at most {MAX_STEPS} names and indices");
+                return Err(InputError::new(pointer, "too_long", detail));
+            }
             let unescape = |segment: &str| segment.replace("~1", "/").replace("~0", "~");
             paths.push(rest.split('/').map(unescape).collect());
         }
@@ -150,11 +163,29 @@ mod tests {
             r#"{"hostname":"h","items":[{"who":{"x":1},"mail":"to <ann@example.org>, @home"}],"a/b":7}"#;
         let wanted = r#"{"hostname":"[redacted]","items":[{"who":"[redacted]","mail":"to <[redacted]>, @home"}],"a/b":"[redacted]"}"#;
         assert_eq!(redacted(&spec, payload), wanted);
-        let wrong = RedactionSpec {
-            paths: vec!["x".to_owned()],
-            ..RedactionSpec::default()
+    }
+
+    #[test]
+    fn a_policy_is_of_pointers_and_short() {
+        let refused = |fields: &[String], paths: &[String]| {
+            let spec = RedactionSpec {
+                fields: fields.to_vec(),
+                paths: paths.to_vec(),
+                emails: false,
+            };
+            let error = spec.compile().unwrap_err();
+            (error.pointer, error.code)
         };
-        assert_eq!(wrong.compile().unwrap_err().pointer, "/paths/0");
+        let told = |pointer: &str, code: &str| (pointer.to_owned(), code.to_owned());
+        let (good, long) = ("/x".to_owned(), format!("/{}", "x".repeat(200)));
+        assert_eq!(refused(&[], &["x".to_owned()]), told("/paths/0", "invalid"));
+        assert_eq!(
+            refused(&[], &[good.clone(), long.clone()]),
+            told("/paths/1", "too_long")
+        );
+        assert_eq!(refused(&[long], &[]), told("/fields/0", "too_long"));
+        assert_eq!(refused(&[], &["/x".repeat(33)]), told("/paths/0", "too_long"));
+        assert_eq!(refused(&vec![good; 101], &[]), told("/fields", "too_many"));
     }
 
     #[test]
