@@ -32,6 +32,17 @@ pub struct ReplayFrame {
     pub traceparent: Option<String>,
 }
 
+/// Not all of the events were sent.
+#[derive(Debug, thiserror::Error)]
+#[error("a replay broke off")]
+pub struct ReplayBrokeOff {
+    /// How many of them, from the first on, are on their way or may be: those behind them are surely not.
+    pub reached: usize,
+    /// Why.
+    #[source]
+    pub error: Error,
+}
+
 /// Hints that a partition has events to process anew. They may get lost: look from time to time.
 pub struct ReplayPokes {
     pokes: async_nats::Subscriber,
@@ -51,21 +62,23 @@ impl Bus {
     /// Sends a datasource's events on their way through a partition's lane of replays; done when all are stored.
     ///
     /// # Errors
-    /// `Full` when the datasource's quota is used up. Some of the events may be on their way.
+    /// `Full` when the datasource's quota is used up; and how many events are on their way all the same.
     pub async fn replay(
         &self,
         partition: u16,
         datasource: DatasourceId,
         events: &[IngestEvent],
         traceparent: Option<&str>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ReplayBrokeOff> {
         let subject = Subject::Replay(partition, datasource).to_string();
         let limit = self.max_payload();
         let mut items: VecDeque<Bytes> = events.iter().map(codec::encode_event).collect();
         if let Some(large) = items.iter().find(|item| item.len() + 1_024 > limit) {
             let size = large.len();
-            return Err(Error::TooLarge { size, limit });
+            let error = Error::TooLarge { size, limit };
+            return Err(ReplayBrokeOff { reached: 0, error });
         }
+        let mut stored = 0;
         while !items.is_empty() {
             let (mut frame, mut bytes) = (Vec::new(), 0);
             while let Some(item) = items.front() {
@@ -79,8 +92,14 @@ impl Bus {
             headers.insert("Content-Type", BATCH_CONTENT_TYPE);
             trace::inject(&mut headers, traceparent);
             let payload = codec::frame(frame.iter(), bytes);
-            self.publish_until_stored(subject.clone(), headers, payload)
-                .await?;
+            let published = self.publish_until_stored(subject.clone(), headers, payload).await;
+            if let Err(error) = published {
+                // What nobody answered to may have been stored.
+                let in_doubt = matches!(error, Error::Timeout(_) | Error::Unavailable(_));
+                let reached = stored + if in_doubt { frame.len() } else { 0 };
+                return Err(ReplayBrokeOff { reached, error });
+            }
+            stored += frame.len();
         }
         let poke = Subject::ReplayPoke(partition).to_string();
         if let Err(error) = self.client().publish(poke, Bytes::new()).await {

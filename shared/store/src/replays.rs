@@ -192,4 +192,27 @@ impl Replays<'_, WriteTx> {
         }
         Ok(())
     }
+
+    /// Takes back what was noted of a replay's events that it could not send.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn remove_records(
+        &self,
+        tenant: Tenant,
+        datasource: DatasourceId,
+        replay: ReplayId,
+        events: &[EventId],
+    ) -> Result<()> {
+        for piece in events.chunks(AT_ONCE) {
+            replayed_records::Entity::delete_many()
+                .filter(replayed_records::Column::OrganizationId.eq(tenant.uuid()))
+                .filter(replayed_records::Column::DatasourceId.eq(datasource.0))
+                .filter(replayed_records::Column::ReplayId.eq(replay.0))
+                .filter(replayed_records::Column::EventId.is_in(piece.iter().map(EventId::as_str)))
+                .exec(&self.0.db())
+                .await?;
+        }
+        Ok(())
+    }
 }

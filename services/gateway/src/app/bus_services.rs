@@ -27,7 +27,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     Error, NewPlace, Result, RotatedTokenKey,
-    services::{Lanes, LogStream, ObjectStream, SecretWrite, Services, StoredDeadLetter},
+    services::{Lanes, LogStream, ObjectStream, SecretWrite, Services, StoredDeadLetter, Unsent},
 };
 
 /// How long the registry may take.
@@ -268,23 +268,43 @@ impl Services for BusServices {
         Ok(self.bus.dead_letter_count(organization, datasource).await?)
     }
 
-    async fn replay(&self, lanes: &Lanes, events: Vec<IngestEvent>, traceparent: Option<&str>) -> Result<()> {
-        let mut groups: BTreeMap<(u16, DatasourceId), Vec<IngestEvent>> = BTreeMap::new();
+    async fn replay(
+        &self,
+        lanes: &Lanes,
+        events: Vec<IngestEvent>,
+        traceparent: Option<&str>,
+    ) -> std::result::Result<(), Unsent> {
+        let mut groups: BTreeMap<(Option<u16>, DatasourceId), Vec<IngestEvent>> = BTreeMap::new();
         for event in events {
             let slot = slot(&event.id, lanes.parallelism);
             let pool = lanes.pool.as_deref();
             let partition = self.bus.partitions().of(pool, event.datasource, slot);
-            let partition = partition
-                .ok_or_else(|| BusError::Unavailable("the feed's pool of workers is not there".to_owned()))?;
             groups
                 .entry((partition, event.datasource))
                 .or_default()
                 .push(event);
         }
-        for ((partition, datasource), events) in groups {
-            self.bus
-                .replay(partition, datasource, &events, traceparent)
-                .await?;
+        let mut groups = groups.into_iter();
+        while let Some(((partition, datasource), events)) = groups.next() {
+            let (reached, error) = match partition {
+                Some(partition) => {
+                    let sent = self.bus.replay(partition, datasource, &events, traceparent);
+                    match sent.await {
+                        Ok(()) => continue,
+                        Err(broke) => (broke.reached, broke.error),
+                    }
+                }
+                None => {
+                    let why = "the feed's pool of workers is not there".to_owned();
+                    (0, BusError::Unavailable(why))
+                }
+            };
+            let behind = groups.flat_map(|(_, events)| events);
+            let unsent = events.into_iter().skip(reached).chain(behind);
+            return Err(Unsent {
+                events: unsent.map(|event| event.id).collect(),
+                error: error.into(),
+            });
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use super::{
     App, Error, RequestContext, Result,
     access::Action,
     dead_letter_filter::{Bounds, LetterFilter, Walk},
-    replays::sequences,
+    replay_input::sequences,
     services::StoredDeadLetter,
     test_runs::newest,
 };

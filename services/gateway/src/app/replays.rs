@@ -8,26 +8,22 @@ use std::{
 use halcyon_bus::dead_letters::Place;
 use halcyon_connectors::find as find_connector;
 use halcyon_domain::{
-    clock::Timestamp,
     config::VersionConfig,
     datasource::{Datasource, DatasourceEventKind},
     event::{EventId, IngestEvent, Replay as EventReplay, ReplayMark},
     id::{DatasourceId, ReplayId},
 };
 use halcyon_store::{Replay, ReplayedRecord};
-use schemars::JsonSchema;
-use serde::Deserialize;
 
 use super::{
     App, Error, IfMatch, RequestContext, Result,
     access::{Action, Change, tenant},
     dead_letter_filter::{Bounds, LetterFilter, Walk},
     dead_letter_views::ReplayReport,
+    replay_input::{ReplayDeadLetters, Selection},
     services::{Lanes, StoredDeadLetter},
 };
 
-/// The most dead letters that one request names.
-const MAX_IDS: usize = 1_000;
 /// The most events that one request processes anew; the answer says where to go on.
 const MAX_EVENTS: usize = 10_000;
 /// Dead letters that are taken at a time, and how many bytes their bodies have at most before they go.
@@ -40,105 +36,6 @@ const BOUNDS: Bounds = Bounds {
     bytes: usize::MAX,
     time: Duration::from_secs(8),
 };
-
-/// Which dead letters to process anew: named ones, or those for which everything that is given holds.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ReplayDeadLetters {
-    /// These: up to 1,000.
-    #[schemars(length(max = 1_000))]
-    pub ids: Option<Vec<String>>,
-    /// Those that failed at or after this time.
-    pub from: Option<Timestamp>,
-    /// Those that failed before this time.
-    pub to: Option<Timestamp>,
-    /// Those with this code as their reason.
-    pub code: Option<String>,
-    /// Those that this version failed on.
-    pub version: Option<u32>,
-    /// Those of this event.
-    pub event_id: Option<String>,
-    /// Those whose reason has this text in its pointer, code or sentence, in whatever case.
-    pub q: Option<String>,
-    /// All of them.
-    pub all: bool,
-    /// Go on at this place: the `next_cursor` of the answer before.
-    pub cursor: Option<String>,
-    /// Only count.
-    pub dry_run: bool,
-}
-
-/// What a request for a replay names.
-#[derive(Debug)]
-enum Selection {
-    Named(Vec<u64>),
-    Filtered(LetterFilter, Place),
-}
-
-impl ReplayDeadLetters {
-    fn filter(&self) -> LetterFilter {
-        LetterFilter {
-            from: self.from,
-            to: self.to,
-            code: self.code.clone(),
-            version: self.version,
-            event: self.event_id.clone(),
-            q: self.q.as_deref().map(str::to_lowercase),
-        }
-    }
-
-    fn selection(&self) -> Result<Selection> {
-        let filter = self.filter();
-        filter.check()?;
-        let filtered = !filter.is_empty() || self.all;
-        match &self.ids {
-            Some(_) if filtered || self.cursor.is_some() => Err(Error::field(
-                "/ids",
-                "not_together",
-                "name dead letters or say which by a filter, not both",
-            )),
-            Some(ids) => Ok(Selection::Named(sequences(ids, MAX_IDS)?)),
-            // An empty body would process everything anew by mistake.
-            None if !filtered => Err(Error::field("", "required", "give `ids`, a filter, or `all`")),
-            None => {
-                let start = match &self.cursor {
-                    Some(cursor) => sequence(cursor, "/cursor")?,
-                    None => 1,
-                };
-                let place = filter.begin(start);
-                Ok(Selection::Filtered(filter, place))
-            }
-        }
-    }
-
-    fn told(&self) -> String {
-        match &self.ids {
-            Some(ids) => format!("processing {} dead letters anew", ids.len()),
-            None => format!("processing dead letters anew: {}", self.filter().told()),
-        }
-    }
-}
-
-/// The places of named dead letters.
-pub(super) fn sequences(ids: &[String], most: usize) -> Result<Vec<u64>> {
-    if ids.is_empty() || ids.len() > most {
-        let detail = format!("1 to {most} identifiers");
-        return Err(Error::field("/ids", "out_of_range", detail));
-    }
-    let named = ids
-        .iter()
-        .enumerate()
-        .map(|(index, id)| sequence(id, &format!("/ids/{index}")));
-    let mut named = named.collect::<Result<Vec<u64>>>()?;
-    named.sort_unstable();
-    named.dedup();
-    Ok(named)
-}
-
-fn sequence(text: &str, pointer: &str) -> Result<u64> {
-    text.parse()
-        .map_err(|_| Error::field(pointer, "invalid", "not an identifier of a dead letter"))
-}
 
 impl App {
     /// Processes dead letters anew, with the version that is in effect when their turn comes. Of an event only the
@@ -308,7 +205,31 @@ impl Run<'_> {
         let picked = self.pick(&whole).await?;
         let events = self.raise(&replay, picked).await?;
         let trace = halcyon_infra::telemetry::current_traceparent();
-        self.app.services.replay(&lanes, events, trace.as_deref()).await
+        let sent = self.app.services.replay(&lanes, events, trace.as_deref()).await;
+        match sent {
+            Ok(()) => Ok(()),
+            Err(unsent) => {
+                self.take_back(&replay, &unsent.events).await;
+                Err(unsent.error)
+            }
+        }
+    }
+
+    /// Forgets that events were to be sent: their letters are not shown as on their way.
+    async fn take_back(&self, replay: &Replay, events: &[EventId]) {
+        let taken = async {
+            let tx = self.app.store.begin().await?;
+            tx.replays()
+                .remove_records(tenant(self.context), self.datasource.id, replay.id, events)
+                .await?;
+            tx.commit().await
+        };
+        if let Err(error) = taken.await {
+            tracing::warn!(
+                datasource.id = %self.datasource.id, replay.id = %replay.id, error = %error,
+                "dead letters that were not sent are shown as on their way until they are replayed"
+            );
+        }
     }
 
     /// The events of letters, each once.
@@ -401,42 +322,5 @@ impl Run<'_> {
             .await?;
         tx.commit().await?;
         Ok(events)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_names_letters_or_says_which() {
-        let code = |input: ReplayDeadLetters| match input.selection() {
-            Err(Error::Invalid(errors)) => errors[0].code.clone(),
-            Err(other) => panic!("{other}"),
-            Ok(_) => String::new(),
-        };
-        let ids = |ids: &[&str]| ReplayDeadLetters {
-            ids: Some(ids.iter().map(|id| (*id).to_owned()).collect()),
-            ..ReplayDeadLetters::default()
-        };
-        assert_eq!(code(ReplayDeadLetters::default()), "required");
-        assert_eq!(code(ids(&[])), "out_of_range");
-        assert_eq!(code(ids(&["1", "x"])), "invalid");
-        assert_eq!(code(ids(&["1", "2"])), "");
-        let both = ReplayDeadLetters {
-            from: Some(Timestamp::default()),
-            ..ids(&["1"])
-        };
-        assert_eq!(code(both), "not_together");
-        let all = ReplayDeadLetters {
-            all: true,
-            ..ReplayDeadLetters::default()
-        };
-        assert_eq!(code(all), "");
-        let by_code = ReplayDeadLetters {
-            code: Some("missing".to_owned()),
-            ..ReplayDeadLetters::default()
-        };
-        assert_eq!(code(by_code), "");
     }
 }

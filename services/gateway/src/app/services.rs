@@ -12,13 +12,13 @@ use halcyon_domain::{
     audit::{AuditCheckpoint, AuditEntry},
     capture::Capture,
     clock::Timestamp,
-    event::{DeadLetter, IngestEvent},
+    event::{DeadLetter, EventId, IngestEvent},
     id::{DatasourceId, OrganizationId},
     ontology::ObjectKind,
     test_run::{TestJob, TestReport},
 };
 
-use super::{NewPlace, Result, RotatedTokenKey};
+use super::{Error, NewPlace, Result, RotatedTokenKey};
 
 /// On which partitions a datasource's events travel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,15 @@ pub type ObjectStream = BoxStream<'static, PublicObject>;
 
 /// Log lines as they come.
 pub type LogStream = BoxStream<'static, LogLine>;
+
+/// A replay that broke off.
+#[derive(Debug)]
+pub struct Unsent {
+    /// The events that are surely not on their way.
+    pub events: Vec<EventId>,
+    /// Why.
+    pub error: Error,
+}
 
 /// The other services, as the use cases see them.
 #[async_trait]
@@ -126,7 +135,12 @@ pub trait Services: Send + Sync {
     fn has_pool(&self, pool: &str) -> bool;
 
     /// Sends events on their way again, in the lane of replays; done when they are durable.
-    async fn replay(&self, lanes: &Lanes, events: Vec<IngestEvent>, traceparent: Option<&str>) -> Result<()>;
+    async fn replay(
+        &self,
+        lanes: &Lanes,
+        events: Vec<IngestEvent>,
+        traceparent: Option<&str>,
+    ) -> std::result::Result<(), Unsent>;
 
     /// The captures of a datasource of the last day, the newest first.
     async fn captures(&self, organization: OrganizationId, datasource: DatasourceId) -> Result<Vec<Capture>>;

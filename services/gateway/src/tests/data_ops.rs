@@ -328,6 +328,46 @@ async fn two_replays_of_an_event_never_share_an_attempt() {
 }
 
 #[tokio::test]
+async fn what_a_replay_could_not_send_is_not_on_its_way() {
+    let gateway = Gateway::start().await;
+    let id = feed(&gateway, "http_webhook").await;
+    let admin = gateway.admin();
+    let secret = format!("/datasources/{id}/secrets/token");
+    gateway
+        .call(&admin, "PUT", &secret, Some(json!({"value": "s3cret"})))
+        .await
+        .expect(200);
+    let publish = format!("/datasources/{id}/publish");
+    gateway
+        .call(&admin, "POST", &publish, Some(json!({})))
+        .await
+        .expect(200);
+    for sequence in 1..=3 {
+        let mut one = letter(&gateway, &id, sequence, 0);
+        one.letter.event.id = EventId::from(format!("event {sequence}"));
+        gateway.stand.dead_letters.lock().unwrap().push(one);
+    }
+    *gateway.stand.lane.lock().unwrap() = Some(1);
+    let path = format!("/datasources/{id}/dead-letters");
+    let replay = format!("{path}/replay");
+    let all = json!({"all": true});
+    gateway
+        .call(&admin, "POST", &replay, Some(all.clone()))
+        .await
+        .expect(503);
+    let on_their_way = async || {
+        let seen = gateway.call(&admin, "GET", &path, None).await.expect(200);
+        let items = seen["items"].as_array().unwrap().iter();
+        let attempts: Vec<_> = items.map(|item| item["replay"]["attempt"].clone()).collect();
+        attempts
+    };
+    assert_eq!(on_their_way().await, [json!(1), json!(null), json!(null)]);
+    *gateway.stand.lane.lock().unwrap() = None;
+    gateway.call(&admin, "POST", &replay, Some(all)).await.expect(200);
+    assert_eq!(on_their_way().await, [json!(2), json!(1), json!(1)]);
+}
+
+#[tokio::test]
 async fn a_checkpoint_is_for_pull_sources_and_is_written_at_its_revision() {
     let gateway = Gateway::start().await;
     let token = gateway.admin();

@@ -35,7 +35,7 @@ use crate::{
     Settings,
     app::{
         App, Error, Lanes, LogStream, NewPlace, ObjectStream, Options, Result, RotatedTokenKey, SecretWrite,
-        Services, StoredDeadLetter,
+        Services, StoredDeadLetter, Unsent,
     },
     auth::{
         ExternalIssuer, Holder, LoginThrottle, Passwords, SessionSettings, ThrottleSettings, TokenSettings,
@@ -67,6 +67,8 @@ pub(super) struct Stand {
     pub(super) dead_letters: Mutex<Vec<StoredDeadLetter>>,
     /// The events that were sent on their way again.
     pub(super) replayed: Mutex<Vec<IngestEvent>>,
+    /// How many of them there is room for.
+    pub(super) lane: Mutex<Option<usize>>,
     /// The captures there are.
     pub(super) captures: Mutex<Vec<Capture>>,
     /// Whether captures can be read and not written.
@@ -200,10 +202,23 @@ impl Services for Stand {
         ["default", "edge"].contains(&pool)
     }
 
-    async fn replay(&self, _: &Lanes, events: Vec<IngestEvent>, _: Option<&str>) -> Result<()> {
-        self.up()?;
-        self.replayed.lock().unwrap().extend(events);
-        Ok(())
+    async fn replay(
+        &self,
+        _: &Lanes,
+        mut events: Vec<IngestEvent>,
+        _: Option<&str>,
+    ) -> std::result::Result<(), Unsent> {
+        let mut replayed = self.replayed.lock().unwrap();
+        let room = self.lane.lock().unwrap().unwrap_or(usize::MAX) - replayed.len();
+        let unsent = events.split_off(room.min(events.len()));
+        replayed.extend(events);
+        if unsent.is_empty() {
+            return Ok(());
+        }
+        Err(Unsent {
+            events: unsent.into_iter().map(|event| event.id).collect(),
+            error: DOWN,
+        })
     }
 
     async fn captures(&self, _: OrganizationId, datasource: DatasourceId) -> Result<Vec<Capture>> {
