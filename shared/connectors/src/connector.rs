@@ -14,7 +14,7 @@ use http::HeaderMap;
 use serde_json::Value;
 
 use crate::{
-    ConnectorSpec, Error, SecretName, Secrets, Source, SourceContext,
+    Checkpoint, ConnectorSpec, Error, SecretName, Secrets, Source, SourceContext,
     http_webhook::{BodyError, HandshakeAnswer, RawEvent, Rejection, Request},
 };
 
@@ -52,6 +52,16 @@ pub trait Connector: Send + Sync {
             connector: self.spec().type_name,
             operation: "reading",
         })
+    }
+
+    /// Whether a source of this connection could go on from a checkpoint that somebody wrote. Told without secrets and
+    /// without a way to anywhere, by what [`source`](Self::source) reads checkpoints by.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`], or the connection has no use.
+    fn check_position(&self, connection: &Value, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let _ = (connection, checkpoint);
+        Ok(())
     }
 
     /// The judge of incoming requests, for connectors with `capabilities.push`.

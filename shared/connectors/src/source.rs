@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use halcyon_domain::clock::{Clock, Timestamp};
 use halcyon_egress::Guard;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{Error, Secrets};
@@ -15,6 +15,18 @@ use crate::{Error, Secrets};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Checkpoint(pub Value);
+
+impl Checkpoint {
+    /// What a connector keeps in it.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it is none of the connector's.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        T::deserialize(&self.0).map_err(|error| Error::Checkpoint {
+            detail: error.to_string(),
+        })
+    }
+}
 
 /// What a source is built from.
 #[derive(Clone)]

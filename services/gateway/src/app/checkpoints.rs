@@ -1,12 +1,8 @@
 //! A pull datasource's place in its source: seen, and moved by hand while nobody reads.
 
 use halcyon_bus::{checkpoint::MAX_INSTANCE, requests::CheckpointInfo};
-use halcyon_connectors::{
-    BatchLimits, Checkpoint, Connector, Error as SourceError, SecretValue, Secrets, Share, SourceContext,
-    find as find_connector, secret_names,
-};
+use halcyon_connectors::{Checkpoint, Connector, Error as SourceError, find as find_connector};
 use halcyon_domain::{datasource::Datasource, id::DatasourceId};
-use halcyon_egress::{Guard, Policy};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -148,7 +144,7 @@ impl App {
         Ok(view(written, instances))
     }
 
-    /// Whether the connector could go on from a place: a source is made for it, which reads nothing.
+    /// Whether the connector could go on from a place.
     async fn try_position(
         &self,
         context: &RequestContext,
@@ -168,27 +164,8 @@ impl App {
         let Some(connection) = connection else {
             return Ok(());
         };
-        let mut secrets = Secrets::none();
-        for name in secret_names(&connection) {
-            // Their values are not needed to read a place.
-            secrets.insert(name.as_str(), SecretValue::new(b"-".to_vec()));
-        }
-        let made = connector.source(SourceContext {
-            connection,
-            secrets,
-            checkpoint: Some(Checkpoint(place.position.clone())),
-            limits: BatchLimits::default(),
-            share: Share {
-                index: place.instance,
-                of: place.instance + 1,
-            },
-            range: None,
-            sample: true,
-            clock: self.clock.clone(),
-            // Nothing is asked of anybody.
-            guard: Guard::new(Policy::default()),
-        });
-        match made {
+        let place = Checkpoint(place.position.clone());
+        match connector.check_position(&connection, &place) {
             Err(SourceError::Checkpoint { detail }) => {
                 let detail = format!("the connector cannot go on from there: {detail}");
                 Err(Error::field("/position", "invalid", detail))

@@ -368,6 +368,32 @@ async fn what_a_replay_could_not_send_is_not_on_its_way() {
 }
 
 #[tokio::test]
+async fn a_place_is_looked_at_without_the_secrets_that_lead_there() {
+    let gateway = Gateway::start().await;
+    let token = gateway.admin();
+    let example = |kind: &str| halcyon_connectors::find(kind).unwrap().spec().example.clone();
+    let feeds = [
+        ("sftp", example("sftp")),
+        ("s3", json!({"provider": "local", "folder": "/srv/alerts"})),
+        ("http_poller", example("http_poller")),
+        ("syslog", example("syslog")),
+    ];
+    for (kind, connection) in feeds {
+        let mut config = config("title");
+        config["connection"] = connection;
+        let body = json!({"name": kind, "type": kind, "config": config});
+        let made = gateway
+            .call(&token, "POST", "/datasources", Some(body))
+            .await
+            .expect(201);
+        let path = format!("/datasources/{}/checkpoint", made["id"].as_str().unwrap());
+        let body = json!({"position": 5});
+        let refused = gateway.call(&token, "PUT", &path, Some(body)).await.expect(422);
+        assert_eq!(refused["errors"][0]["pointer"], "/position", "{kind}: {refused}");
+    }
+}
+
+#[tokio::test]
 async fn a_checkpoint_is_for_pull_sources_and_is_written_at_its_revision() {
     let gateway = Gateway::start().await;
     let token = gateway.admin();

@@ -10,10 +10,10 @@ use tokio::{net::TcpStream, time::timeout};
 use super::{
     config::Connection,
     session::{self, of_broker},
-    source::AmqpSource,
+    source::{AmqpSource, Position},
 };
 use crate::{
-    Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
+    Capabilities, CheckContext, Checkpoint, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
     SourceContext, check, presets, spec::schema, validate::ensure_valid,
 };
 
@@ -98,6 +98,10 @@ impl Connector for Amqp {
         ensure_valid(TYPE, &context)?;
         let config = Connection::read(&context.connection).map_err(Error::Config)?;
         Ok(Box::new(AmqpSource::new(config, context)?))
+    }
+
+    fn check_position(&self, _: &Value, checkpoint: &Checkpoint) -> Result<(), Error> {
+        checkpoint.read::<Position>().map(drop)
     }
 }
 

@@ -40,19 +40,11 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// on: it says which messages an acknowledgement is for.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Position {
+pub(super) struct Position {
     /// The reader's name at the broker. The numbers of another reader mean nothing.
     consumer: String,
     /// The number of the last message.
     delivery: u64,
-}
-
-impl Position {
-    fn read(checkpoint: &Checkpoint) -> Result<Self, Error> {
-        Self::deserialize(&checkpoint.0).map_err(|error| Error::Checkpoint {
-            detail: error.to_string(),
-        })
-    }
 }
 
 /// A running reader of a queue.
@@ -78,7 +70,7 @@ pub(crate) struct AmqpSource {
 impl AmqpSource {
     pub(crate) fn new(config: Connection, context: SourceContext) -> Result<Self, Error> {
         if let Some(checkpoint) = &context.checkpoint {
-            Position::read(checkpoint)?;
+            checkpoint.read::<Position>()?;
         }
         Ok(Self {
             config,
@@ -276,7 +268,7 @@ impl Source for AmqpSource {
     }
 
     async fn ack(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        let position = Position::read(checkpoint)?;
+        let position: Position = checkpoint.read()?;
         let Some(session) = &mut self.session else {
             return Ok(());
         };

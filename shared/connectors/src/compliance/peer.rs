@@ -277,6 +277,8 @@ async fn a_stopped_source_gives_nothing(connector: &dyn Connector, peer: &mut dy
 pub(super) async fn a_damaged_checkpoint_is_refused(connector: &dyn Connector, peer: &mut dyn Peer) {
     peer.fresh().await;
     let damaged = Checkpoint(serde_json::json!({"surely": "not ours"}));
+    let judged = connector.check_position(&connector.spec().example, &damaged);
+    assert!(matches!(judged, Err(Error::Checkpoint { .. })));
     let refused = connector.source(context(peer, Some(damaged)));
     assert!(matches!(refused, Err(Error::Checkpoint { .. })));
 }

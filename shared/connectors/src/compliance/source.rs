@@ -189,6 +189,8 @@ async fn a_stopped_source_gives_nothing_within_the_deadline() {
 async fn a_damaged_checkpoint_is_refused() {
     for connector in pulling() {
         let damaged = Checkpoint(serde_json::json!({"surely": "not ours"}));
+        let judged = connector.check_position(&connector.spec().example, &damaged);
+        assert!(matches!(judged, Err(Error::Checkpoint { .. })));
         assert!(matches!(
             open(connector, Some(damaged)),
             Err(Error::Checkpoint { .. })

@@ -25,4 +25,5 @@ pub(crate) use config::{Chosen, Format};
 pub(crate) use folder::{Entry, Folders, Kind, PAGE, list};
 pub(crate) use object::{Listing, Object, ReadError, Store};
 pub(crate) use pattern::Pattern;
+pub(crate) use position::Position;
 pub(crate) use source::FileSource;

@@ -12,9 +12,12 @@ use halcyon_domain::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{payload, source::GeneratorSource};
+use super::{
+    payload,
+    source::{GeneratorSource, Position},
+};
 use crate::{
-    Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
+    Capabilities, CheckContext, Checkpoint, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
     SourceContext, check, presets, spec::schema, validate::ensure_valid, validate_connection,
 };
 
@@ -102,5 +105,9 @@ impl Connector for Generator {
         let (connection, start) =
             Connection::read(&context.connection).map_err(|error| Error::Config(vec![error]))?;
         Ok(Box::new(GeneratorSource::new(connection, start, &context)?))
+    }
+
+    fn check_position(&self, _: &Value, checkpoint: &Checkpoint) -> Result<(), Error> {
+        checkpoint.read::<Position>().map(drop)
     }
 }

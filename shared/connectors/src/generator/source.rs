@@ -22,7 +22,7 @@ const NUMBERS: u64 = 1 << 40;
 /// What the checkpoint holds: the number of the last alert of this source.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Position {
+pub(super) struct Position {
     sequence: u64,
 }
 
@@ -52,13 +52,7 @@ impl GeneratorSource {
     ) -> Result<Self, Error> {
         let kept = match &context.checkpoint {
             None => None,
-            Some(Checkpoint(value)) => {
-                let position = Position::deserialize(value);
-                let position = position.map_err(|error| Error::Checkpoint {
-                    detail: error.to_string(),
-                })?;
-                Some(position.sequence)
-            }
+            Some(checkpoint) => Some(checkpoint.read::<Position>()?.sequence),
         };
         let clock = Arc::clone(&context.clock);
         let mut source = Self {

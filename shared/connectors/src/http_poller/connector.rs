@@ -21,7 +21,7 @@ use super::{
     status::{Failure, Step},
 };
 use crate::{
-    Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
+    Capabilities, CheckContext, Checkpoint, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
     SourceContext,
     check::{begin, failed, not_tried, of_step, passed, reach, skipped},
     presets,
@@ -110,6 +110,17 @@ impl Connector for HttpPoller {
             return Err(Error::Config(vec![InputError::new("/range", "required", detail)]));
         }
         Ok(Box::new(PollerSource::new(plan, &context)?))
+    }
+
+    fn check_position(&self, connection: &Value, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let position: Position = checkpoint.read()?;
+        match position.run.map(|run| run.page) {
+            Some(Page::Url(address)) => {
+                let plan = Plan::read(connection).map_err(Error::Config)?;
+                plan.stored(&address).map(drop)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

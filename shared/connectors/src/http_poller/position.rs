@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::{body::Record, cursor::Kind, page::Page, plan::Cursor};
-use crate::{Checkpoint, Error};
+use crate::Checkpoint;
 
 /// How many records are remembered, so that they are not given again. What is forgotten is given again, with the same
 /// identity.
@@ -118,16 +118,6 @@ fn not_ahead(cursor: &Cursor, value: String, began: Timestamp) -> String {
 }
 
 impl Position {
-    /// Reads a checkpoint.
-    ///
-    /// # Errors
-    /// [`Error::Checkpoint`] if it is none of ours.
-    pub(crate) fn read(checkpoint: &Checkpoint) -> Result<Self, Error> {
-        Self::deserialize(&checkpoint.0).map_err(|error| Error::Checkpoint {
-            detail: error.to_string(),
-        })
-    }
-
     pub(crate) fn checkpoint(&self) -> Checkpoint {
         Checkpoint(serde_json::to_value(self).unwrap_or(Value::Null))
     }

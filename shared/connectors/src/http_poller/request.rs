@@ -63,7 +63,7 @@ impl Plan {
     }
 
     /// An address out of a checkpoint, which may have been edited.
-    fn stored(&self, address: &str) -> Result<Url, Error> {
+    pub(super) fn stored(&self, address: &str) -> Result<Url, Error> {
         let url = Url::parse(address).ok();
         url.filter(|url| url.origin() == self.url.origin())
             .ok_or_else(|| Error::Checkpoint {

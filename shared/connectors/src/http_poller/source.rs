@@ -68,7 +68,7 @@ impl Drop for PollerSource {
 impl PollerSource {
     pub(crate) fn new(plan: Plan, context: &SourceContext) -> Result<Self, Error> {
         let position = match &context.checkpoint {
-            Some(checkpoint) if !context.sample => Position::read(checkpoint)?,
+            Some(checkpoint) if !context.sample => checkpoint.read()?,
             _ => Position::default(),
         };
         let plan = Arc::new(plan);

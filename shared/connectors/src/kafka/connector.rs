@@ -11,11 +11,11 @@ use super::{
     config::Connection,
     dial::{Step, Stream, silent},
     registry::Schemas,
-    source::{KafkaSource, dialer},
+    source::{KafkaSource, Position, dialer},
     wire::{Malformed, Reader, Writer, api, ask},
 };
 use crate::{
-    Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
+    Capabilities, CheckContext, Checkpoint, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
     SourceContext, check, endpoint::Endpoint, presets, spec::schema, validate::ensure_valid,
 };
 
@@ -97,6 +97,10 @@ impl Connector for Kafka {
         ensure_valid(TYPE, &context)?;
         let connection = Connection::read(&context.connection).map_err(Error::Config)?;
         Ok(Box::new(KafkaSource::new(connection, context)?))
+    }
+
+    fn check_position(&self, _: &Value, checkpoint: &Checkpoint) -> Result<(), Error> {
+        checkpoint.read::<Position>().map(drop)
     }
 }
 

@@ -39,7 +39,7 @@ const LEAVE: Duration = Duration::from_secs(4);
 /// what was read, for people, for backfills and for a group that has lost its offsets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Position {
+pub(super) struct Position {
     /// The next offset of each partition.
     offsets: Offsets,
     /// Where an operator wants partitions to be read from, whatever the group has committed.
@@ -109,9 +109,7 @@ impl KafkaSource {
     pub(super) fn new(connection: Connection, context: SourceContext) -> Result<Self, Error> {
         let position = match &context.checkpoint {
             None => Position::default(),
-            Some(Checkpoint(value)) => Position::deserialize(value).map_err(|error| Error::Checkpoint {
-                detail: error.to_string(),
-            })?,
+            Some(checkpoint) => checkpoint.read()?,
         };
         let schemas = match &connection.schema_registry {
             Some(registry) => Some(Schemas::new(

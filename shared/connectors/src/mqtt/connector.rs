@@ -11,10 +11,10 @@ use super::{
     config::Connection,
     packet::Packet,
     session::{self, Stream, Who, Wire},
-    source::MqttSource,
+    source::{MqttSource, Position},
 };
 use crate::{
-    Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
+    Capabilities, CheckContext, Checkpoint, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
     SourceContext, check, presets, spec::schema, validate::ensure_valid,
 };
 
@@ -105,6 +105,10 @@ impl Connector for Mqtt {
         ensure_valid(TYPE, &context)?;
         let config = Connection::read(&context.connection).map_err(Error::Config)?;
         Ok(Box::new(MqttSource::new(config, context)?))
+    }
+
+    fn check_position(&self, _: &Value, checkpoint: &Checkpoint) -> Result<(), Error> {
+        checkpoint.read::<Position>().map(drop)
     }
 }
 

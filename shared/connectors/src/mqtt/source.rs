@@ -35,21 +35,13 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// What the checkpoint holds. The broker remembers what was not acknowledged, so this does not say where to go on.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Position {
+pub(super) struct Position {
     /// Which connection the message came over; numbers of another one mean nothing.
     connection: String,
     /// The number of the last message.
     message: u64,
     /// What was subscribed to: the session keeps what nobody takes back.
     filters: Vec<String>,
-}
-
-impl Position {
-    fn read(checkpoint: &Checkpoint) -> Result<Self, Error> {
-        Self::deserialize(&checkpoint.0).map_err(|error| Error::Checkpoint {
-            detail: error.to_string(),
-        })
-    }
 }
 
 /// A message that is not acknowledged: its number here, and what the broker knows it by.
@@ -90,7 +82,7 @@ impl MqttSource {
         let mut no_more = Vec::new();
         if let Some(checkpoint) = &context.checkpoint {
             let now = config.filters();
-            no_more = Position::read(checkpoint)?.filters;
+            no_more = checkpoint.read::<Position>()?.filters;
             no_more.retain(|filter| !now.contains(filter));
         }
         // The first keeps the id, whatever the number of readers.
@@ -272,7 +264,7 @@ impl Source for MqttSource {
     }
 
     async fn ack(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        let position = Position::read(checkpoint)?;
+        let position: Position = checkpoint.read()?;
         // What came over another connection and was not acknowledged there comes again.
         if position.connection != self.name {
             return Ok(());

@@ -11,10 +11,10 @@ use super::{
     config::{Connection, Mode},
     feed::{is_missing, not_had},
     link::Link,
-    source::NatsSource,
+    source::{NatsSource, Position},
 };
 use crate::{
-    Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
+    Capabilities, CheckContext, Checkpoint, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
     SourceContext, check, presets, spec::schema, validate::ensure_valid,
 };
 
@@ -110,6 +110,10 @@ impl Connector for Nats {
             });
         }
         Ok(Box::new(NatsSource::new(connection, context)?))
+    }
+
+    fn check_position(&self, _: &Value, checkpoint: &Checkpoint) -> Result<(), Error> {
+        checkpoint.read::<Position>().map(drop)
     }
 }
 

@@ -111,9 +111,7 @@ impl NatsSource {
     pub(super) fn new(connection: Connection, context: SourceContext) -> Result<Self, Error> {
         let position = match &context.checkpoint {
             None => Position::default(),
-            Some(Checkpoint(value)) => Position::deserialize(value).map_err(|error| Error::Checkpoint {
-                detail: error.to_string(),
-            })?,
+            Some(checkpoint) => checkpoint.read()?,
         };
         let plan = Plan {
             connection,

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use super::{
     client::{Client, failed},
     config::Connection,
-    source::RedisStreamSource,
+    source::{Position, RedisStreamSource},
 };
 use crate::{
-    Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
+    Capabilities, CheckContext, Checkpoint, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
     SourceContext, check, presets, spec::schema, validate::ensure_valid,
 };
 
@@ -83,6 +83,10 @@ impl Connector for RedisStream {
         ensure_valid(TYPE, &context)?;
         let connection = Connection::read(&context.connection).map_err(|error| Error::Config(vec![error]))?;
         Ok(Box::new(RedisStreamSource::new(connection, context)?))
+    }
+
+    fn check_position(&self, _: &Value, checkpoint: &Checkpoint) -> Result<(), Error> {
+        checkpoint.read::<Position>().map(drop)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{Checkpoint, Error, Lag, Secrets, Source, SourceBatch, SourceContext,
 /// What the checkpoint holds. The place itself is kept by the group.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Position {
+pub(super) struct Position {
     /// The newest entry that is durable.
     last: String,
 }
@@ -57,10 +57,8 @@ impl Drop for Reading {
 
 impl RedisStreamSource {
     pub(super) fn new(connection: Connection, context: SourceContext) -> Result<Self, Error> {
-        if let Some(Checkpoint(value)) = &context.checkpoint {
-            Position::deserialize(value).map_err(|error| Error::Checkpoint {
-                detail: error.to_string(),
-            })?;
+        if let Some(checkpoint) = &context.checkpoint {
+            checkpoint.read::<Position>()?;
         }
         Ok(Self {
             connection,
@@ -168,9 +166,7 @@ impl Source for RedisStreamSource {
     }
 
     async fn ack(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        let position = Position::deserialize(&checkpoint.0).map_err(|error| Error::Checkpoint {
-            detail: error.to_string(),
-        })?;
+        let position: Position = checkpoint.read()?;
         let Some(place) = self
             .unacknowledged
             .iter()

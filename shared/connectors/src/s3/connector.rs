@@ -15,10 +15,10 @@ use super::{
     open::open,
 };
 use crate::{
-    Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
+    Capabilities, CheckContext, Checkpoint, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
     SourceContext,
     check::{self, failed, not_tried, of_step},
-    files::{FileSource, check as look},
+    files::{FileSource, Position, check as look},
     presets,
     spec::schema,
     validate::ensure_valid,
@@ -145,6 +145,10 @@ impl Connector for S3 {
             connection.format,
             context,
         )?))
+    }
+
+    fn check_position(&self, _: &Value, checkpoint: &Checkpoint) -> Result<(), Error> {
+        Position::read(checkpoint).map(drop)
     }
 }
 

@@ -19,10 +19,10 @@ use super::{
     store::Folder,
 };
 use crate::{
-    Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
+    Capabilities, CheckContext, Checkpoint, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
     SourceContext,
     check::{self, failed, not_tried, passed},
-    files::{FileSource, check as look},
+    files::{FileSource, Position, check as look},
     presets, secret_names,
     spec::schema,
     validate::ensure_valid,
@@ -127,6 +127,10 @@ impl Connector for Sftp {
             connection.format,
             context,
         )?))
+    }
+
+    fn check_position(&self, _: &Value, checkpoint: &Checkpoint) -> Result<(), Error> {
+        Position::read(checkpoint).map(drop)
     }
 }
 

@@ -10,12 +10,12 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     config::Settings,
     failure::{Step, Unopened},
-    position::Start,
+    position::{Position, Start},
     session::{Session, open},
     source::SqlSource,
 };
 use crate::{
-    Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
+    Capabilities, CheckContext, Checkpoint, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
     SourceContext, check, presets, spec::schema, validate::ensure_valid,
 };
 
@@ -96,6 +96,11 @@ impl Connector for SqlPoller {
         ensure_valid(TYPE, &context)?;
         let settings = Settings::read(&context.connection).map_err(Error::Config)?;
         Ok(Box::new(SqlSource::new(settings, context)?))
+    }
+
+    fn check_position(&self, connection: &Value, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let settings = Settings::read(connection).map_err(Error::Config)?;
+        Position::read(checkpoint, &settings.cursor).map(drop)
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::config::Kind;
+use crate::{Checkpoint, Error};
 
 /// What the checkpoint holds: the last row that was read, its values as the database writes them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,21 @@ pub(super) struct Position {
     /// While a run reads its overlap again: the cursor where the run before had ended. The run goes on from the row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) high: Option<String>,
+}
+
+impl Position {
+    /// Reads a checkpoint of a feed with this cursor.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it is none of ours, or of another column.
+    pub(super) fn read(checkpoint: &Checkpoint, cursor: &str) -> Result<Self, Error> {
+        let read: Self = checkpoint.read()?;
+        if read.column == cursor {
+            return Ok(read);
+        }
+        let detail = format!("it is of column `{}`, and the cursor is `{cursor}`", read.column);
+        Err(Error::Checkpoint { detail })
+    }
 }
 
 /// Where a run begins.

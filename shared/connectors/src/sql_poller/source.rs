@@ -11,7 +11,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use halcyon_domain::clock::Clock;
 use halcyon_egress::Guard;
-use serde::Deserialize;
 use serde_json::json;
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
@@ -55,20 +54,9 @@ struct Reader {
 
 impl SqlSource {
     pub(super) fn new(mut settings: Settings, context: SourceContext) -> Result<Self, Error> {
-        let damaged = |detail: String| Error::Checkpoint { detail };
         let position = match &context.checkpoint {
             None => None,
-            Some(Checkpoint(value)) => {
-                let read = Position::deserialize(value).map_err(|error| damaged(error.to_string()))?;
-                if read.column != settings.cursor {
-                    let detail = format!(
-                        "it is of column `{}`, and the cursor is `{}`",
-                        read.column, settings.cursor
-                    );
-                    return Err(damaged(detail));
-                }
-                Some(read)
-            }
+            Some(checkpoint) => Some(Position::read(checkpoint, &settings.cursor)?),
         };
         if context.range.is_some() && settings.kind != Kind::Timestamp {
             return Err(Error::Unsupported {

@@ -11,10 +11,10 @@ use super::{
     config::{Settings, Transport},
     framing::Frame,
     record::{Origin, record},
-    source::SyslogSource,
+    source::{Position, SyslogSource},
 };
 use crate::{
-    Capabilities, CheckContext, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
+    Capabilities, CheckContext, Checkpoint, Connector, ConnectorSpec, Error, Ordering, SamplePayload, Source,
     SourceContext, check, presets, secret_names, spec::schema, validate::ensure_valid, validate_connection,
 };
 
@@ -136,6 +136,10 @@ impl Connector for Syslog {
         }
         let settings = Settings::read(&context.connection).map_err(Error::Config)?;
         Ok(Box::new(SyslogSource::new(settings, context)?))
+    }
+
+    fn check_position(&self, _: &Value, checkpoint: &Checkpoint) -> Result<(), Error> {
+        checkpoint.read::<Position>().map(drop)
     }
 }
 

@@ -23,7 +23,7 @@ const BATCH_BYTES: usize = 8 << 20;
 /// people.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Position {
+pub(super) struct Position {
     received: u64,
 }
 
@@ -47,12 +47,7 @@ impl SyslogSource {
     pub(super) fn new(settings: Settings, context: SourceContext) -> Result<Self, Error> {
         let received = match &context.checkpoint {
             None => 0,
-            Some(Checkpoint(value)) => {
-                let position = Position::deserialize(value).map_err(|error| Error::Checkpoint {
-                    detail: error.to_string(),
-                })?;
-                position.received
-            }
+            Some(checkpoint) => checkpoint.read::<Position>()?.received,
         };
         Ok(Self {
             settings,
