@@ -227,10 +227,13 @@ impl Runner {
         maker: EventMaker,
         run_stored_tests: bool,
     ) -> Result<Results, Error> {
+        let limit = self.settings.job_timeout.get();
         self.sandbox
-            .run(self.settings.job_timeout.get(), move || {
-                let tried = Mapped::of(&plan, &events);
-                let compared = other.map(|other| Mapped::of(&other, &events));
+            .run(limit, move || {
+                // Nobody waits for what would come later.
+                let until = Instant::now() + limit;
+                let tried = Mapped::of(&plan, &events, until);
+                let compared = other.map(|other| Mapped::of(&other, &events, until));
                 let comparison = compared.map(|compared| {
                     let mut comparison = compare(&compared.objects, &tried.objects);
                     comparison.verdicts = verdicts(&compared.verdicts, &tried.verdicts);
@@ -239,7 +242,7 @@ impl Runner {
                     comparison
                 });
                 let tests = if run_stored_tests {
-                    stored::run(&plan, &maker)
+                    stored::run(&plan, &maker, until)
                 } else {
                     Vec::new()
                 };

@@ -1,5 +1,7 @@
 //! What a mapping made of events.
 
+use std::time::Instant;
+
 use halcyon_domain::{
     error::InputError,
     event::Verdict,
@@ -16,8 +18,8 @@ const MAX_WARNINGS: usize = 1_000;
 /// The most records whose verdicts are told one by one.
 const MAX_VERDICTS: usize = 1_000;
 
-/// The most lines of a script that are kept.
-const MAX_LOGS: usize = 500;
+/// Why an event was not mapped by a script.
+const NO_TIME: &str = "the test run had no time or memory left for the event";
 
 /// What came out, over all events.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,10 +37,10 @@ pub(crate) struct Mapped {
 }
 
 impl Mapped {
-    /// Maps events with a report.
-    pub(crate) fn of(plan: &Plan, events: &[TestEvent]) -> Self {
+    /// Maps events with a report. A script begins no further ones after `until`.
+    pub(crate) fn of(plan: &Plan, events: &[TestEvent], until: Instant) -> Self {
         let mut mapped = Self::default();
-        for (event, result) in events.iter().zip(mapped.results(plan, events)) {
+        for (event, result) in events.iter().zip(mapped.results(plan, events, until)) {
             for record in result.records {
                 mapped.records += 1;
                 mapped.verdict(event, record.index, &record.outcome);
@@ -74,7 +76,7 @@ impl Mapped {
     }
 
     /// What becomes of each event.
-    fn results(&mut self, plan: &Plan, events: &[TestEvent]) -> Vec<EventResult> {
+    fn results(&mut self, plan: &Plan, events: &[TestEvent], until: Instant) -> Vec<EventResult> {
         let (mapping, script) = match &*plan.mapping {
             Mapping::Outputs(mapping) => {
                 let each = |event: &TestEvent| mapping.map_with_report(&event.payload, &event.context());
@@ -85,27 +87,30 @@ impl Mapped {
         let inputs = events.iter().map(|event| (&event.payload[..], event.context()));
         let run = |scripts: &Pool| {
             scripts
-                .map(script, mapping, inputs, None)
+                .map(script, mapping, inputs, Some(until))
                 .map_err(|error| error.to_string())
         };
         let ran = match &plan.scripts {
+            // At least one event would be mapped.
+            Some(_) if Instant::now() >= until => Err(NO_TIME.to_owned()),
             Some(scripts) => run(scripts),
             None => Err("scripts cannot be run here".to_owned()),
         };
+        let unavailable =
+            |why: String| EventResult::dead_lettered(InputError::new("/script", "script_unavailable", why));
         match ran {
-            Ok(ran) => {
+            Ok(mut ran) => {
                 let line = |(place, line): (usize, String)| match events.get(place) {
                     Some(event) => format!("{}: {line}", event.id),
                     None => line,
                 };
-                self.logs = ran.logs.into_iter().take(MAX_LOGS).map(line).collect();
+                self.logs = ran.logs.into_iter().map(line).collect();
                 self.peak_memory = ran.peak_memory;
                 ran.results
+                    .resize_with(events.len(), || unavailable(NO_TIME.to_owned()));
+                ran.results
             }
-            Err(why) => {
-                let failure = InputError::new("/script", "script_unavailable", why);
-                vec![EventResult::dead_lettered(failure); events.len()]
-            }
+            Err(why) => vec![unavailable(why); events.len()],
         }
     }
 

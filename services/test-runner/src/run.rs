@@ -64,7 +64,7 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
         key,
         timeout: settings.secrets_timeout.get(),
     };
-    let scripts = executable.map(|path| Pool::new(Program::halcyon(path), settings.sandbox.clone()));
+    let scripts = executable.map(|path| Pool::new(Program::halcyon(path), sandbox(&settings)));
     let runner = Runner::new(settings, clock, guard, Arc::new(registry), scripts);
     let serving = bus
         .serve("testrunner", env!("CARGO_PKG_VERSION"), "test runs")
@@ -82,6 +82,15 @@ pub async fn run(ctx: Context, settings: Settings, shutdown: Shutdown) -> anyhow
     drop(registration);
     tracing::info!(instance = %instance, "the test-runner is down");
     Ok(())
+}
+
+/// What a script may take: no event has more time than its job.
+fn sandbox(settings: &Settings) -> halcyon_sandbox::Settings {
+    let sandbox = settings.sandbox.clone();
+    halcyon_sandbox::Settings {
+        event_deadline: sandbox.event_deadline.min(settings.job_timeout),
+        ..sandbox
+    }
 }
 
 /// Puts the public key where the registry finds it; waits for the registry to have made the bucket.

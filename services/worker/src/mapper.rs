@@ -73,8 +73,8 @@ impl Board {
 
 impl Board {
     /// As [`Board::watch`] and [`Board::map`], in a process of the events' own: the processes that had them before have
-    /// died. Handed back is what is behind an event that differs where the policy is to stop; all before it is mapped,
-    /// or nothing is known of it.
+    /// died. However long it takes; handed back is what is behind an event that differs where the policy is to stop,
+    /// and of a script's events those there is no memory for. All before it is mapped, or nothing is known of it.
     ///
     /// # Errors
     /// No process can be started, or it was asked to end.

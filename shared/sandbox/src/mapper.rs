@@ -86,7 +86,7 @@ impl Mapping {
 /// What became of events.
 #[derive(Debug, Default)]
 pub struct Mapped {
-    /// One for each event that was begun, in order. The others were left for want of time.
+    /// One for each event that was mapped, in order. The others were left for want of time or memory.
     pub results: Vec<EventResult>,
     /// What the script logged, with the place of the event, if that was asked for.
     pub logs: Vec<(usize, String)>,
@@ -95,7 +95,8 @@ pub struct Mapped {
 }
 
 impl Pool {
-    /// Maps events. After `until` no further ones are begun; at least one is.
+    /// Maps events. After `until`, or when what they became takes too much memory, no further ones are begun; at least
+    /// one is.
     ///
     /// # Errors
     /// No process could be had: nothing is known of the events.
@@ -121,7 +122,7 @@ impl Pool {
         if !items.is_empty() {
             answers = self.run(script, &contexts, &items, until)?;
         }
-        let done = self.whole(&prepared, &items, &mut answers, script, &contexts)?;
+        let done = whole(&prepared, answers.answers.len());
         let mut left = answers.answers.iter();
         let results = prepared.iter().take(done).map(|event| {
             let asked = event.records().count();
@@ -136,34 +137,18 @@ impl Pool {
             peak_memory: answers.peak_memory,
         })
     }
+}
 
-    /// How many events were answered as a whole. If not even one was, the first is finished.
-    fn whole(
-        &self,
-        prepared: &[ScriptEvent],
-        items: &[Item<'_>],
-        answers: &mut Answers,
-        script: &Script,
-        contexts: &[Vec<u8>],
-    ) -> Result<usize, Error> {
-        let first = prepared.first().map_or(0, |event| event.records().count());
-        let have = answers.answers.len();
-        if have < first {
-            let rest = items.get(have..first).unwrap_or_default();
-            let more = self.run(script, contexts, rest, None)?;
-            answers.answers.extend(more.answers);
+/// How many events were answered as a whole, by so many answers.
+fn whole(prepared: &[ScriptEvent], mut answers: usize) -> usize {
+    let is_whole = |event: &&ScriptEvent| match answers.checked_sub(event.records().count()) {
+        Some(rest) => {
+            answers = rest;
+            true
         }
-        let mut left = answers.answers.len();
-        let mut done = 0;
-        for event in prepared {
-            match left.checked_sub(event.records().count()) {
-                Some(rest) => left = rest,
-                None => break,
-            }
-            done += 1;
-        }
-        Ok(done)
-    }
+        None => false,
+    };
+    prepared.iter().take_while(is_whole).count()
 }
 
 fn answer(answer: &Result<Vec<u8>, Failure>) -> ScriptAnswer<'_> {

@@ -20,7 +20,7 @@ use rustix::{
 
 use crate::{
     settings::Program,
-    wire::{self, Confinement, HEAD, head_of},
+    wire::{self, Confinement, HEAD, MAX_ANSWER, head_of},
 };
 
 /// How often memory and time are looked at.
@@ -47,6 +47,8 @@ const START: Duration = Duration::from_secs(10);
 pub(crate) struct Limits {
     pub(crate) deadline: Duration,
     pub(crate) memory: u64,
+    /// When it is stopped, whatever it has answered.
+    pub(crate) until: Option<Instant>,
 }
 
 /// How a process ended in the middle of its work.
@@ -58,6 +60,8 @@ pub(crate) enum End {
     Memory,
     /// It died.
     Died(String),
+    /// It was killed because its time was over: the record is not at fault.
+    Stopped,
     /// Somebody else ended it: the record is not at fault.
     Outside,
 }
@@ -105,6 +109,7 @@ impl Process {
         let limits = Limits {
             deadline: START,
             memory: u64::MAX,
+            until: None,
         };
         let mut confinement = None;
         let begun = process.exchange(&[], 1, limits, |kind, body| {
@@ -297,7 +302,8 @@ impl Inbox {
         let Some((head, rest)) = rest.split_first_chunk::<HEAD>() else {
             return Ok(None);
         };
-        let (kind, length) = head_of(*head)?;
+        // Nothing that a process says is longer than an answer.
+        let (kind, length) = head_of(*head, MAX_ANSWER)?;
         let Some(body) = rest.get(..length) else {
             return Ok(None);
         };
@@ -346,8 +352,11 @@ impl Watch {
         let waited = self.since.elapsed();
         // A script cannot sleep: one that did not use the time did not get the processor.
         let had_it = used.saturating_sub(before) >= self.limits.deadline / HAD_IT;
-        let late = waited >= self.limits.deadline && had_it || waited >= self.limits.deadline * PATIENCE;
-        late.then_some(End::Late)
+        if waited >= self.limits.deadline && had_it || waited >= self.limits.deadline * PATIENCE {
+            return Some(End::Late);
+        }
+        let stopped = self.limits.until.is_some_and(|until| Instant::now() >= until);
+        stopped.then_some(End::Stopped)
     }
 }
 

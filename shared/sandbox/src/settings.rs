@@ -1,6 +1,6 @@
 //! What a pool may use.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use halcyon_domain::duration::HumanDuration;
 use schemars::JsonSchema;
@@ -16,6 +16,8 @@ pub struct Settings {
     pub processes: usize,
     /// How long a script may work on one record before its process is killed.
     pub record_deadline: HumanDuration,
+    /// How long the records of one event may take together; the rest of them fail.
+    pub event_deadline: HumanDuration,
     /// The memory of a script's values in JavaScript, in mebibytes; at most 128.
     pub javascript_heap_mib: usize,
     /// The memory at which a process is killed, in mebibytes; at most 192.
@@ -33,6 +35,7 @@ impl Default for Settings {
         Self {
             processes: 16,
             record_deadline: HumanDuration::from_secs(1),
+            event_deadline: HumanDuration::from_secs(30),
             javascript_heap_mib: 32,
             memory_mib: 160,
             suspend_after: 5,
@@ -42,6 +45,11 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// An event of one record has the time of that.
+    pub(crate) fn event_deadline(&self) -> Duration {
+        self.event_deadline.get().max(self.record_deadline.get())
+    }
+
     pub(crate) fn heap_bytes(&self) -> usize {
         self.javascript_heap_mib.clamp(1, 128) << 20
     }

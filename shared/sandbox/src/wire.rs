@@ -7,7 +7,9 @@ use halcyon_domain::mapping::ScriptLanguage;
 use serde::{Deserialize, Serialize};
 
 /// No message is longer.
-pub(crate) const MESSAGE: usize = 64 * 1024 * 1024;
+const MESSAGE: usize = 64 * 1024 * 1024;
+/// The longest answer to a record, in bytes.
+pub(crate) const MAX_ANSWER: usize = 4 * 1024 * 1024;
 /// A message's kind and length.
 pub(crate) const HEAD: usize = 5;
 
@@ -105,17 +107,17 @@ pub(crate) fn receive(input: &mut impl Read) -> io::Result<Option<(u8, Vec<u8>)>
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         read => read?,
     }
-    let (kind, length) = head_of(head)?;
+    let (kind, length) = head_of(head, MESSAGE)?;
     let mut body = vec![0; length];
     input.read_exact(&mut body)?;
     Ok(Some((kind, body)))
 }
 
-/// The kind and length that a head tells.
-pub(crate) fn head_of(head: [u8; HEAD]) -> io::Result<(u8, usize)> {
+/// The kind and length that a head tells; the length is at most `most`.
+pub(crate) fn head_of(head: [u8; HEAD], most: usize) -> io::Result<(u8, usize)> {
     let [kind, length @ ..] = head;
     let length = u32::from_be_bytes(length) as usize;
-    if length > MESSAGE {
+    if length > most {
         return Err(io::Error::other("a message is too long"));
     }
     Ok((kind, length))

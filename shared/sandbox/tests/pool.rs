@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use halcyon_domain::{
     duration::HumanDuration,
@@ -19,7 +19,7 @@ use halcyon_domain::{
 use halcyon_mapping::{Outcome, RecordResult};
 use halcyon_sandbox::{Pool, Program, Settings};
 use serde_json::{Value, json};
-use support::{compiled, map, map_with_logs, pool};
+use support::{compiled, map, map_events, map_with_logs, pool};
 
 fn script(language: ScriptLanguage, source: &str) -> ScriptSpec {
     ScriptSpec {
@@ -168,12 +168,7 @@ fn a_script_that_does_nothing_but_fail_rests() {
     let source = "function map(r) { if (r.n) for (;;); return null; }";
     let (datasource, bad) = (DatasourceId::generate(), script(Javascript, source));
     let words = |datasource, script, records: &[&str]| -> Vec<String> {
-        let mapped = map(&pool, datasource, script, records);
-        let word = |record: &RecordResult| match &record.outcome {
-            Outcome::DeadLettered(failure) => failure.code.clone(),
-            outcome => outcome.verdict().to_string(),
-        };
-        mapped.iter().map(word).collect()
+        map(&pool, datasource, script, records).iter().map(word).collect()
     };
     let (good, poison) = ("{\"n\": 0}", "{\"n\": 1}");
     // One good record between them, and it goes on.
@@ -198,6 +193,68 @@ fn a_script_that_does_nothing_but_fail_rests() {
         "another version"
     );
     assert_eq!(pool.counts().suspended, 1);
+}
+
+/// What a record became, in a word.
+fn word(record: &RecordResult) -> String {
+    match &record.outcome {
+        Outcome::DeadLettered(failure) => failure.code.clone(),
+        outcome => outcome.verdict().to_string(),
+    }
+}
+
+/// A script that takes some time for each record, well within its deadline.
+fn slow() -> ScriptSpec {
+    script(
+        Javascript,
+        "function map(r) { let n = 0; for (let i = 0; i < 2000000; i++) n += i; return null; }",
+    )
+}
+
+#[test]
+fn an_event_of_many_slow_records_ends_at_its_deadline() {
+    let pool = pool(Settings {
+        event_deadline: HumanDuration::from_secs(2),
+        ..Settings::default()
+    });
+    let mapping = compiled(DatasourceId::generate(), &slow());
+    let many = format!("[{}1]", "1,".repeat(4_999));
+    let mapped = map_events(&pool, &mapping, &[&many], None).unwrap();
+    let words: Vec<String> = mapped.results[0].records.iter().map(word).collect();
+    let done = words.iter().take_while(|word| *word == "filtered").count();
+    assert_eq!(words.len(), 5_000);
+    assert!(
+        done > 0 && words[done..].iter().all(|word| word == "script_timeout"),
+        "{words:?}"
+    );
+    assert!(done < 5_000, "it had no deadline");
+    // That was worth many failures.
+    let next = map_events(&pool, &mapping, &["1"], None).unwrap();
+    assert_eq!(word(&next.results[0].records[0]), "script_suspended");
+}
+
+#[test]
+fn when_time_is_over_no_event_is_begun_and_none_is_blamed() {
+    let pool = pool(Settings::default());
+    let mapping = compiled(DatasourceId::generate(), &slow());
+    let events = ["1"; 500];
+    let until = Instant::now() + Duration::from_millis(100);
+    let mapped = map_events(&pool, &mapping, &events, Some(until)).unwrap();
+    let words: Vec<String> = mapped
+        .results
+        .iter()
+        .flat_map(|result| result.records.iter().map(word))
+        .collect();
+    assert!(
+        !words.is_empty() && words.iter().all(|word| word == "filtered"),
+        "{words:?}"
+    );
+    assert!(
+        words.len() < 128,
+        "a whole piece of {} was waited for",
+        words.len()
+    );
+    assert_eq!((pool.counts().late, pool.counts().suspended), (0, 0));
 }
 
 #[test]

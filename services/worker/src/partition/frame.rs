@@ -5,7 +5,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use halcyon_bus::{Delivery, Error};
 use halcyon_domain::{
-    assignment::LogLevel, error::InputError, event::IngestEvent, id::DatasourceId, lifecycle::RuntimeStatus,
+    assignment::LogLevel,
+    error::InputError,
+    event::IngestEvent,
+    id::DatasourceId,
+    lifecycle::{Reason, RuntimeStatus},
 };
 use halcyon_infra::telemetry;
 use tracing::Instrument;
@@ -142,14 +146,16 @@ impl Partition {
         // What is later than these must not overtake them meanwhile.
         let parking = (!later.is_empty()).then(|| self.begin_park(datasource, later.first(), why));
         if mode != Mode::OneByOne {
-            let (batch, why) = if mode == Mode::Last {
-                (self.board.map_apart(&feed, &version, now).await, UNEXPECTED)
+            let batch = if mode == Mode::Last {
+                self.board.map_apart(&feed, &version, now).await
             } else {
-                (self.board.map(&feed, &version, now, slice).await, SLOW)
+                self.board.map(&feed, &version, now, slice).await
             };
             let batch = batch.map_err(Again)?;
             self.hand_on(&feed, batch.mapped, batch.took, mode).await?;
             if !batch.rest.is_empty() {
+                let differs = mode == Mode::Last && feed.state().reason == Reason::SchemaDrift;
+                let why = if differs { UNEXPECTED } else { SLOW };
                 let parking = self.begin_park(datasource, batch.rest.first(), why);
                 let rest = batch.rest.into_iter().chain(later).collect();
                 return self.park(parking, rest, &mut turn).await;

@@ -19,13 +19,11 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
-use crate::wire::{self, Failure, Load, json, receive, send};
+use crate::wire::{self, Failure, Load, MAX_ANSWER, json, receive, send};
 use javascript::JavaScript;
 use logs::Logs;
 use python::Python;
 
-/// The longest answer to a record, in bytes.
-const MAX_ANSWER: usize = 4 * 1024 * 1024;
 /// Processor time that a record may take in all before the kernel ends the process: nobody else does when the pool is
 /// gone.
 const ORPHAN_SECONDS: u64 = 5;

@@ -4,6 +4,7 @@
 mod batch;
 mod counts;
 mod places;
+mod progress;
 
 use std::{
     collections::HashMap,
@@ -23,6 +24,7 @@ use crate::{
 };
 pub use counts::Counts;
 use counts::Totals;
+use progress::{Bounds, Progress};
 
 /// Scripts whose failures are remembered.
 const REMEMBERED: usize = 4_096;
@@ -187,7 +189,8 @@ impl Pool {
         })
     }
 
-    /// Maps records. After `until` no further ones are begun; some always are.
+    /// Maps records. After `until`, or when the answers take too much memory, no further events are begun; the first
+    /// one always is, and is finished.
     pub(crate) fn run(
         &self,
         script: &Script,
@@ -195,21 +198,29 @@ impl Pool {
         items: &[Item<'_>],
         until: Option<Instant>,
     ) -> Result<Answers, Error> {
-        let mut answers = Answers::default();
-        while answers.answers.len() < items.len() {
-            if until.is_some_and(|until| Instant::now() >= until) && !answers.answers.is_empty() {
-                break;
-            }
+        let event = self.0.settings.event_deadline();
+        let bounds = Bounds {
+            until,
+            event,
+            logs: script.logs,
+        };
+        let mut progress = Progress::new(contexts, items, bounds);
+        while !progress.is_over() {
             if let Some(failure) = self.0.suspended(script) {
-                let left = items.len() - answers.answers.len();
-                answers.answers.extend(std::iter::repeat_n(Err(failure), left));
-                break;
+                progress.fail_all(&failure);
+            } else if progress.is_late() {
+                let begun = progress.done();
+                let message = format!("the event takes longer than {event:?}; this record had no more time");
+                progress.fail_event(&Failure::new("script_timeout", message));
+                self.0
+                    .judge(script, progress.answers.answers.get(begun..).unwrap_or_default());
+            } else {
+                self.0.some(script, &mut progress)?;
             }
-            self.0.some(script, contexts, items, until, &mut answers)?;
         }
-        let total = answers.answers.len() as u64;
+        let total = progress.done() as u64;
         self.0.totals.records.fetch_add(total, Ordering::Relaxed);
-        Ok(answers)
+        Ok(progress.answers)
     }
 }
 impl Inner {
@@ -221,6 +232,7 @@ impl Inner {
         Limits {
             deadline: self.settings.record_deadline.get(),
             memory: self.settings.memory_bytes(),
+            until: None,
         }
     }
     /// Takes account of how records went.

@@ -1,6 +1,6 @@
 //! Records through a pool of this crate's own program.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use halcyon_domain::{
     event::EventId,
@@ -8,7 +8,7 @@ use halcyon_domain::{
     mapping::{MappingSpec, ScriptSpec},
 };
 use halcyon_mapping::{MappingContext, RecordResult};
-use halcyon_sandbox::{Mapping, Pool, Program, Settings};
+use halcyon_sandbox::{Error, Mapped, Mapping, Pool, Program, Settings};
 
 pub(crate) fn pool(settings: Settings) -> Pool {
     let program = Program {
@@ -26,12 +26,13 @@ pub(crate) fn compiled(datasource: DatasourceId, script: &ScriptSpec) -> Mapping
     Mapping::compile(&spec, datasource).unwrap()
 }
 
-/// What became of the records, each an event of its own, and what was logged.
-pub(crate) fn map_with_logs(
+/// What became of events.
+pub(crate) fn map_events(
     pool: &Pool,
     mapping: &Mapping,
-    records: &[&str],
-) -> (Vec<RecordResult>, Vec<(usize, String)>) {
+    events: &[&str],
+    until: Option<Instant>,
+) -> Result<Mapped, Error> {
     let Mapping::Script(mapping, script) = mapping else {
         panic!("{mapping:?}")
     };
@@ -42,8 +43,17 @@ pub(crate) fn map_with_logs(
         headers: &headers,
         datasource: DatasourceId::generate(),
     };
-    let events = records.iter().map(|record| (record.as_bytes(), context));
-    let mapped = pool.map(script, mapping, events, None).unwrap();
+    let events = events.iter().map(|event| (event.as_bytes(), context));
+    pool.map(script, mapping, events, until)
+}
+
+/// What became of the records, each an event of its own, and what was logged.
+pub(crate) fn map_with_logs(
+    pool: &Pool,
+    mapping: &Mapping,
+    records: &[&str],
+) -> (Vec<RecordResult>, Vec<(usize, String)>) {
+    let mapped = map_events(pool, mapping, records, None).unwrap();
     let records = mapped.results.into_iter().flat_map(|result| result.records);
     (records.collect(), mapped.logs)
 }
