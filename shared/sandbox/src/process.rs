@@ -143,7 +143,8 @@ impl Process {
         loop {
             match write_some(&mut self.stdin, left) {
                 Ok(written) => left = left.get(written..).unwrap_or_default(),
-                Err(error) => return Err(self.died(&error)),
+                // It has ended, or will be late. What it has answered before is still on its way.
+                Err(_) => left = &[],
             }
             let arrived = match self.inbox.fill(&mut self.stdout) {
                 Ok(arrived) => arrived,
@@ -377,4 +378,63 @@ fn processor_time(pid: u32) -> Option<Duration> {
     let (user, system) = (ticks.next()?.ok()?, ticks.next()?.ok()?);
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     Some(Duration::from_millis((user + system) * 1_000 / per_second))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program of the shell's that says how it is confined, and then does what `text` says.
+    fn program(text: &str) -> Program {
+        let confinement = serde_json::to_string(&Confinement::default()).unwrap();
+        let hello = format!(
+            "printf 'H\\000\\000\\000\\{:03o}%s' '{confinement}'",
+            confinement.len()
+        );
+        Program {
+            path: "/bin/sh".into(),
+            arguments: vec!["-c".to_owned(), format!("{hello}\n{text}")],
+        }
+    }
+
+    /// Waits until a child has ended; nobody has asked how yet.
+    fn wait_for_end(pid: u32) {
+        let until = Instant::now() + Duration::from_secs(20);
+        let ended = || {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            stat.rsplit_once(')').unwrap().1.starts_with(" Z")
+        };
+        while !ended() {
+            assert!(Instant::now() < until, "it does not end");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn what_a_process_answered_before_it_died_counts() {
+        let answer = "A\\000\\000\\000\\0011";
+        let last = format!("printf \"{answer}{answer}\"; kill -SEGV $$");
+        let dies =
+            format!("trap '{last}' USR1; head -c 1 > /dev/null; printf '{answer}'; while :; do :; done");
+        let (mut process, _) = Process::start(&program(&dies)).unwrap();
+        let limits = Limits {
+            deadline: START,
+            memory: u64::MAX,
+            until: None,
+        };
+        // The pipe takes only a part of it.
+        let (messages, pid) = (vec![0; 1024 * 1024], process.child.id());
+        let mut answers = 0;
+        let end = process.exchange(&messages, 10, limits, |_, _| {
+            if answers == 0 {
+                let pid_of = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+                rustix::process::kill_process(pid_of, rustix::process::Signal::USR1).unwrap();
+                wait_for_end(pid);
+            }
+            answers += 1;
+            true
+        });
+        assert!(matches!(end, Err(End::Died(_))), "{end:?}");
+        assert_eq!(answers, 3);
+    }
 }
