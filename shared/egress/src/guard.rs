@@ -5,12 +5,16 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::JoinSet};
 
 use crate::{Policy, special::Kind};
+
+/// How long an address may be silent before the next one is tried, too (RFC 8305, section 8).
+const SILENCE: Duration = Duration::from_millis(250);
 
 /// Why a host was not reached.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +42,7 @@ pub enum Error {
     Unreached {
         /// The host as it was given.
         host: String,
-        /// What the last address said.
+        /// What the last address to fail said.
         #[source]
         source: io::Error,
     },
@@ -139,17 +143,13 @@ impl Guard {
     /// # Errors
     /// As [`resolve`](Self::resolve), or [`Error::Unreached`].
     pub async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, Error> {
-        let mut last = None;
-        for address in self.resolve(host).await? {
-            match TcpStream::connect(SocketAddr::new(address, port)).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(Error::Unreached {
-            host: host.to_owned(),
-            source: last.unwrap_or_else(|| io::ErrorKind::NotFound.into()),
-        })
+        let addresses = self.resolve(host).await?;
+        first_of(&addresses, port)
+            .await
+            .map_err(|source| Error::Unreached {
+                host: host.to_owned(),
+                source,
+            })
     }
 
     /// The same guard, which also lets users read all that is in these folders of this machine. By default there are
@@ -182,6 +182,31 @@ impl Guard {
             host: host.to_owned(),
             kind,
         })
+    }
+}
+
+/// A connection to the first address that takes one: they are tried one after the other, and the next one as soon as
+/// those before have failed, or are silent for a while (RFC 8305, section 5).
+async fn first_of(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
+    let mut left = addresses.iter();
+    let mut attempts = JoinSet::new();
+    let mut last = io::ErrorKind::NotFound.into();
+    loop {
+        let begun = left
+            .next()
+            .map(|address| attempts.spawn(TcpStream::connect(SocketAddr::new(*address, port))));
+        let ended = match begun {
+            Some(_) => tokio::time::timeout(SILENCE, attempts.join_next()).await,
+            None => Ok(attempts.join_next().await),
+        };
+        match ended {
+            Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
+            Ok(Some(Ok(Err(error)))) => last = error,
+            Ok(Some(Err(error))) => last = error.into(),
+            Ok(None) => return Err(last),
+            // It may still answer, while the next one is tried.
+            Err(_) => {}
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What an address is for, by the IANA special-purpose address registries (RFC 6890 and its updates).
+//! What an address is for, by the IANA special-purpose address registries (RFC 6890 and its updates) and what clouds say.
 
 use std::{
     fmt,
@@ -46,12 +46,15 @@ const fn v6(first: u16, second: u16, third: u16) -> Ipv6Addr {
     Ipv6Addr::new(first, second, third, 0, 0, 0, 0, 0)
 }
 
-/// IANA IPv4 special-purpose address registry, and multicast (RFC 5771).
+/// IANA IPv4 special-purpose address registry, multicast (RFC 5771), and the one public address behind which a cloud
+/// keeps services of its own for each machine: Azure's WireServer
+/// (<https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16>).
 const V4: &[Row<Ipv4Addr>] = &[
     (v4(0, 0, 0, 0), 8, Kind::Reserved),
     (v4(10, 0, 0, 0), 8, Kind::Private),
     (v4(100, 64, 0, 0), 10, Kind::Private),
     (v4(127, 0, 0, 0), 8, Kind::Loopback),
+    (v4(168, 63, 129, 16), 32, Kind::Reserved),
     (v4(169, 254, 0, 0), 16, Kind::LinkLocal),
     (v4(172, 16, 0, 0), 12, Kind::Private),
     (v4(192, 0, 0, 0), 24, Kind::Reserved),

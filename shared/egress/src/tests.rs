@@ -158,6 +158,9 @@ const HOSTS: &[&str] = &[
     "0xa9fea9fe",
     "0251.0376.0251.0376",
     "169.254.170.2",
+    "168.63.129.16",
+    "2822734096",
+    "[::ffff:168.63.129.16]",
     "100.64.0.1",
     "100.100.100.200",
     "192.0.0.192",
@@ -324,6 +327,8 @@ async fn public_addresses_are_allowed_and_other_schemes_are_not() {
         "8.8.8.8",
         "172.32.0.1",
         "100.128.0.1",
+        "168.63.129.15",
+        "168.63.129.17",
         "2606:4700::1111",
         "2a00:1450::1",
     ] {
@@ -336,6 +341,42 @@ async fn public_addresses_are_allowed_and_other_schemes_are_not() {
             "{url}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_address_that_swallows_connections_does_not_hide_the_next_one() {
+    let good = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = good.local_addr().unwrap().port();
+    // Nobody accepts: once its queue is full, packets to it are dropped.
+    let silent = tokio::net::TcpSocket::new_v4().unwrap();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 2], port));
+    silent.bind(address).unwrap();
+    let _silent = silent.listen(1).unwrap();
+    let mut queue = Vec::new();
+    let filled = async {
+        loop {
+            queue.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        }
+    };
+    assert!(
+        tokio::time::timeout(Duration::from_secs(1), filled)
+            .await
+            .is_err()
+    );
+    let names = Names::of(&[
+        ("two.example", &[&["127.0.0.2", "127.0.0.1"]]),
+        ("none.example", &[&["127.0.0.3", "127.0.0.4"]]),
+    ]);
+    let guard = Guard::over(Policy::default().with_loopback(), names);
+    let limit = Duration::from_secs(20);
+    let stream = tokio::time::timeout(limit, guard.connect("two.example", port)).await;
+    assert_eq!(
+        stream.unwrap().unwrap().peer_addr().unwrap().ip(),
+        "127.0.0.1".parse::<IpAddr>().unwrap()
+    );
+    // Those that refuse are all tried, and the last word is told.
+    let refused = guard.connect("none.example", port).await;
+    assert!(matches!(refused, Err(Error::Unreached { .. })), "{refused:?}");
 }
 
 #[test]
