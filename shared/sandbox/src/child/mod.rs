@@ -24,8 +24,8 @@ use javascript::JavaScript;
 use logs::Logs;
 use python::Python;
 
-/// Processor time that a record may take in all before the kernel ends the process: nobody else does when the pool is
-/// gone.
+/// Processor time that a record may take in all before the kernel ends the process, if its deadline is not longer:
+/// nobody else does when the pool is gone.
 const ORPHAN_SECONDS: u64 = 5;
 
 /// A script that was loaded.
@@ -125,6 +125,7 @@ impl<W: Write> Child<W> {
     fn load(&mut self, body: &[u8]) -> io::Result<()> {
         let load: Load = serde_json::from_slice(body).map_err(io::Error::other)?;
         self.logs = Rc::new(Logs::new(load.logs));
+        self.leash.lengthen(load.deadline_ms);
         let engine = caught(|| Engine::load(&load, &self.logs));
         self.load = Some(load);
         match engine {
@@ -189,18 +190,35 @@ fn caught<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
 }
 
 /// The processor time after which the kernel ends the process, moved on as long as messages come.
-#[derive(Default)]
 struct Leash {
     until: u64,
+    seconds: u64,
+}
+
+impl Default for Leash {
+    fn default() -> Self {
+        Self {
+            until: 0,
+            seconds: ORPHAN_SECONDS,
+        }
+    }
 }
 
 impl Leash {
+    /// The pool ends a process somewhat later than the interpreter is stopped, at `deadline_ms`: that comes first.
+    fn lengthen(&mut self, deadline_ms: u64) {
+        let deadline = deadline_ms.saturating_mul(10).div_ceil(9 * 1_000);
+        self.seconds = ORPHAN_SECONDS.max(deadline.saturating_add(1));
+        self.extend();
+    }
+
     fn extend(&mut self) {
         let used = processor_time().as_secs();
-        if used + ORPHAN_SECONDS <= self.until {
+        let until = used.saturating_add(self.seconds);
+        if until <= self.until {
             return;
         }
-        self.until = used + ORPHAN_SECONDS + 1;
+        self.until = until.saturating_add(1);
         let maximum = getrlimit(Resource::Cpu).maximum;
         let limit = Rlimit {
             current: Some(self.until),
@@ -208,5 +226,22 @@ impl Leash {
         };
         // Without it the process is only ended by the pool.
         let _ = setrlimit(Resource::Cpu, limit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_waits_longer_than_the_pool() {
+        let mut leash = Leash::default();
+        // Nine tenths of 1, 5 and 20 seconds.
+        let seconds = [900, 4_500, 18_000].map(|deadline_ms| {
+            leash.lengthen(deadline_ms);
+            leash.seconds
+        });
+        assert_eq!(seconds, [5, 6, 21]);
+        assert!(leash.until >= processor_time().as_secs() + 21);
     }
 }
