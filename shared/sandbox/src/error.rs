@@ -6,8 +6,8 @@ pub enum Error {
     /// No process can be started.
     #[error("a process for scripts cannot be started")]
     Start(#[source] std::io::Error),
-    /// Somebody else ended the process.
-    #[error("a process for scripts was ended from outside")]
+    /// The process was ended from outside, or over a script of which nothing is known.
+    #[error("a process for scripts has ended")]
     Ended,
     /// All processes are at work.
     #[error("all processes for scripts are at work")]

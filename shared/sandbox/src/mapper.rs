@@ -59,8 +59,8 @@ impl Mapping {
     /// Reads the script in a process of `pool`. Expressions were compiled already.
     ///
     /// # Errors
-    /// What is wrong with it, by JSON pointers into the mapping. Nothing if no process could be had: that says
-    /// nothing of the script.
+    /// What is wrong with it, by JSON pointers into the mapping. Nothing if no process could be had, or none that did
+    /// not end over it: only what a process answers says something of the script.
     pub fn check(&self, pool: Option<&Pool>) -> Result<(), Vec<InputError>> {
         let Some(script) = self.script() else {
             return Ok(());

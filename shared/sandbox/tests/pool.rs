@@ -5,7 +5,10 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use halcyon_domain::{
     duration::HumanDuration,
@@ -17,7 +20,7 @@ use halcyon_domain::{
     ontology::OntologyObject,
 };
 use halcyon_mapping::{Outcome, RecordResult};
-use halcyon_sandbox::{Pool, Program, Settings};
+use halcyon_sandbox::{Error, Pool, Program, Settings};
 use serde_json::{Value, json};
 use support::{compiled, map, map_events, map_with_logs, pool};
 
@@ -296,4 +299,89 @@ fn processes_are_confined_and_their_absence_is_said() {
     let began = std::time::Instant::now();
     assert!(Pool::new(mute, Settings::default()).confinement().is_err());
     assert!(began.elapsed() < Duration::from_secs(60));
+}
+
+/// A program of the shell's that says that it is confined and then does what `text` says. In its folder there is a
+/// file for each process that was started; `$0` is the real program, `$1` the number of the process.
+fn stand_in(folder: &Path, text: &str) -> Program {
+    let hello = r#"{"no_new_privileges":true,"seccomp":true,"landlock":true,"limits":true,"missing":[]}"#;
+    let hello = format!("printf 'H\\000\\000\\000\\{:03o}%s' '{hello}'", hello.len());
+    let count = format!(
+        "n=1; while [ -e {0}/$n ]; do n=$((n + 1)); done; : > {0}/$n; set -- $n",
+        folder.display()
+    );
+    Program {
+        path: "/bin/sh".into(),
+        arguments: vec![
+            "-c".to_owned(),
+            format!("{count}\nhello() {{ {hello}; }}\n{text}"),
+            env!("CARGO_BIN_EXE_halcyon-sandbox").to_owned(),
+        ],
+    }
+}
+
+#[test]
+fn a_script_that_was_not_read_in_time_is_read_again_and_not_condemned() {
+    let settings = || Settings {
+        record_deadline: HumanDuration::from_millis(300),
+        ..Settings::default()
+    };
+    let spec = script(Javascript, "const map = () => null;");
+    // The first process stands still.
+    let folder = tempfile::tempdir().unwrap();
+    let stalls = stand_in(folder.path(), "[ $1 = 1 ] && hello && exec sleep 1000; exec $0");
+    let pool = Pool::new(stalls, settings());
+    let words: Vec<String> = map(&pool, DatasourceId::generate(), &spec, &["1", "2"])
+        .iter()
+        .map(word)
+        .collect();
+    assert_eq!(words, ["filtered", "filtered"]);
+    // Each process dies over it: only the record that was to be mapped is at fault each time.
+    let folder = tempfile::tempdir().unwrap();
+    let dies = stand_in(folder.path(), "hello; head -c 5 > /dev/null; kill -SEGV $$");
+    let pool = Pool::new(
+        dies,
+        Settings {
+            suspend_after: 2,
+            ..settings()
+        },
+    );
+    let mapping = compiled(DatasourceId::generate(), &spec);
+    assert_eq!(mapping.check(Some(&pool)), Ok(()), "nothing is known of it");
+    let mapped = map_events(&pool, &mapping, &["1", "2", "3"], None).unwrap();
+    let words: Vec<String> = mapped
+        .results
+        .iter()
+        .map(|event| word(&event.records[0]))
+        .collect();
+    assert_eq!(words, ["script_crashed", "script_crashed", "script_suspended"]);
+}
+
+#[test]
+fn a_record_over_which_processes_are_killed_again_and_again_is_at_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    // As the kernel does for want of memory: in the middle of a record, the first bytes are the script.
+    let killed = stand_in(
+        folder.path(),
+        "hello; head -c 5 > /dev/null; printf 'O\\000\\000\\000\\000'; head -c 2000 > /dev/null; kill -KILL $$",
+    );
+    let pool = Pool::new(killed, Settings::default());
+    let mapping = compiled(
+        DatasourceId::generate(),
+        &script(Javascript, "const map = () => null;"),
+    );
+    let (large, other) = (
+        format!("\"{}\"", "x".repeat(4_000)),
+        format!("\"{}\"", "y".repeat(4_000)),
+    );
+    let mapped = |record: &str| map_events(&pool, &mapping, &[record], None);
+    for record in [&large, &large, &other] {
+        assert!(
+            matches!(mapped(record), Err(Error::Ended)),
+            "once or twice is chance"
+        );
+    }
+    let blamed = mapped(&large).unwrap();
+    assert_eq!(word(&blamed.results[0].records[0]), "script_memory");
+    assert!(mapped(&large).is_err(), "it begins anew");
 }

@@ -15,15 +15,31 @@ use crate::{
 
 /// A process is replaced after this time, whatever it has gathered by then.
 const AGE: Duration = Duration::from_secs(900);
+/// The second time that a script is read it may take so many deadlines.
+const LOAD_AGAIN: u32 = 5;
+
+/// What became of a script that a process was given.
+pub(super) enum Loaded {
+    /// It can map records.
+    Yes,
+    /// Something is wrong with it.
+    Refused(Failure),
+    /// The process ended: nothing is known of the script.
+    Ended(End),
+}
 
 impl Inner {
     /// Maps records with one process until they are done, it is time to stop, or the process ends.
     pub(super) fn some(&self, script: &Script, progress: &mut Progress<'_>) -> Result<(), Error> {
         let mut process = self.checkout(script.key())?;
-        if let Err(failure) = self.load(&mut process, script)? {
-            self.note(script, &failure);
-            progress.fail_all(&failure);
-            return Ok(());
+        match self.load(&mut process, script)? {
+            Loaded::Yes => {}
+            Loaded::Refused(failure) => {
+                self.note(script, &failure);
+                progress.fail_all(&failure);
+                return Ok(());
+            }
+            Loaded::Ended(end) => return self.ended(script, &end, progress),
         }
         while !progress.is_over() && !progress.is_late() && self.suspended(script).is_none() {
             let begun = progress.done();
@@ -49,11 +65,12 @@ impl Inner {
     /// Takes account of the end of a process in the middle of its work: the first record without an answer is at
     /// fault, if any is.
     fn ended(&self, script: &Script, end: &End, progress: &mut Progress<'_>) -> Result<(), Error> {
-        if *end == End::Outside {
-            return Err(Error::Ended);
-        }
         if *end == End::Stopped || progress.is_full() {
             return Ok(());
+        }
+        let at_work = progress.left().first().map(|item| item.record);
+        if *end == End::Outside && !at_work.is_some_and(|record| self.is_to_blame(script, record)) {
+            return Err(Error::Ended);
         }
         let failure = self.failure(end);
         tracing::warn!(datasource.id = %script.datasource, ?end, "a script's process ended");
@@ -62,15 +79,31 @@ impl Inner {
         Ok(())
     }
 
-    /// Gives a process its script; what is wrong with it.
-    pub(super) fn load(
-        &self,
-        process: &mut Taken<'_>,
-        script: &Script,
-    ) -> Result<Result<(), Failure>, Error> {
+    /// Gives a process its script. If the process ends instead, that says little: on a machine that stood still it has
+    /// taken too long. So a fresh one tries again, with more time, unless the script has done nothing but fail of late.
+    pub(super) fn load(&self, process: &mut Taken<'_>, script: &Script) -> Result<Loaded, Error> {
         if process.loaded {
-            return Ok(Ok(()));
+            return Ok(Loaded::Yes);
         }
+        let limits = self.limits();
+        let first = self.load_once(process, script, limits)?;
+        let Loaded::Ended(end) = first else {
+            return Ok(first);
+        };
+        // It has had its second chance.
+        if self.has_failed(script) {
+            return Ok(Loaded::Ended(end));
+        }
+        tracing::warn!(datasource.id = %script.datasource, ?end, "a process ended while it read a script");
+        process.renew()?;
+        let limits = Limits {
+            deadline: limits.deadline * LOAD_AGAIN,
+            ..limits
+        };
+        self.load_once(process, script, limits)
+    }
+
+    fn load_once(&self, process: &mut Taken<'_>, script: &Script, limits: Limits) -> Result<Loaded, Error> {
         let deadline = self.settings.record_deadline.get();
         let load = Load {
             language: script.spec.language,
@@ -87,20 +120,18 @@ impl Inner {
             &wire::json(&load).map_err(Error::Start)?,
         )
         .map_err(Error::Start)?;
-        let mut answer = Ok(());
-        let end = process.exchange(&message, 1, self.limits(), |kind, body| {
+        let mut loaded = Loaded::Yes;
+        let end = process.exchange(&message, 1, limits, |kind, body| {
             if kind == wire::FAILURE {
-                answer = Err(failure_of(body));
+                loaded = Loaded::Refused(failure_of(body));
             }
             true
         });
-        match end {
-            Ok(()) => {}
-            Err(End::Outside) => return Err(Error::Ended),
-            Err(end) => return Ok(Err(self.failure(&end))),
+        if let Err(end) = end {
+            return Ok(Loaded::Ended(end));
         }
-        process.loaded = answer.is_ok();
-        Ok(answer)
+        process.loaded = matches!(loaded, Loaded::Yes);
+        Ok(loaded)
     }
 
     fn failure(&self, end: &End) -> Failure {
@@ -115,7 +146,10 @@ impl Inner {
                 "script_memory",
                 "the script took too much memory; its process was killed",
             ),
-            End::Outside => Failure::new("script_crashed", "the script's process was ended from outside"),
+            End::Outside => Failure::new(
+                "script_memory",
+                "each process that worked on the record was ended from outside, as the kernel does for want of memory",
+            ),
             End::Died(how) => Failure::new("script_crashed", format!("the script's process died: {how}")),
         }
     }

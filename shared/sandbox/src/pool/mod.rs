@@ -22,12 +22,16 @@ use crate::{
     settings::{Program, Settings},
     wire::{Confinement, Failure},
 };
+use batch::Loaded;
 pub use counts::Counts;
 use counts::Totals;
 use progress::{Bounds, Progress};
 
-/// Scripts whose failures are remembered.
+/// Scripts whose failures, and records whose misfortunes, are remembered.
 const REMEMBERED: usize = 4_096;
+/// A record at whose work so many processes were ended from outside is at fault: the kernel ends what takes the last
+/// of the memory.
+const MISFORTUNES: u32 = 3;
 
 /// A script of a datasource, whose processes no other one has a part in.
 #[derive(Clone, Debug)]
@@ -101,6 +105,8 @@ struct State {
     busy: HashMap<DatasourceId, usize>,
     /// By script: a new version of it begins anew.
     breakers: HashMap<(DatasourceId, u64), Breaker>,
+    /// By script and record: how often a process was ended from outside that was at work on it.
+    suspects: HashMap<((DatasourceId, u64), u64), u32>,
     confinement: Option<Confinement>,
 }
 
@@ -176,17 +182,17 @@ impl Pool {
     /// Loads a script, and says what is wrong with it.
     ///
     /// # Errors
-    /// No process could be had: nothing is known of the script.
+    /// No process could be had, or it ended: nothing is known of the script.
     pub fn check(&self, script: &Script) -> Result<Option<Failure>, Error> {
         let mut process = self.0.checkout(script.key())?;
-        let loaded = self.0.load(&mut process, script)?;
-        Ok(match loaded {
-            Ok(()) => {
+        match self.0.load(&mut process, script)? {
+            Loaded::Yes => {
                 process.keep = true;
-                None
+                Ok(None)
             }
-            Err(failure) => Some(failure),
-        })
+            Loaded::Refused(failure) => Ok(Some(failure)),
+            Loaded::Ended(_) => Err(Error::Ended),
+        }
     }
 
     /// Maps records. After `until`, or when the answers take too much memory, no further events are begun; the first
@@ -274,8 +280,31 @@ impl Inner {
         }
     }
 
+    /// Whether it is a record's fault that a process was ended from outside: it was at work each of the last times.
+    fn is_to_blame(&self, script: &Script, record: &[u8]) -> bool {
+        let mut hasher = DefaultHasher::new();
+        record.hash(&mut hasher);
+        let name = (script.name(), hasher.finish());
+        let suspects = &mut self.state().suspects;
+        if suspects.len() >= REMEMBERED {
+            suspects.clear();
+        }
+        let times = suspects.entry(name).or_default();
+        *times += 1;
+        let is_to_blame = *times >= MISFORTUNES;
+        if is_to_blame {
+            suspects.remove(&name);
+        }
+        is_to_blame
+    }
+
     fn went_well(&self, script: &Script) {
         self.state().breakers.remove(&script.name());
+    }
+
+    /// Whether the script has failed since a record last went well.
+    fn has_failed(&self, script: &Script) -> bool {
+        self.state().breakers.contains_key(&script.name())
     }
 
     fn suspended(&self, script: &Script) -> Option<Failure> {

@@ -53,9 +53,13 @@ impl Inner {
     /// A new process. Its place in the pool is taken already.
     fn fresh(&self, key: Key) -> Result<Taken<'_>, Error> {
         let mut taken = self.taken(key, None, false);
+        taken.process = Some(self.start()?);
+        Ok(taken)
+    }
+
+    fn start(&self) -> Result<Process, Error> {
         let (process, confinement) = Process::start(&self.program).map_err(Error::Start)?;
         self.totals.started.fetch_add(1, Ordering::Relaxed);
-        taken.process = Some(process);
         let mut state = self.state();
         if state.confinement.as_ref() != Some(&confinement) {
             for missing in &confinement.missing {
@@ -67,7 +71,7 @@ impl Inner {
             state.confinement = Some(confinement);
         }
         drop(state);
-        Ok(taken)
+        Ok(process)
     }
 
     fn taken(&self, key: Key, process: Option<Process>, loaded: bool) -> Taken<'_> {
@@ -92,6 +96,13 @@ pub(super) struct Taken<'p> {
 }
 
 impl Taken<'_> {
+    /// Puts a new process in the place of one that has ended.
+    pub(super) fn renew(&mut self) -> Result<(), Error> {
+        self.process = None;
+        self.process = Some(self.pool.start()?);
+        Ok(())
+    }
+
     pub(super) fn exchange(
         &mut self,
         messages: &[u8],
