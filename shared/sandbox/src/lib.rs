@@ -13,6 +13,7 @@ mod breaker;
 mod child;
 mod error;
 mod mapper;
+mod memory;
 mod pool;
 mod process;
 mod settings;

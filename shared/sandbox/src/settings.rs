@@ -6,13 +6,16 @@ use halcyon_domain::duration::HumanDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::memory;
+
 /// What a pool of processes for scripts may use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "SandboxSettings")]
 pub struct Settings {
     /// Processes that live at a time. Each runs one version of one datasource's script, and is kept for its next
-    /// batch until another script needs its place.
+    /// batch until another script needs its place. 0 is as many as fit into the control group's limit of memory beside
+    /// the service, at most 16.
     pub processes: usize,
     /// How long a script may work on one record before its process is killed.
     pub record_deadline: HumanDuration,
@@ -33,7 +36,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            processes: 16,
+            processes: 0,
             record_deadline: HumanDuration::from_secs(1),
             event_deadline: HumanDuration::from_secs(30),
             javascript_heap_mib: 32,
@@ -45,6 +48,15 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// How many processes live at a time at most.
+    #[must_use]
+    pub fn most_processes(&self) -> usize {
+        match self.processes {
+            0 => memory::fitting(self.memory_bytes()),
+            set => set,
+        }
+    }
+
     /// An event of one record has the time of that.
     pub(crate) fn event_deadline(&self) -> Duration {
         self.event_deadline.get().max(self.record_deadline.get())

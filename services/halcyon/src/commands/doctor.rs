@@ -35,7 +35,7 @@ pub(crate) async fn run(sources: &Sources) -> Result<()> {
     say("database", database(&settings).await);
     say("key-encryption key", key_file(&settings));
     say("mode", mode(&settings));
-    say("scripts", scripts());
+    say("scripts", scripts(&settings));
     if settings.registry.secrets.vault.url.is_some() {
         say("vault", vault(&settings).await);
     }
@@ -80,12 +80,11 @@ fn mode(settings: &Settings) -> Result<String> {
     })
 }
 
-/// How far the processes that run users' scripts are confined on this system.
-fn scripts() -> Result<String> {
-    let pool = Pool::new(
-        Program::halcyon(std::env::current_exe()?),
-        halcyon_sandbox::Settings::default(),
-    );
+/// How far the processes that run users' scripts are confined on this system, and how many there may be.
+fn scripts(settings: &Settings) -> Result<String> {
+    let sandbox = &settings.worker.sandbox;
+    let most = sandbox.most_processes();
+    let pool = Pool::new(Program::halcyon(std::env::current_exe()?), sandbox.clone());
     let confinement = pool.confinement()?;
     let missing = confinement.missing.join("; ");
     ensure!(
@@ -93,9 +92,9 @@ fn scripts() -> Result<String> {
         "their processes are not confined: {missing}"
     );
     Ok(if missing.is_empty() {
-        "their processes can open no file, socket or process".to_owned()
+        format!("their processes ({most} at most) can open no file, socket or process")
     } else {
-        format!("their processes are confined by seccomp; not to be had here: {missing}")
+        format!("their processes ({most} at most) are confined by seccomp; not to be had here: {missing}")
     })
 }
 

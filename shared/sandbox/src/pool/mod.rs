@@ -90,6 +90,8 @@ pub struct Pool(Arc<Inner>);
 struct Inner {
     program: Program,
     settings: Settings,
+    /// Processes that live at a time.
+    most: usize,
     state: Mutex<State>,
     /// Rung when a process was given back.
     freed: Condvar,
@@ -144,6 +146,7 @@ impl Pool {
     pub fn new(program: Program, settings: Settings) -> Self {
         Self(Arc::new(Inner {
             program,
+            most: settings.most_processes(),
             settings,
             state: Mutex::default(),
             freed: Condvar::new(),

@@ -19,7 +19,7 @@ impl Inner {
     /// of the processes at work.
     pub(super) fn checkout(&self, key: Key) -> Result<Taken<'_>, Error> {
         let until = Instant::now() + PATIENCE;
-        let most = self.settings.processes.max(1);
+        let most = self.most;
         let share = most.div_ceil(2);
         let mut state = self.state();
         loop {
