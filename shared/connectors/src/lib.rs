@@ -27,6 +27,7 @@ mod endpoint;
 mod error;
 #[cfg(feature = "files")]
 mod files;
+mod json;
 mod presets;
 #[cfg(test)]
 mod presets_tests;

@@ -7,10 +7,11 @@ use flate2::bufread::MultiGzDecoder;
 use reqwest::Response;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
+use tokio::task::spawn_blocking;
 
 use super::{
     config::Format,
-    path::{Found, Path},
+    path::{Found, MOST_RECORDS, Path},
     plan::Plan,
     status::broken,
 };
@@ -48,9 +49,16 @@ pub(crate) async fn read_limited(mut answer: Response, most: usize) -> Result<Ve
     }
     // Files are handed out compressed as well, without an encoding.
     if zipped || body.starts_with(&[0x1f, 0x8b]) {
-        return unzip(&body, most);
+        let unzipped = spawn_blocking(move || unzip(&body, most)).await;
+        return unzipped.map_err(|error| Error::System(format!("unzipping broke off: {error}")))?;
     }
     Ok(body)
+}
+
+fn too_many() -> Error {
+    Error::Refused {
+        message: format!("a page has more than {MOST_RECORDS} records; ask for fewer records a page"),
+    }
 }
 
 fn too_large(most: usize) -> Error {
@@ -87,20 +95,25 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Transient`] for a body that is no page of records: a page for people, an error that says it is none,
-    /// or half an answer.
+    /// or half an answer. [`Error::Refused`] for more than [`MOST_RECORDS`] records.
     pub(crate) fn records_of(&self, page: &Bytes, text: &str) -> Result<Vec<Record>, Error> {
         let found: Vec<&str> = match self.format {
             Format::Ndjson => text
                 .lines()
                 .map(str::trim)
                 .filter(|line| !line.is_empty())
+                .take(MOST_RECORDS + 1)
                 .collect(),
             Format::Json => self.list(text)?,
         };
-        Ok(found
+        if found.len() > MOST_RECORDS {
+            return Err(too_many());
+        }
+        let records: Vec<Record> = found
             .into_iter()
             .map(|record| self.record(page.slice_ref(record.as_bytes()), record))
-            .collect())
+            .collect();
+        Ok(records)
     }
 
     fn list<'t>(&self, text: &'t str) -> Result<Vec<&'t str>, Error> {
@@ -114,6 +127,7 @@ impl Plan {
         match path.records(text) {
             Found::List(items) => Ok(items),
             Found::One(record) => Ok(vec![record]),
+            Found::TooMany => Err(too_many()),
             Found::Nothing | Found::Other if serde_json::from_str::<&RawValue>(text).is_err() => {
                 Err(Error::transient(
                     "the answer is no JSON; maybe a page for people, or an answer that broke off",

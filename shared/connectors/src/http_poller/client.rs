@@ -7,10 +7,12 @@ use std::{
 
 use halcyon_domain::clock::Clock;
 use halcyon_egress::{Guard, Http};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
+use reqwest::Url;
 use rustls::ClientConfig;
 use tokio::{
     sync::Mutex,
+    task::spawn_blocking,
     time::{Instant, sleep_until},
 };
 
@@ -41,6 +43,29 @@ pub(crate) struct Fetched {
     pub(crate) records: Vec<Record>,
     /// The page after it, if the run has one.
     pub(crate) next: Option<Page>,
+}
+
+impl Plan {
+    /// What a page has, and the page after it.
+    fn take_apart(
+        &self,
+        page: &Page,
+        url: &Url,
+        headers: &HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<Fetched, Error> {
+        let body = as_text(body);
+        let text = std::str::from_utf8(&body).map_err(|_| Error::System("text is no UTF-8".to_owned()))?;
+        let records = self.records_of(&body, text)?;
+        let next = self.page_after(&Answered {
+            page,
+            url,
+            headers,
+            body: text,
+            records: records.len() as u64,
+        })?;
+        Ok(Fetched { records, next })
+    }
 }
 
 /// The settings for servers of public authorities. Reading all of these takes a while, so it is done once.
@@ -101,21 +126,15 @@ impl Client {
         }
         let (url, headers) = (answer.url().clone(), answer.headers().clone());
         let body = read_limited(answer, self.plan.max_body).await;
-        let body = as_text(body.map_err(at(Step::Sample))?);
-        let text = std::str::from_utf8(&body)
-            .map_err(|_| at(Step::Sample)(Error::System("text is no UTF-8".to_owned())))?;
-        let records = self.plan.records_of(&body, text).map_err(at(Step::Sample))?;
-        let next = self.plan.page_after(&Answered {
-            page: &ask.page,
-            url: &url,
-            headers: &headers,
-            body: text,
-            records: records.len() as u64,
-        });
-        Ok(Fetched {
-            records,
-            next: next.map_err(at(Step::Sample))?,
-        })
+        let body = body.map_err(at(Step::Sample))?;
+        let (plan, page) = (Arc::clone(&self.plan), ask.page.clone());
+        // A large page takes a while, and other feeds have this thread, too.
+        let taken_apart = spawn_blocking(move || plan.take_apart(&page, &url, &headers, body)).await;
+        let lost = |error| Error::System(format!("a page's records broke off: {error}"));
+        taken_apart
+            .map_err(lost)
+            .and_then(|fetched| fetched)
+            .map_err(at(Step::Sample))
     }
 
     async fn token(&self, refused: Option<&str>) -> Result<Option<String>, Failure> {

@@ -4,16 +4,12 @@
 //! `items`, `data.events`, `"@odata.nextLink"`, `entries[0].id`, `entries[-1]`, `value[].events[]`, `@` (everything),
 //! and `a || b` (the first that is there and not null).
 
-use std::{borrow::Cow, fmt};
-
-use serde::{
-    Deserializer as _,
-    de::{IgnoredAny, MapAccess, Visitor},
-};
-use serde_json::value::RawValue;
+use crate::json::{Items, items, member};
 
 /// The most steps of a path, and alternatives of one.
 const MOST: usize = 16;
+/// The most records of a page. One that is small on the wire could have so many that the worker has no room for them.
+pub(crate) const MOST_RECORDS: usize = 50_000;
 
 /// A path, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +32,8 @@ pub(crate) enum Found<'j> {
     List(Vec<&'j str>),
     /// An object.
     One(&'j str),
+    /// More than [`MOST_RECORDS`].
+    TooMany,
     /// Something else.
     Other,
 }
@@ -59,7 +57,7 @@ impl Path {
         let found = self
             .0
             .iter()
-            .find_map(|steps| walk(json, steps).into_iter().next())?;
+            .find_map(|steps| walk(json, steps)?.into_iter().next())?;
         match found.as_bytes().first()? {
             b'"' => serde_json::from_str(found).ok(),
             _ => Some(found.to_owned()),
@@ -74,10 +72,12 @@ impl Path {
     /// The records at the path.
     pub(crate) fn records<'j>(&self, json: &'j str) -> Found<'j> {
         for steps in &self.0 {
-            let mut found = walk(json, steps);
+            let Some(mut found) = walk(json, steps) else {
+                return Found::TooMany;
+            };
             if steps.contains(&Step::Each) {
                 let before = steps.iter().position(|step| *step == Step::Each).unwrap_or(0);
-                if !found.is_empty() || !walk(json, &steps[..before]).is_empty() {
+                if !found.is_empty() || walk(json, &steps[..before]).is_some_and(|list| !list.is_empty()) {
                     return Found::List(found);
                 }
             } else if let Some(value) = found.pop() {
@@ -90,7 +90,11 @@ impl Path {
 
 fn kind_of(value: &str) -> Found<'_> {
     match value.as_bytes().first() {
-        Some(b'[') => items(value).map_or(Found::Other, Found::List),
+        Some(b'[') => match items(value, MOST_RECORDS) {
+            Some(Items::Listed(found)) => Found::List(found),
+            Some(Items::TooMany) => Found::TooMany,
+            None => Found::Other,
+        },
         Some(b'{') => Found::One(value),
         _ => Found::Other,
     }
@@ -161,74 +165,58 @@ fn name(text: &str) -> Option<(Step, &str)> {
     good.then(|| (Step::Field(name.to_owned()), rest))
 }
 
-/// The values at a path, in order; nulls are left out.
-fn walk<'j>(json: &'j str, steps: &[Step]) -> Vec<&'j str> {
+/// The values at a path, in order; nulls are left out. `None` if there are too many.
+fn walk<'j>(json: &'j str, steps: &[Step]) -> Option<Vec<&'j str>> {
     let mut found = vec![json.trim()];
     for step in steps {
-        found = found
-            .into_iter()
-            .flat_map(|value| -> Vec<&'j str> {
-                match step {
-                    Step::Field(name) => member(value, name).into_iter().collect(),
-                    Step::Item(at) => item(value, *at).into_iter().collect(),
-                    Step::Each => items(value)
-                        .unwrap_or_default()
-                        .into_iter()
-                        .flat_map(|inner| items(inner).unwrap_or_else(|| vec![inner]))
-                        .collect(),
-                }
-            })
-            .collect();
+        found = match step {
+            Step::Field(name) => found
+                .into_iter()
+                .filter_map(|value| member(value, name))
+                .collect(),
+            Step::Item(at) => found.into_iter().filter_map(|value| item(value, *at)).collect(),
+            Step::Each => flattened(found)?,
+        };
     }
     found.retain(|value| *value != "null" && !value.is_empty());
-    found
+    Some(found)
 }
 
-fn items(json: &str) -> Option<Vec<&str>> {
-    if !json.starts_with('[') {
-        return None;
+/// The items of lists; those of an item that is a list itself.
+fn flattened(lists: Vec<&str>) -> Option<Vec<&str>> {
+    let mut found = Vec::new();
+    for list in lists {
+        for item in listed(list)? {
+            if item.starts_with('[') {
+                found.extend(listed(item)?);
+            } else {
+                found.push(item);
+            }
+            if found.len() > MOST_RECORDS {
+                return None;
+            }
+        }
     }
-    let found: Vec<&RawValue> = serde_json::from_str(json).ok()?;
-    Some(found.into_iter().map(RawValue::get).collect())
+    Some(found)
+}
+
+/// The items of a list; none of what is no list, and `None` if there are too many.
+fn listed(json: &str) -> Option<Vec<&str>> {
+    match items(json, MOST_RECORDS) {
+        Some(Items::Listed(found)) => Some(found),
+        Some(Items::TooMany) => None,
+        None => Some(Vec::new()),
+    }
 }
 
 fn item(json: &str, at: i64) -> Option<&str> {
-    let found = items(json)?;
+    let found = listed(json)?;
     let at = if at < 0 {
         at + i64::try_from(found.len()).ok()?
     } else {
         at
     };
     found.get(usize::try_from(at).ok()?).copied()
-}
-
-fn member<'j>(json: &'j str, name: &str) -> Option<&'j str> {
-    struct Seek<'n>(&'n str);
-    impl<'de> Visitor<'de> for Seek<'_> {
-        type Value = Option<&'de RawValue>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut found = None;
-            while let Some(key) = map.next_key::<Cow<'_, str>>()? {
-                if key == self.0 {
-                    found = Some(map.next_value::<&'de RawValue>()?);
-                } else {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-            Ok(found)
-        }
-    }
-    if !json.starts_with('{') {
-        return None;
-    }
-    let mut reader = serde_json::Deserializer::from_str(json);
-    let found = reader.deserialize_map(Seek(name)).ok()?;
-    found.map(RawValue::get)
 }
 
 #[cfg(test)]

@@ -19,6 +19,10 @@ async fn outcome(reply: Reply, more: Value) -> Result<usize, Error> {
     for (name, value) in more.as_object().unwrap() {
         connection[name] = value.clone();
     }
+    connection
+        .as_object_mut()
+        .unwrap()
+        .retain(|_, value| !value.is_null());
     run(context(connection, None))
         .await
         .map(|(records, _)| records.len())
@@ -106,6 +110,31 @@ async fn failures_have_their_class() {
     )
     .await;
     assert_eq!(empty.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_page_of_few_bytes_may_not_have_any_number_of_records() {
+    let ones = |most: usize| vec!["1"; most].join(",");
+    let list = |most: usize| format!("{{\"list\": [{}]}}", ones(most));
+    let spread = |most: usize| format!("{{\"list\": [{{\"in\": [{0}]}}, {{\"in\": [{0}]}}]}}", ones(most));
+    let each = json!({"records": "list[].in[]"});
+    let lines = json!({"format": "ndjson", "records": null});
+    for (text, more, expected) in [
+        (list(50_000), json!({}), "ok"),
+        (list(50_001), json!({}), "refused"),
+        (list(8_000_000), json!({}), "refused"),
+        (spread(25_000), each.clone(), "ok"),
+        (spread(25_001), each, "refused"),
+        ("1\n".repeat(50_000), lines.clone(), "ok"),
+        ("1\n".repeat(50_001), lines, "refused"),
+    ] {
+        let mut more = more;
+        more["timeout"] = 60.into();
+        let outcome = outcome(Reply::text(200, &text).gzip(), more).await;
+        assert_eq!(class(&outcome), expected, "{outcome:?}");
+        let said = outcome.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(said.is_empty() || said.contains("fewer records a page"), "{said}");
+    }
 }
 
 #[tokio::test]
