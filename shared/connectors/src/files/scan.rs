@@ -217,7 +217,7 @@ impl Plan {
                     "it is longer than `max_object_mib` allows".to_owned(),
                 ))
             } else if self.format.kind == Kind::Parquet {
-                parquet_rows(Blocks::new(access), &mut out)
+                parquet_rows(Blocks::new(access), self.max_bytes, &mut out)
             } else {
                 rows(&self.format, self.max_bytes, Pieces::new(access, first), &mut out)
             }

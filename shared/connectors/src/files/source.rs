@@ -15,6 +15,9 @@ use super::{
 };
 use crate::{Checkpoint, Error, Lag, Source, SourceBatch, SourceContext, SourceRecord};
 
+/// How many bytes of records a batch has, about: one that has as many is full, whatever their number.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
 /// A reader of files.
 pub(crate) struct FileSource {
     plan: Plan,
@@ -31,6 +34,7 @@ pub(crate) struct FileSource {
     object: Option<Arc<Object>>,
     /// The batch that is being gathered, and since when.
     gathered: Vec<SourceRecord>,
+    bytes: usize,
     since: Option<Instant>,
     failure: Option<Error>,
     ended: bool,
@@ -66,6 +70,7 @@ impl FileSource {
             next_row: 0,
             object: None,
             gathered: Vec::new(),
+            bytes: 0,
             since: None,
             failure: None,
         })
@@ -83,13 +88,17 @@ impl FileSource {
         Scan::begin(self.plan.clone(), choice, after)
     }
 
+    fn is_full(&self) -> bool {
+        self.gathered.len() >= self.context.limits.max_records.max(1) || self.bytes >= BATCH_BYTES
+    }
+
     /// Moves rows into the batch, as many as fit.
     fn gather(&mut self) {
         let Some(object) = self.object.clone() else { return };
-        let most = self.context.limits.max_records.max(1);
-        while self.gathered.len() < most
+        while !self.is_full()
             && let Some(row) = self.rows.pop_front()
         {
+            self.bytes += row.len();
             let record = self.record(&object, row);
             self.gathered.push(record);
             self.next_row += 1;
@@ -118,7 +127,7 @@ impl FileSource {
     }
 
     fn batch(&mut self) -> Option<SourceBatch> {
-        self.since = None;
+        (self.since, self.bytes) = (None, 0);
         let records = std::mem::take(&mut self.gathered);
         (!records.is_empty()).then(|| SourceBatch {
             records,
@@ -178,8 +187,7 @@ impl Source for FileSource {
             if !self.rows.is_empty() {
                 self.gather();
             }
-            let is_full = self.gathered.len() >= self.context.limits.max_records.max(1);
-            if is_full || self.ended || (self.failure.is_some() && !self.gathered.is_empty()) {
+            if self.is_full() || self.ended || (self.failure.is_some() && !self.gathered.is_empty()) {
                 return Ok(self.batch());
             }
             if let Some(error) = self.failure.take() {
@@ -217,6 +225,7 @@ impl Source for FileSource {
         self.scan = None;
         self.rows.clear();
         self.gathered.clear();
+        self.bytes = 0;
         self.failure = None;
         self.ended = true;
     }

@@ -1,13 +1,16 @@
 //! A JSON document: one row, or the items of a list in it, each with the very bytes that it has in the file.
 
-use std::{borrow::Cow, collections::BTreeMap, io::Read};
+use std::io::Read;
 
 use serde_json::value::RawValue;
 
 use super::{Halt, Out, lines::MARK};
+use crate::json::{Items, items, member};
 
 /// The longest document: it is in memory as a whole.
 const LONGEST: u64 = 128 * 1024 * 1024;
+/// The most items of a document: the places of all of them are in memory.
+const ITEMS: usize = 1_000_000;
 
 /// The rows at `path`, such as `Records[]`; without a path, the document.
 pub(super) fn rows(path: Option<&str>, input: impl Read, out: &mut Out<'_>) -> Result<(), Halt> {
@@ -28,20 +31,19 @@ pub(super) fn rows(path: Option<&str>, input: impl Read, out: &mut Out<'_>) -> R
     let Some(path) = path else {
         return out.push(whole.get().to_owned());
     };
-    let mut found = vec![whole];
+    let mut found = vec![whole.get()];
     for step in steps(path) {
-        let next: Option<Vec<Vec<&RawValue>>> = found.iter().map(|value| take(value, step)).collect();
-        let Some(next) = next else {
+        let Some(next) = take(&found, step)? else {
             // Another document than was expected is for a person to see.
             return out.push(whole.get().to_owned());
         };
-        found = next.concat();
+        found = next;
     }
     for row in found {
         if out.is_past() {
             out.pass(1);
         } else {
-            out.push(row.get().to_owned())?;
+            out.push(row.to_owned())?;
         }
     }
     Ok(())
@@ -65,13 +67,24 @@ fn steps(path: &str) -> impl Iterator<Item = Step<'_>> {
     })
 }
 
-/// What is one step further; `None` if there is no such step.
-fn take<'a>(value: &'a RawValue, step: Step<'_>) -> Option<Vec<&'a RawValue>> {
-    match step {
-        Step::Items => serde_json::from_str(value.get()).ok(),
-        Step::Field(name) => {
-            let mut fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(value.get()).ok()?;
-            Some(vec![fields.remove(name)?])
+/// What is one step further; `None` if there is no such step from one of the values.
+fn take<'a>(values: &[&'a str], step: Step<'_>) -> Result<Option<Vec<&'a str>>, Halt> {
+    let mut found = Vec::new();
+    for value in values {
+        match step {
+            Step::Field(name) => match member(value, name) {
+                Some(field) => found.push(field),
+                None => return Ok(None),
+            },
+            Step::Items => match items(value, ITEMS - found.len()) {
+                Some(Items::Listed(list)) => found.extend(list),
+                Some(Items::TooMany) => {
+                    let why = format!("a JSON document may have at most {ITEMS} items; write them as NDJSON");
+                    return Err(Halt::Broken(why));
+                }
+                None => return Ok(None),
+            },
         }
     }
+    Ok(Some(found))
 }

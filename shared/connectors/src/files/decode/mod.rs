@@ -5,6 +5,7 @@ mod compression;
 mod csv;
 mod document;
 mod lines;
+mod pages;
 mod parquet;
 
 use std::io::{self, Read};
@@ -132,12 +133,12 @@ pub(crate) fn rows(
     out.flush()
 }
 
-/// The rows of a Parquet file.
+/// The rows of a Parquet file, whose pages may come to `most` bytes.
 ///
 /// # Errors
 /// See [`Halt`].
-pub(crate) fn parquet_rows(blocks: Blocks, out: &mut Out<'_>) -> Result<(), Halt> {
-    parquet::rows(blocks, out)?;
+pub(crate) fn parquet_rows(blocks: Blocks, most: u64, out: &mut Out<'_>) -> Result<(), Halt> {
+    parquet::rows(blocks, most, out)?;
     out.flush()
 }
 

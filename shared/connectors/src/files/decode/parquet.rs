@@ -9,35 +9,45 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use parquet::{
     errors::{ParquetError, Result},
-    file::reader::{ChunkReader, FileReader, Length, SerializedFileReader},
+    file::reader::{ChunkReader, FileReader, Length, RowGroupReader, SerializedFileReader},
 };
 
-use super::{Halt, Out};
+use super::{
+    Halt, Out,
+    pages::{Budget, Group},
+};
 use crate::files::reader::Access;
 
 /// The length of a block, and how many stay in memory.
 const BLOCK: u64 = 512 * 1024;
 const KEPT: usize = 64;
 /// The longest part that is asked for at once: a page, or the description at the end.
-const LONGEST: usize = 256 * 1024 * 1024;
+const LONGEST: usize = 128 * 1024 * 1024;
 
-/// The rows, each an object: decimals, dates and times are texts, and bytes are Base64.
-pub(super) fn rows(blocks: Blocks, out: &mut Out<'_>) -> std::result::Result<(), Halt> {
+/// The rows, each an object: decimals, dates and times are texts, and bytes are Base64. The pages may come to `most`
+/// bytes.
+pub(super) fn rows(blocks: Blocks, most: u64, out: &mut Out<'_>) -> std::result::Result<(), Halt> {
     let broken = |error: ParquetError| Halt::Broken(format!("Parquet: {error}"));
-    let file = SerializedFileReader::new(blocks).map_err(broken)?;
-    for index in 0..file.num_row_groups() {
-        let group = file.get_row_group(index).map_err(broken)?;
-        let length = u64::try_from(group.metadata().num_rows()).unwrap_or_default();
+    let file = SerializedFileReader::new(blocks.clone()).map_err(broken)?;
+    let budget = Budget::new(most);
+    for metadata in file.metadata().row_groups() {
+        let length = u64::try_from(metadata.num_rows()).unwrap_or_default();
         if out.next + length <= out.from {
             out.pass(length);
             continue;
         }
+        let group = Group::new(metadata, blocks.clone(), budget.clone());
         for row in group.get_row_iter(None).map_err(broken)? {
             let row = row.map_err(broken)?;
             if out.is_past() {
                 out.pass(1);
+                continue;
+            }
+            let row = row.to_json_value().to_string();
+            if row.len() > super::LONGEST {
+                out.push_excerpt(row.as_bytes())?;
             } else {
-                out.push(row.to_json_value().to_string())?;
+                out.push(row)?;
             }
         }
     }

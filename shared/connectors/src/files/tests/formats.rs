@@ -5,7 +5,11 @@ use std::{io::Write, sync::Arc};
 use flate2::{Compression, write::GzEncoder};
 use parquet::{
     data_type::{ByteArray, ByteArrayType, Int64Type},
-    file::{properties::WriterProperties, writer::SerializedFileWriter},
+    file::{
+        properties::{WriterProperties, WriterVersion},
+        reader::{FileReader, SerializedFileReader},
+        writer::SerializedFileWriter,
+    },
     schema::parser::parse_message_type,
 };
 use serde_json::{Value, json};
@@ -65,6 +69,40 @@ async fn rows_of_a_document_keep_their_bytes() {
     assert_eq!(read(json!({"type": "json"}), document).await, [document.trim()]);
     assert_eq!(read(json!({"type": "json"}), "{\"a\": ").await, ["{\"a\":"]);
     assert_eq!(read(json!({"type": "json"}), " ").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_document_of_very_many_items_is_refused() {
+    let list = |most: usize| format!("[{}]", vec!["1"; most].join(","));
+    let (half, more) = (list(500_000), list(500_001));
+    for (path, content, rows) in [
+        ("[]", list(1_000_000), 1_000_000),
+        ("[]", list(1_000_001), 1),
+        ("[].a[]", format!(r#"[{{"a":{half}}},{{"a":{half}}}]"#), 1_000_000),
+        ("[].a[]", format!(r#"[{{"a":{half}}},{{"a":{more}}}]"#), 1),
+    ] {
+        let memory = Arc::new(Memory::default());
+        memory.put("file", content, NOW);
+        let mut reader = Reader::new(memory, json!({"type": "json", "records": path}));
+        reader.context.limits.max_records = 100_000;
+        let found = reader.texts().await;
+        assert_eq!(found.len(), rows, "{path}");
+        assert_eq!(found[0].contains("NDJSON"), rows == 1, "{}", found[0]);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_long_rows_is_a_short_one() {
+    let memory = Arc::new(Memory::default());
+    memory.put("file", format!("{}\n", "x".repeat(1024 * 1024)).repeat(20), NOW);
+    let mut reader = Reader::new(memory, json!({"type": "text"}));
+    reader.context.limits.max_records = 1_000;
+    let mut source = reader.source();
+    let mut lengths = Vec::new();
+    while let Some(batch) = crate::Source::next_batch(&mut source).await.unwrap() {
+        lengths.push(batch.records.len());
+    }
+    assert_eq!(lengths, [8, 8, 4]);
 }
 
 #[tokio::test]
@@ -129,11 +167,15 @@ async fn a_torn_or_too_large_file_gives_what_it_has_and_a_dead_letter() {
 
 /// A file with `groups` row groups of `rows` rows each.
 fn parquet(groups: i64, rows: i64, compression: parquet::basic::Compression) -> Vec<u8> {
+    let properties = WriterProperties::builder().set_compression(compression).build();
+    parquet_with(groups, rows, properties)
+}
+
+fn parquet_with(groups: i64, rows: i64, properties: WriterProperties) -> Vec<u8> {
     let schema = "message alert { REQUIRED INT64 n; OPTIONAL BINARY name (UTF8);
         REQUIRED INT64 time (TIMESTAMP_MICROS); REQUIRED group tags (LIST) { REPEATED group list { REQUIRED BINARY element (UTF8); } } }";
     let schema = Arc::new(parse_message_type(schema).unwrap());
-    let properties = Arc::new(WriterProperties::builder().set_compression(compression).build());
-    let mut file = SerializedFileWriter::new(Vec::new(), schema, properties).unwrap();
+    let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties)).unwrap();
     for group in 0..groups {
         let mut writer = file.next_row_group().unwrap();
         let numbers: Vec<i64> = (group * rows..(group + 1) * rows).collect();
@@ -177,13 +219,7 @@ fn parquet(groups: i64, rows: i64, compression: parquet::basic::Compression) -> 
 
 #[tokio::test]
 async fn parquet_is_read_by_blocks_and_resumed_within_a_group() {
-    for compression in [
-        parquet::basic::Compression::UNCOMPRESSED,
-        parquet::basic::Compression::SNAPPY,
-        parquet::basic::Compression::ZSTD(parquet::basic::ZstdLevel::default()),
-        parquet::basic::Compression::GZIP(parquet::basic::GzipLevel::default()),
-        parquet::basic::Compression::LZ4_RAW,
-    ] {
+    for compression in compressions() {
         let found = read(json!({"type": "parquet"}), parquet(2, 300, compression)).await;
         assert_eq!(found.len(), 600, "{compression:?}");
         let row: Value = serde_json::from_str(&found[301]).unwrap();
@@ -205,6 +241,84 @@ async fn parquet_is_read_by_blocks_and_resumed_within_a_group() {
         rows.extend(batch.records.iter().map(super::support::number));
     }
     assert_eq!(rows, (0..27).collect::<Vec<_>>());
+}
+
+/// Every way of compression that can be read.
+fn compressions() -> [parquet::basic::Compression; 5] {
+    [
+        parquet::basic::Compression::UNCOMPRESSED,
+        parquet::basic::Compression::SNAPPY,
+        parquet::basic::Compression::ZSTD(parquet::basic::ZstdLevel::default()),
+        parquet::basic::Compression::GZIP(parquet::basic::GzipLevel::default()),
+        parquet::basic::Compression::LZ4_RAW,
+    ]
+}
+
+#[tokio::test]
+async fn pages_of_the_second_version_are_read() {
+    for compression in compressions() {
+        let properties = WriterProperties::builder()
+            .set_compression(compression)
+            .set_writer_version(WriterVersion::PARQUET_2_0)
+            .build();
+        let found = read(json!({"type": "parquet"}), parquet_with(2, 300, properties)).await;
+        assert_eq!(found.len(), 600, "{compression:?}: {:?}", found.last());
+    }
+}
+
+#[tokio::test]
+async fn parquet_may_not_become_longer_than_is_allowed() {
+    for compression in compressions() {
+        let content = parquet(1, 8_000, compression);
+        let memory = Arc::new(Memory::default());
+        memory.put("a", content, NOW);
+        memory.put("b", parquet(1, 5, compression), NOW);
+        let mut reader = Reader::new(memory, json!({"type": "parquet"}));
+        reader.chosen = json!({"max_object_mib": 1});
+        reader.context.limits.max_records = 1_000;
+        let found = reader.texts().await;
+        let broken = found.iter().position(|row| row.contains("max_object_mib"));
+        // The file after it is read.
+        assert_eq!(
+            broken.map(|at| found.len() - at),
+            Some(6),
+            "{compression:?}: {}",
+            found.len()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_becomes_more_than_it_says_is_damaged() {
+    let gzip = parquet::basic::Compression::GZIP(parquet::basic::GzipLevel::default());
+    let mut content = parquet(1, 100, gzip);
+    let file = SerializedFileReader::new(bytes::Bytes::from(content.clone())).unwrap();
+    let (start, _) = file.metadata().row_group(0).column(1).byte_range();
+    // After the type, the length: a number of more than one byte, whose lowest bits go.
+    let length = &mut content[start as usize + 3];
+    assert!(*length > 0x80);
+    *length = 0x80;
+    let found = read(json!({"type": "parquet"}), content).await;
+    assert!(found[0].contains("what its header says"), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_row_of_parquet_is_cut_like_any_other() {
+    let schema = Arc::new(parse_message_type("message m { REQUIRED BINARY name (UTF8); }").unwrap());
+    let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::default()).unwrap();
+    let mut group = file.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let names = ["x".repeat(9 * 1024 * 1024), "y".to_owned()];
+    let names = names.map(|name| ByteArray::from(name.into_bytes()));
+    let written = column.typed::<ByteArrayType>().write_batch(&names, None, None);
+    written.unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    let found = read(json!({"type": "parquet"}), file.into_inner().unwrap()).await;
+    assert_eq!(
+        (found[0].len(), found[1].as_str()),
+        (64 * 1024, r#"{"name":"y"}"#)
+    );
 }
 
 #[tokio::test]
