@@ -13,6 +13,8 @@ use crate::Error;
 pub(crate) const PAGE: usize = 20_000;
 /// How deep folders are gone into.
 const DEPTH: usize = 32;
+/// How many folders are known that were not gone into yet.
+const FOLDERS: usize = 100_000;
 
 /// An entry of a folder.
 #[derive(Debug)]
@@ -59,6 +61,12 @@ pub(crate) fn list<F: Folders>(
     pages.try_flatten().boxed()
 }
 
+fn too_many() -> Error {
+    Error::Refused {
+        message: format!("there are more than {FOLDERS} folders to go into; read a folder below"),
+    }
+}
+
 /// The least `most` files after a key.
 async fn one_page(
     folders: &impl Folders,
@@ -78,7 +86,12 @@ async fn one_page(
         while let Some(entry) = entries.try_next().await? {
             let key = format!("{folder}{}", entry.name);
             match entry.kind {
-                Kind::Folder if folder.matches('/').count() < DEPTH => todo.push(key + "/"),
+                Kind::Folder if folder.matches('/').count() < DEPTH => {
+                    if todo.len() >= FOLDERS {
+                        return Err(too_many());
+                    }
+                    todo.push(key + "/");
+                }
                 Kind::File(object) if names.fits(&key) && after.is_none_or(|after| key.as_str() > after) => {
                     least.insert(key.clone(), Object { key, ..object });
                     if least.len() > most {

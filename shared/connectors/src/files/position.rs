@@ -166,7 +166,7 @@ impl Position {
             run.text = None;
             if run.seen.is_over() {
                 let horizon = run.horizon_after(self.horizon, chosen);
-                run.floor = Some(run.seen.cut(horizon, run.started - SKEW_SECONDS));
+                run.floor = Some(run.seen.cut(horizon, run.settled(chosen)));
             }
         }
     }
@@ -182,7 +182,7 @@ impl Position {
     pub(crate) fn end(&mut self, chosen: &Chosen) {
         if let Some(mut run) = self.run.take() {
             let horizon = run.horizon_after(self.horizon, chosen);
-            self.horizon = Some(run.seen.cut(horizon, run.started - SKEW_SECONDS));
+            self.horizon = Some(run.seen.cut(horizon, run.settled(chosen)));
             self.before_text = run.seen.encode();
             self.before = run.seen;
         }
@@ -199,6 +199,12 @@ impl Run {
     fn pass(&mut self, object: &Object) {
         self.after = Some(object.key.clone());
         self.object = None;
+    }
+
+    /// Before which second every file was seen by this run: none was too young for it, or written while it ran.
+    fn settled(&self, chosen: &Chosen) -> i64 {
+        let young = SKEW_SECONDS.max(chosen.min_age_seconds);
+        self.started.saturating_sub(young)
     }
 
     /// Before which second files count as read once this run has ended. What was written while it ran may have a key

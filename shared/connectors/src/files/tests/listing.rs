@@ -160,6 +160,46 @@ fn a_full_window_becomes_shorter_though_not_shorter_than_the_run() {
     assert_eq!(Window::decode("AAAA"), None);
 }
 
+#[test]
+fn a_file_that_was_too_young_is_not_lost_when_the_memory_is_cut() {
+    let chosen = serde_json::from_value(json!({"min_age_seconds": 300})).unwrap();
+    let mut position = Position::default();
+    position.begin(NOW);
+    // The run goes on so long that files of its time become old enough while it does; one before them was too young.
+    for index in 0..2 * MOST {
+        let object = Object {
+            key: format!("{index:012}"),
+            etag: String::new(),
+            size: 1,
+            modified: at(NOW - 50),
+        };
+        position.done(&object, &chosen);
+    }
+    position.end(&chosen);
+    assert!(position.horizon <= Some(NOW - 300), "{:?}", position.horizon);
+}
+
+/// A server that names folder after folder.
+struct Endless;
+
+impl Folders for Endless {
+    fn entries<'a>(&'a self, _: &'a str) -> BoxStream<'a, Result<Entry, Error>> {
+        let folder = |number: u32| Entry {
+            name: number.to_string(),
+            kind: Kind::Folder,
+        };
+        stream::iter((0..).map(move |number| Ok(folder(number)))).boxed()
+    }
+}
+
+#[tokio::test]
+async fn folders_without_end_are_not_gone_into() {
+    let names = Pattern::new("**").unwrap();
+    let listed: Result<Vec<_>, _> = list(Arc::new(Endless), names, None, 10).try_collect().await;
+    let error = listed.unwrap_err();
+    assert!(matches!(error, Error::Refused { .. }), "{error}");
+}
+
 /// Folders in memory: each with its entries, files by `None`.
 struct Tree(BTreeMap<String, Vec<(String, bool)>>);
 
