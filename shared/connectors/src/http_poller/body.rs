@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     config::Format,
+    page::Page,
     path::{Found, MOST_RECORDS, Path},
     plan::Plan,
     status::broken,
@@ -174,6 +175,17 @@ impl Plan {
 
 fn hash(bytes: &[u8]) -> String {
     hex::encode(&Sha256::digest(bytes)[..16])
+}
+
+/// What a page is known by: the name that the other side gave it, or else its records.
+pub(crate) fn mark_of_page(page: &Page, records: &[Record]) -> String {
+    match page {
+        Page::Token(name) | Page::Url(name) => mark(name),
+        Page::First | Page::Number(_) => {
+            let marks: Vec<&str> = records.iter().map(|record| record.mark.as_str()).collect();
+            mark(&marks.join(","))
+        }
+    }
 }
 
 /// 80 bits: enough that no two records of a feed are ever taken for one.

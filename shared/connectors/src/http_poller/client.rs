@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    body::{Record, as_text, read_limited},
+    body::{Record, as_text, mark_of_page, read_limited},
     page::{Answered, Page},
     plan::Plan,
     request::{Ask, Built},
@@ -41,6 +41,8 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Fetched {
     pub(crate) records: Vec<Record>,
+    /// What the page is known by.
+    pub(crate) mark: String,
     /// The page after it, if the run has one.
     pub(crate) next: Option<Page>,
 }
@@ -64,7 +66,11 @@ impl Plan {
             body: text,
             records: records.len() as u64,
         })?;
-        Ok(Fetched { records, next })
+        Ok(Fetched {
+            mark: mark_of_page(page, &records),
+            records,
+            next,
+        })
     }
 }
 

@@ -78,9 +78,7 @@ impl Plan {
         match next {
             // At the end of what there is, some name the same place again, to be asked later.
             Some(next) if next == *answer.page && answer.records == 0 => Ok(None),
-            Some(next) if next == *answer.page => Err(Error::transient(
-                "the other side names the same page as the next one again and again",
-            )),
+            Some(next) if next == *answer.page => Err(circle()),
             next => Ok(next),
         }
     }
@@ -128,6 +126,11 @@ impl Plan {
         }
         Ok(Page::Url(url.into()))
     }
+}
+
+/// The other side names pages as the next one that were there before.
+pub(crate) fn circle() -> Error {
+    Error::transient("the other side names the same page as the next one again and again")
 }
 
 /// The target of the link with the relation `next` (RFC 8288).

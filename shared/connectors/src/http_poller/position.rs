@@ -12,6 +12,8 @@ use crate::Checkpoint;
 /// How many records are remembered, so that they are not given again. What is forgotten is given again, with the same
 /// identity.
 const REMEMBERED: usize = 1_000;
+/// How many pages are remembered. A circle of more is not noticed.
+const TRAIL: usize = 100;
 
 /// The checkpoint's content. One that a person writes needs no more than the cursor.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -42,6 +44,43 @@ pub(crate) struct Run {
     /// The furthest value that it came across. The cursor moves there at the end only: pages may come in any order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max: Option<String>,
+    /// The pages that were given as a whole.
+    #[serde(default, skip_serializing_if = "Trail::is_empty")]
+    pub(crate) trail: Trail,
+}
+
+/// The last pages of a run, by their marks, so that an API that goes round in circles is noticed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Trail {
+    marks: VecDeque<String>,
+    /// How many of the last pages had been there before, one after the other.
+    again: u8,
+}
+
+impl Trail {
+    fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+    }
+
+    /// Whether a page is among them.
+    pub(crate) fn has(&self, mark: &str) -> bool {
+        self.marks.iter().any(|known| known == mark)
+    }
+
+    /// Goes on to a page. How many pages in a row, with this one, had been there before.
+    pub(crate) fn pass(&mut self, mark: &str) -> u8 {
+        if self.has(mark) {
+            self.again = self.again.saturating_add(1);
+            return self.again;
+        }
+        self.again = 0;
+        self.marks.push_back(mark.to_owned());
+        if self.marks.len() > TRAIL {
+            self.marks.pop_front();
+        }
+        0
+    }
 }
 
 /// Records that were given, the latest last: hashes of their identities, with their cursor's value.

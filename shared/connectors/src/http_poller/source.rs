@@ -11,12 +11,12 @@ use halcyon_domain::clock::{Clock, Timestamp};
 use tokio::task::JoinHandle;
 
 use super::{
-    body::Record,
+    body::{Record, mark_of_page},
     client::{Client, Fetched},
     cursor::Kind,
-    page::Page,
+    page::{Page, circle},
     plan::Plan,
-    position::{Position, Run},
+    position::{Position, Run, Trail},
     request::Ask,
     status::{Failure, Step},
     template::Values,
@@ -57,6 +57,18 @@ pub(crate) struct PollerSource {
 struct Open {
     records: VecDeque<Record>,
     next: Option<Page>,
+    /// The run's pages with this one, and those after it that were passed over.
+    trail: Trail,
+}
+
+/// What a page is to its run.
+enum Passed {
+    /// One that was not there before.
+    New,
+    /// One that was there before; the next may be another.
+    Again,
+    /// The run goes round in circles.
+    Circle,
 }
 
 impl Drop for PollerSource {
@@ -110,6 +122,7 @@ impl PollerSource {
                 began,
                 page: Page::First,
                 max: None,
+                trail: Trail::default(),
             };
             self.position.run = Some(run);
         }
@@ -138,24 +151,33 @@ impl PollerSource {
     }
 
     /// A page has come: what is new of it is to be given, while the one after it is fetched.
-    fn open(&mut self, fetched: Fetched) {
+    fn open(&mut self, fetched: Fetched) -> Result<(), Error> {
+        let run = self.position.run.as_ref();
+        let mut trail = run.map(|run| run.trail.clone()).unwrap_or_default();
+        let passed = pass(&mut trail, &fetched)?;
         let Fetched {
             mut records,
             mut next,
+            ..
         } = fetched;
         self.pages += 1;
         let mut here = HashSet::new();
         records.retain(|record| {
             self.inside(record) && !self.position.recent.has(record) && here.insert(record.key.clone())
         });
-        if self.sample {
+        if !matches!(passed, Passed::New) {
+            records.clear();
+        }
+        if self.sample || matches!(passed, Passed::Circle) {
             next = None;
         }
         self.page = Some(Open {
             records: records.into(),
             next,
+            trail,
         });
         self.fetch_ahead();
+        Ok(())
     }
 
     fn fetch_ahead(&mut self) {
@@ -183,12 +205,18 @@ impl PollerSource {
             let known: HashSet<&str> = page.records.iter().map(|record| record.key.as_str()).collect();
             let new =
                 |record: &Record| !self.position.recent.has(record) && !known.contains(record.key.as_str());
-            if fetched.records.iter().any(new) {
-                self.ahead = Some(fetched);
-                return;
-            }
+            let mut trail = page.trail.clone();
+            let next = match pass(&mut trail, &fetched) {
+                Ok(Passed::Again) => fetched.next,
+                Ok(Passed::Circle) => None,
+                Ok(Passed::New) if !fetched.records.iter().any(new) => fetched.next,
+                _ => {
+                    self.ahead = Some(fetched);
+                    return;
+                }
+            };
             self.pages += 1;
-            page.next = fetched.next;
+            (page.next, page.trail) = (next, trail);
             self.fetch_ahead();
         }
     }
@@ -239,10 +267,11 @@ impl PollerSource {
 
     /// The position moves past the open page.
     fn close(&mut self) {
-        match self.page.take().and_then(|page| page.next) {
-            Some(next) => {
+        let closed = self.page.take().and_then(|page| Some((page.next?, page.trail)));
+        match closed {
+            Some(place) => {
                 if let Some(run) = &mut self.position.run {
-                    run.page = next;
+                    (run.page, run.trail) = place;
                 }
                 // The next reader goes on there.
                 self.done = self.pages >= self.plan.max_pages;
@@ -262,9 +291,33 @@ impl PollerSource {
             Some(run) if failure.step == Step::Page && run.page != Page::First && !self.restarted => run,
             _ => return Err(failure.error),
         };
-        stored.page = Page::First;
+        (stored.page, stored.trail) = (Page::First, Trail::default());
         self.restarted = true;
         Ok(())
+    }
+}
+
+/// Goes on to a page.
+///
+/// A number is answered with a page of before in two ways: the list has no end that the API would tell, or it grew by a
+/// page while it was read. The second does not happen to two pages in a row, except to very short ones.
+///
+/// # Errors
+/// [`Error::Transient`] if the page names one of before as the next one.
+fn pass(trail: &mut Trail, fetched: &Fetched) -> Result<Passed, Error> {
+    let again = trail.pass(&fetched.mark);
+    match &fetched.next {
+        Some(next @ (Page::Token(_) | Page::Url(_))) if trail.has(&mark_of_page(next, &[])) => {
+            // At the end of what there is, some name a place of before, to be asked later.
+            if fetched.records.is_empty() {
+                Ok(Passed::Circle)
+            } else {
+                Err(circle())
+            }
+        }
+        Some(Page::Number(_)) if again > 1 => Ok(Passed::Circle),
+        Some(Page::Number(_)) if again == 1 => Ok(Passed::Again),
+        _ => Ok(Passed::New),
     }
 }
 
@@ -316,7 +369,7 @@ impl Source for PollerSource {
                 continue;
             }
             if let Some(fetched) = self.ahead.take() {
-                self.open(fetched);
+                self.open(fetched)?;
                 continue;
             }
             self.ask();
@@ -326,7 +379,7 @@ impl Source for PollerSource {
             let outcome = fetching.await;
             self.fetching = None;
             match outcome {
-                Ok(Ok(fetched)) => self.open(fetched),
+                Ok(Ok(fetched)) => self.open(fetched)?,
                 Ok(Err(failure)) => self.failed(failure)?,
                 Err(error) => return Err(Error::System(format!("a page's task ended: {error}"))),
             }

@@ -150,8 +150,20 @@ async fn the_next_page_stays_on_the_origin_and_does_not_go_in_circles() {
         let outcome = outcome(next(address), paging.clone()).await;
         assert_eq!(class(&outcome), "refused", "{address}: {outcome:?}");
     }
-    let circle = outcome(next("/?again"), paging).await;
+    let circle = outcome(next("/?again"), paging.clone()).await;
     assert_eq!(class(&circle), "transient", "{circle:?}");
+    // One that has more than a page.
+    let server = Server::start(|asked| {
+        let page = asked.query("p").map_or(0, |text| text.parse().unwrap());
+        let next = if page == 2 { 1 } else { page + 1 };
+        Reply::json(&json!({"list": rows(page * 10..page * 10 + 10), "next": format!("/?p={next}")}))
+    })
+    .await;
+    let mut connection = json!({"url": server.url("/"), "records": "list"});
+    connection["pagination"] = paging["pagination"].clone();
+    let circle = run(context(connection, None)).await;
+    assert!(circle.is_err_and(|error| error.is_transient()));
+    assert_eq!(server.heard().len(), 3);
     // Nor one that somebody wrote into the checkpoint: the run begins again.
     let server = Server::start(|_| Reply::json(&json!(rows(0..1)))).await;
     let stored = json!({"run": {"began": "2026-01-01T00:00:00Z", "page": {"url": "http://127.0.0.2/"}}});

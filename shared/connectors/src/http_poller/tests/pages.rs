@@ -85,6 +85,35 @@ async fn tokens_addresses_links_and_odata() {
 }
 
 #[tokio::test]
+async fn numbers_that_have_no_end_do_not_keep_a_run() {
+    // Beyond the end: the last page, or the first one again.
+    for beyond in [|_| 3, |page: u64| (page - 1) % 3 + 1] {
+        let server = Server::start(move |asked| {
+            let page = number(asked, "p");
+            let page = if page > 3 { beyond(page) } else { page };
+            Reply::json(&json!(slice((page - 1) * 10)))
+        })
+        .await;
+        let connection = json!({
+            "url": server.url("/rows?fixed=yes"), "id": "id", "pagination": {"type": "page", "param": "p"},
+            "cursor": {"path": "at", "param": "since", "kind": "integer"},
+        });
+        let (records, checkpoint) = run(context(connection.clone(), None)).await.unwrap();
+        assert_eq!(numbers(&records), (0..25).collect::<Vec<_>>());
+        assert_eq!(server.heard().len(), 5);
+        assert_eq!(checkpoint.unwrap().0["cursor"], "24", "the run is at its end");
+    }
+    // A list that grew by a whole page while it was read goes on.
+    let server = Server::start(|asked| {
+        let page = number(asked, "p");
+        Reply::json(&json!(slice(page.saturating_sub(2) * 10)))
+    })
+    .await;
+    let connection = json!({"pagination": {"type": "page", "param": "p"}, "id": "id"});
+    assert_eq!(reads_all(&server, connection).await, 5);
+}
+
+#[tokio::test]
 async fn posts_page_in_their_body() {
     let server = Server::start(|asked| {
         assert_eq!(
