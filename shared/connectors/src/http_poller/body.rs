@@ -96,7 +96,8 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Transient`] for a body that is no page of records: a page for people, an error that says it is none,
-    /// or half an answer. [`Error::Refused`] for more than [`MOST_RECORDS`] records.
+    /// or half an answer. [`Error::Refused`] for more than [`MOST_RECORDS`] records, and if none has a cursor that could be
+    /// read.
     pub(crate) fn records_of(&self, page: &Bytes, text: &str) -> Result<Vec<Record>, Error> {
         let found: Vec<&str> = match self.format {
             Format::Ndjson => text
@@ -114,6 +115,16 @@ impl Plan {
             .into_iter()
             .map(|record| self.record(page.slice_ref(record.as_bytes()), record))
             .collect();
+        if self.cursor.is_some()
+            && !records.is_empty()
+            && records.iter().all(|record| record.cursor.is_none())
+        {
+            return Err(Error::Refused {
+                message: "no record of the page has a value of the cursor's kind at /cursor/path, so the feed could \
+                          not move on; see `path`, `kind` and `format` of `cursor` against a record"
+                    .to_owned(),
+            });
+        }
         Ok(records)
     }
 

@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta};
 use halcyon_domain::clock::Timestamp;
 
 /// What a cursor's values are.
@@ -68,11 +68,27 @@ impl TimeFormat {
                 DateTime::from_timestamp(seconds.parse().ok()?, digits.parse().ok()?)
             }
             Self::UnixMs => DateTime::from_timestamp_millis(text.parse().ok()?),
-            Self::Pattern(pattern) => naive(text, pattern).or_else(|| {
-                let time = DateTime::parse_from_str(text, pattern).ok()?;
-                Some(time.to_utc())
-            }),
+            // With an offset first: without it, one would be read and not minded.
+            Self::Pattern(pattern) => DateTime::parse_from_str(text, pattern)
+                .map(|time| time.to_utc())
+                .ok()
+                .or_else(|| naive(text, pattern))
+                .or_else(|| {
+                    let date = NaiveDate::parse_from_str(text, pattern).ok()?;
+                    Some(date.and_hms_opt(0, 0, 0)?.and_utc())
+                }),
         }
+    }
+
+    /// Whether what is written can be read and is the same then. A date can, a time of day cannot.
+    pub(crate) fn reads_what_it_writes(&self) -> bool {
+        // 2009-11-23 22:44:55, no part of which is like another or as it would be without being said.
+        let Some(time) = DateTime::from_timestamp(1_259_016_295, 0) else {
+            return false;
+        };
+        let written = self.write(time);
+        self.read(&written)
+            .is_some_and(|read| self.write(read) == written && read.date_naive() == time.date_naive())
     }
 }
 
@@ -152,11 +168,29 @@ mod tests {
             ("unix_s", "1767225600.123456", 1_767_225_600),
             ("unix_ms", "1767225600999", 1_767_225_600),
             ("%d/%m/%Y %H:%M", "01/01/2026 00:00", 1_767_225_600),
+            ("%Y-%m-%d", "2026-01-01", 1_767_225_600),
+            ("%Y-%m-%d %H:%M:%S %z", "2026-01-01 02:00:00 +0200", 1_767_225_600),
         ] {
             let format = TimeFormat::parse(format).unwrap();
             let time = format.read(text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!(time.timestamp(), seconds, "{text}");
             assert!(format.read("no time").is_none());
+        }
+        for (pattern, good) in [
+            ("rfc3339", true),
+            ("unix_ms", true),
+            ("%s", true),
+            ("%Y-%m-%d", true),
+            ("%Y-%j", true),
+            ("%d %b %Y %I:%M %p", true),
+            ("%Y-%m-%d %H", false),
+            ("%Y-%m-%d %I:%M", false),
+            ("%d/%m %H:%M:%S", false),
+            ("%H:%M:%S", false),
+            ("%Y-%m", false),
+        ] {
+            let format = TimeFormat::parse(pattern).unwrap();
+            assert_eq!(format.reads_what_it_writes(), good, "{pattern}");
         }
         assert!(TimeFormat::parse("iso").is_none() && TimeFormat::parse("%Q!").is_none());
     }

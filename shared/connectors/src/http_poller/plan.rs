@@ -272,6 +272,13 @@ fn format_of(text: Option<&str>, pointer: &str, errors: &mut Vec<InputError>) ->
 
 fn cursor_of(cursor: config::Cursor, errors: &mut Vec<InputError>) -> Option<Cursor> {
     let format = format_of(cursor.format.as_deref(), "/cursor/format", errors);
+    if format
+        .as_ref()
+        .is_some_and(|format| !format.reads_what_it_writes())
+    {
+        let detail = "a time that is written like this cannot be read again; a date, or a date with hour and minute, can";
+        errors.push(InputError::new("/cursor/format", "format", detail));
+    }
     let param_format = format_of(cursor.param_format.as_deref(), "/cursor/param_format", errors);
     let initial = cursor
         .initial

@@ -136,6 +136,10 @@ fn what_does_not_go_together_is_said_at_its_field() {
             "/cursor/format",
         ),
         (
+            json!({"cursor": {"path": "a", "kind": "timestamp", "format": "%H:%M"}}),
+            "/cursor/format",
+        ),
+        (
             json!({"cursor": {"path": "a", "initial": "{{now-1w}}"}}),
             "/cursor/initial",
         ),

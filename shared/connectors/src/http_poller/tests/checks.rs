@@ -72,6 +72,11 @@ async fn a_check_names_the_step_that_failed() {
             assert!(results[7].message.contains('3'), "{results:?}");
         }
     }
+    let all = good.clone();
+    let server = Server::start(move |_| all.clone()).await;
+    let cursor = json!({"path": "time", "kind": "timestamp"});
+    let connection = json!({"url": server.url("/"), "records": "rows", "cursor": cursor});
+    assert_eq!(failed(&check(&connection).await), ["sample"]);
     let (server, ca) = Server::start_tls(move |_| good.clone(), None).await;
     let at = |host: &str, port: u16| json!({"url": format!("https://{host}:{port}/"), "records": "rows"});
     assert_eq!(failed(&check(&at("localhost", server.port)).await), ["tls"]);

@@ -138,6 +138,29 @@ async fn a_page_of_few_bytes_may_not_have_any_number_of_records() {
 }
 
 #[tokio::test]
+async fn a_cursor_that_no_record_has_stops_the_feed_and_the_check() {
+    let rows = json!({"list": [{"n": 1, "at": "01.02.2026"}, {"n": 2, "at": "02.02.2026"}]});
+    for (cursor, expected) in [
+        (
+            json!({"path": "at", "kind": "timestamp", "format": "%d.%m.%Y"}),
+            "ok",
+        ),
+        (json!({"path": "at", "kind": "timestamp"}), "refused"),
+        (json!({"path": "at", "kind": "integer"}), "refused"),
+        (json!({"path": "time"}), "refused"),
+    ] {
+        let outcome = outcome(Reply::json(&rows), json!({"cursor": cursor})).await;
+        assert_eq!(class(&outcome), expected, "{cursor}: {outcome:?}");
+        let said = outcome.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(said.is_empty() || said.contains("/cursor/path"), "{said}");
+    }
+    // One that does not have it holds up nothing.
+    let rows = json!({"list": [{"n": 1, "at": "x"}, {"n": 2, "at": "2026-01-01T00:00:00Z"}]});
+    let cursor = json!({"cursor": {"path": "at", "kind": "timestamp"}});
+    assert_eq!(outcome(Reply::json(&rows), cursor).await.unwrap(), 2);
+}
+
+#[tokio::test]
 async fn the_next_page_stays_on_the_origin_and_does_not_go_in_circles() {
     let next = |next: &str| Reply::text(200, &json!({"list": rows(0..1), "next": next}).to_string());
     let paging = json!({"pagination": {"type": "next_url", "next": "next"}});
