@@ -3,14 +3,14 @@
 use std::{sync::LazyLock, time::Duration};
 
 use async_trait::async_trait;
-use halcyon_domain::{error::InputError, test_run::CheckResult};
+use halcyon_domain::{clock::Timestamp, error::InputError, test_run::CheckResult};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    config::Settings,
+    config::{Kind, Settings},
     failure::{Step, Unopened},
-    position::{Position, Start},
+    position::{Position, Start, written},
     session::{Session, open},
     source::SqlSource,
 };
@@ -128,7 +128,7 @@ async fn signed_in(settings: &Settings, context: &CheckContext<'_>) -> Vec<Check
         encrypted,
         check::passed("authenticate", format!("signed in as `{user}`")),
     ];
-    let work = examine(session.as_mut(), settings, deadline).await;
+    let work = examine(session.as_mut(), settings, context.clock.now(), deadline).await;
     results.extend(work);
     results
 }
@@ -155,7 +155,12 @@ fn not_opened(step: Step, error: &Error, encrypted: CheckResult) -> Vec<CheckRes
 }
 
 /// Whether what is wanted can be read, and what it is like.
-async fn examine(session: &mut dyn Session, settings: &Settings, deadline: Instant) -> Vec<CheckResult> {
+async fn examine(
+    session: &mut dyn Session,
+    settings: &Settings,
+    now: Timestamp,
+    deadline: Instant,
+) -> Vec<CheckResult> {
     let silent = |_| Error::transient("the database does not answer in time");
     let described = timeout_at(deadline, session.describe()).await.map_err(silent);
     if let Err(error) = described.and_then(|outcome| outcome) {
@@ -191,6 +196,15 @@ async fn examine(session: &mut dyn Session, settings: &Settings, deadline: Insta
             if let Ok(Ok(true)) = timeout_at(deadline, session.has_null_cursor()).await {
                 sample.message += "; some rows have no cursor and will not be read";
                 sample.remedy = Some("read a query with COALESCE in place of the column".to_owned());
+            }
+            let ahead = Start::From(written(now + session.ahead()));
+            if settings.kind == Kind::Timestamp
+                && let Ok(Ok(page)) = timeout_at(deadline, session.page(&ahead, None, 1)).await
+                && !page.rows.is_empty()
+            {
+                sample.message += "; some rows are dated ahead and will be read when their time comes";
+                let remedy = "correct their cursor, or read a query with LEAST";
+                sample.remedy.get_or_insert_with(|| remedy.to_owned());
             }
             sample
         }

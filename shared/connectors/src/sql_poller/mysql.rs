@@ -1,17 +1,18 @@
 //! MySQL and MariaDB.
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use halcyon_egress::Guard;
 use mysql_async::{
     ClientIdentity, Column, Conn, DriverError, Error as DatabaseError, IoError, OptsBuilder, Params,
-    Row as DatabaseRow, SslOpts, Value, prelude::Queryable,
+    Row as DatabaseRow, SslOpts, Value, consts::ColumnType, prelude::Queryable,
 };
 
 use super::{
     config::{Overlap, Settings},
     failure::{Step, Unopened, bad_credentials, bad_query, no_column, no_key, refused, wrong_kind},
     mysql_values::{Holds, text, write},
-    position::{Start, Stretch},
+    position::{AHEAD, AHEAD_DATES, AHEAD_WITHOUT_ZONE, Start, Stretch},
     session::{Dialect, Page, Row, Session, conditions},
 };
 use crate::{
@@ -235,6 +236,19 @@ impl Session for MysqlSession {
             self.holds(name)?;
         }
         Ok(())
+    }
+
+    fn ahead(&self) -> TimeDelta {
+        let cursor = &self.settings.cursor;
+        let found = self
+            .columns
+            .iter()
+            .find(|(column, _)| column.name_str() == *cursor);
+        match found.map(|(column, _)| column.column_type()) {
+            Some(ColumnType::MYSQL_TYPE_TIMESTAMP | ColumnType::MYSQL_TYPE_TIMESTAMP2) => AHEAD,
+            Some(ColumnType::MYSQL_TYPE_DATE | ColumnType::MYSQL_TYPE_NEWDATE) => AHEAD_DATES,
+            _ => AHEAD_WITHOUT_ZONE,
+        }
     }
 
     async fn page(&mut self, start: &Start, stretch: Option<Stretch>, limit: usize) -> Result<Page, Error> {

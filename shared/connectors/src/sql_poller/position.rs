@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta};
 use halcyon_domain::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -53,8 +53,30 @@ pub(super) enum Start {
     After { cursor: String, key: String },
 }
 
-/// The stretch that is read, by the cursor: from the first, without the second. For backfills.
-pub(super) type Stretch = (Timestamp, Timestamp);
+/// The stretch that is read, by the cursor: from the first, without the second. A backfill has both; a run over what is
+/// new has the second.
+pub(super) type Stretch = (Option<Timestamp>, Timestamp);
+
+/// How far ahead of our clock a time may be that says its zone: clocks differ. A run ends there, by the time at which it
+/// began. What is dated later is read when its time has come: as the feed's position it would hide all that comes until
+/// then.
+pub(super) const AHEAD: TimeDelta = TimeDelta::minutes(5);
+/// The same for one that does not say it: it may be the local time of wherever its writer is.
+pub(super) const AHEAD_WITHOUT_ZONE: TimeDelta = TimeDelta::days(1);
+/// The same for a day.
+pub(super) const AHEAD_DATES: TimeDelta = TimeDelta::days(2);
+
+/// Whether a position lies where no run ends: the feed would stand still, maybe for ever. A clock that was put back by
+/// less than a day moves on to there.
+pub(super) fn is_ahead(position: &str, now: Timestamp) -> bool {
+    let latest = now + AHEAD_DATES + TimeDelta::days(1);
+    position == "infinity" || instant(position).is_some_and(|time| time > latest)
+}
+
+/// A time as every engine reads it.
+pub(super) fn written(time: Timestamp) -> String {
+    time.format("%Y-%m-%d %H:%M:%S%.3f").to_string()
+}
 
 /// Which of two cursors is greater. Only kinds that can have an overlap are compared, and those have an order that can
 /// be seen from outside the database.

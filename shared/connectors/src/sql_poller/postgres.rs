@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use futures::TryStreamExt;
 use halcyon_egress::Guard;
 use tokio::task::JoinSet;
@@ -15,7 +16,7 @@ use tokio_postgres::{
 use super::{
     config::{Kind, Overlap, Settings},
     failure::{Step, Unopened, bad_credentials, bad_query, no_column, no_key, refused, wrong_kind},
-    position::{Start, Stretch},
+    position::{AHEAD, AHEAD_DATES, AHEAD_WITHOUT_ZONE, Start, Stretch},
     postgres_tls::Encrypt,
     session::{Dialect, Page, Row, Session, conditions},
     statement,
@@ -232,6 +233,14 @@ impl Session for PostgresSession {
             self.type_of(name)?;
         }
         Ok(())
+    }
+
+    fn ahead(&self) -> TimeDelta {
+        match self.type_of(&self.settings.cursor).map(base) {
+            Ok(&Type::TIMESTAMPTZ) => AHEAD,
+            Ok(&Type::DATE) => AHEAD_DATES,
+            _ => AHEAD_WITHOUT_ZONE,
+        }
     }
 
     async fn page(&mut self, start: &Start, stretch: Option<Stretch>, limit: usize) -> Result<Page, Error> {

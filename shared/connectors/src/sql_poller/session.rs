@@ -1,6 +1,7 @@
 //! A connection to a database, of whatever engine.
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use halcyon_egress::Guard;
 
 use super::{
@@ -53,6 +54,9 @@ impl Page {
 pub(super) trait Session: Send {
     /// Finds out what columns there are. The first thing to do; needs the permission to read.
     async fn describe(&mut self) -> Result<(), Error>;
+
+    /// How far ahead of our clock a time may be, by what the cursor's column says of times.
+    fn ahead(&self) -> TimeDelta;
 
     /// The next rows, in a transaction that cannot write.
     async fn page(&mut self, start: &Start, stretch: Option<Stretch>, limit: usize) -> Result<Page, Error>;
@@ -132,7 +136,8 @@ pub(super) fn conditions(
         }
     }
     if let Some((from, to)) = stretch {
-        for (time, compared) in [(from, ">="), (to, "<")] {
+        let from = from.map(|from| (from, ">="));
+        for (time, compared) in from.into_iter().chain([(to, "<")]) {
             values.push(time.format("%Y-%m-%d %H:%M:%S%.6f").to_string());
             parts.push(format!(
                 "{cursor} {compared} {}",

@@ -16,8 +16,8 @@ use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use super::{
     config::{Kind, Overlap, Settings},
-    position::{Position, Start, Stretch, compare, identity, instant},
-    session::{Page, Row, open},
+    position::{Position, Start, Stretch, compare, identity, instant, is_ahead},
+    session::{Page, Row, Session, open},
 };
 use crate::{BatchLimits, Checkpoint, Error, Lag, Secrets, Source, SourceBatch, SourceContext, SourceRecord};
 
@@ -56,7 +56,17 @@ impl SqlSource {
     pub(super) fn new(mut settings: Settings, context: SourceContext) -> Result<Self, Error> {
         let position = match &context.checkpoint {
             None => None,
-            Some(checkpoint) => Some(Position::read(checkpoint, &settings.cursor)?),
+            Some(checkpoint) => {
+                let read = Position::read(checkpoint, &settings.cursor)?;
+                if settings.kind == Kind::Timestamp && is_ahead(&read.cursor, context.clock.now()) {
+                    let detail = format!(
+                        "it is ahead of the time, at {}: put it back to where the feed is to go on",
+                        read.cursor
+                    );
+                    return Err(Error::Checkpoint { detail });
+                }
+                Some(read)
+            }
         };
         if context.range.is_some() && settings.kind != Kind::Timestamp {
             return Err(Error::Unsupported {
@@ -76,7 +86,7 @@ impl SqlSource {
             guard: context.guard,
             limits: context.limits,
             clock: context.clock,
-            stretch: context.range.map(|range| (range.from, range.to)),
+            stretch: context.range.map(|range| (Some(range.from), range.to)),
             high: position.as_ref().and_then(|position| position.high.clone()),
             begun: position.as_ref().is_some_and(|position| position.high.is_some()),
             position,
@@ -113,10 +123,16 @@ impl SqlSource {
         let (sender, pages) = mpsc::channel(1);
         let start = self.start();
         let (settings, secrets) = (self.settings.clone(), self.secrets.clone());
-        let (guard, stretch) = (self.guard.clone(), self.stretch);
+        let (guard, stretch, now) = (self.guard.clone(), self.stretch, self.clock.now());
         let mut task = JoinSet::new();
         task.spawn(async move {
-            if let Err(error) = pages_of(&settings, &secrets, &guard, start, stretch, &sender).await {
+            let outcome = async {
+                let mut session = opened(&settings, &secrets, &guard).await?;
+                let of_run = (settings.kind == Kind::Timestamp).then_some((None, now + session.ahead()));
+                let stretch = stretch.or(of_run);
+                pages_of(&settings, session.as_mut(), start, stretch, &sender).await
+            };
+            if let Err(error) = outcome.await {
                 let _ = sender.send(Err(error)).await;
             }
         });
@@ -161,19 +177,27 @@ impl SqlSource {
     }
 }
 
+fn silent() -> Error {
+    Error::transient("the database does not answer")
+}
+
+/// A connection that knows the columns.
+async fn opened(settings: &Settings, secrets: &Secrets, guard: &Guard) -> Result<Box<dyn Session>, Error> {
+    let opened = timeout(PATIENCE, open(settings, secrets, guard)).await;
+    let mut session = opened.map_err(|_| silent())?.map_err(|unopened| unopened.error)?;
+    let described = timeout(settings.timeout + PATIENCE, session.describe()).await;
+    described.map_err(|_| silent())??;
+    Ok(session)
+}
+
 async fn pages_of(
     settings: &Settings,
-    secrets: &Secrets,
-    guard: &Guard,
+    session: &mut dyn Session,
     mut start: Start,
     stretch: Option<Stretch>,
     sender: &mpsc::Sender<Result<Page, Error>>,
 ) -> Result<(), Error> {
-    let silent = || Error::transient("the database does not answer");
-    let opened = timeout(PATIENCE, open(settings, secrets, guard)).await;
-    let mut session = opened.map_err(|_| silent())?.map_err(|unopened| unopened.error)?;
     let most = settings.timeout + PATIENCE;
-    timeout(most, session.describe()).await.map_err(|_| silent())??;
     let mut limit = settings.batch;
     loop {
         let page = timeout(most, session.page(&start, stretch, limit)).await;

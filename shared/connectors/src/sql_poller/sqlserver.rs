@@ -1,6 +1,7 @@
 //! SQL Server. The database writes rows as JSON (2016 or newer). Kept small: there is no server to try it on here.
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use halcyon_egress::Guard;
 use tiberius::{AuthMethod, Client, Config, EncryptionLevel, Query, error::Error as DatabaseError};
 use tokio::net::TcpStream;
@@ -9,7 +10,7 @@ use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 use super::{
     config::{Kind, Overlap, Settings},
     failure::{Step, Unopened, bad_credentials, bad_query, no_column, no_key, refused, wrong_kind},
-    position::{Start, Stretch},
+    position::{AHEAD, AHEAD_DATES, AHEAD_WITHOUT_ZONE, Start, Stretch},
     session::{Dialect, Page, Row, Session, conditions},
     statement,
 };
@@ -200,6 +201,14 @@ impl Session for SqlServerSession {
             self.type_of(name)?;
         }
         Ok(())
+    }
+
+    fn ahead(&self) -> TimeDelta {
+        match self.type_of(&self.settings.cursor) {
+            Ok(kind) if kind.starts_with("datetimeoffset") => AHEAD,
+            Ok("date") => AHEAD_DATES,
+            _ => AHEAD_WITHOUT_ZONE,
+        }
     }
 
     async fn page(&mut self, start: &Start, stretch: Option<Stretch>, limit: usize) -> Result<Page, Error> {

@@ -111,6 +111,20 @@ async fn mariadb_complies_and_is_told_apart_when_it_fails() {
     let keys: std::collections::HashSet<_> = records.iter().map(|record| record.dedupe_key.clone()).collect();
     assert_eq!(keys.len(), records.len());
     types(&mut table).await;
+    rows_of_the_future(&mut table).await;
+}
+
+async fn rows_of_the_future(table: &mut Table) {
+    table.fresh().await;
+    table.put(0..100).await;
+    table
+        .execute("INSERT INTO events VALUES (1000, '2099-01-01', 0)")
+        .await;
+    let connection = table.connection();
+    let (records, _) = run(source(&connection, None), None).await;
+    assert_eq!(numbers(&records), (0..100).collect::<Vec<_>>());
+    let results = check(&connection).await;
+    assert!(told(&results, "sample").1.contains("dated ahead"), "{results:?}");
 }
 
 async fn failures_are_told_apart(table: &Table) {

@@ -1,8 +1,9 @@
 //! Runs: crashes at any row, rows that are committed late, backfills, large rows.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
-use halcyon_domain::clock::Timestamp;
+use chrono::TimeDelta;
+use halcyon_domain::clock::{ManualClock, Timestamp};
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -92,6 +93,49 @@ async fn runs_find_what_was_committed_late_and_ranges_are_read_alone() {
     ranges(&connection).await;
     starts_and_samples(&connection).await;
     large_rows(&server, &database, &connection).await;
+    rows_of_the_future(&server, &database, &connection).await;
+}
+
+/// Rows that are dated ahead hold up nothing, and come when their time has.
+async fn rows_of_the_future(server: &Server, database: &str, connection: &Value) {
+    let insert =
+        "INSERT INTO events VALUES (300, '2099-01-01Z'), (301, 'infinity'), (302, '2026-01-01 01:41:00Z')";
+    server.execute(database, insert).await;
+    let clock = ManualClock::at("2026-01-01T01:40:00Z".parse().unwrap());
+    let next = |checkpoint: &Option<Checkpoint>| {
+        let mut context = context(connection, checkpoint.clone());
+        context.clock = Arc::new(clock.clone());
+        SqlPoller.source(context).unwrap()
+    };
+    let (records, stored) = run(next(&None), None).await;
+    assert_eq!(
+        numbers(&records),
+        (0..100).chain([302]).collect::<Vec<_>>(),
+        "clocks differ by a little"
+    );
+    server
+        .execute(
+            database,
+            "INSERT INTO events VALUES (303, '2026-01-01 01:42:00Z')",
+        )
+        .await;
+    let (records, stored) = run(next(&stored), stored).await;
+    assert_eq!(numbers(&records).last(), Some(&303));
+    let results = check(connection).await;
+    assert!(told(&results, "sample").1.contains("dated ahead"), "{results:?}");
+    // To the second day of 2099.
+    clock.advance(TimeDelta::days(26_664));
+    let (records, _) = run(next(&stored), stored).await;
+    assert_eq!(numbers(&records).last(), Some(&300));
+    for ahead in ["2099-01-01 00:00:00+00", "infinity"] {
+        let stored = Some(Checkpoint(json!({"column": "at", "cursor": ahead, "key": "300"})));
+        let refused = SqlPoller.source(context(connection, stored));
+        assert!(
+            matches!(&refused, Err(Error::Checkpoint { detail }) if detail.contains("ahead")),
+            "{:?}",
+            refused.err()
+        );
+    }
 }
 
 /// Rows that become visible behind the cursor.

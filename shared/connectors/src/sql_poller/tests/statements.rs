@@ -138,8 +138,16 @@ fn sql_server_is_asked_for_pages() {
         "q.[at] IS NOT NULL AND q.[at] >= DATEADD(second, -2, CONVERT(datetime2(7), @P1, 121))"
     );
 
+    let live = Some((None, "2026-01-01T00:00:00Z".parse().unwrap()));
+    let found = conditions(&types(Overlap::None), &settings, &Start::Beginning, live);
+    assert_eq!(
+        found.text,
+        "q.[at] IS NOT NULL AND q.[at] < CONVERT(datetime2(7), CONVERT(datetime2, @P1, 121))"
+    );
+    assert_eq!(found.values, ["2026-01-01 00:00:00.000000"]);
+
     let stretch = (
-        "2026-01-01T00:00:00Z".parse().unwrap(),
+        Some("2026-01-01T00:00:00Z".parse().unwrap()),
         "2026-01-02T00:00:00Z".parse().unwrap(),
     );
     let found = conditions(&types(Overlap::None), &settings, &Start::Beginning, Some(stretch));
