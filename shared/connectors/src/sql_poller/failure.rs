@@ -1,6 +1,6 @@
 //! What goes wrong with a database, by whose it is to put right.
 
-use super::config::Settings;
+use super::{config::Settings, session::LONGEST};
 use crate::Error;
 
 /// At what step a connection failed, for the names of a check.
@@ -50,6 +50,14 @@ pub(super) fn wrong_kind(settings: &Settings, found: &str) -> Error {
     refused(format!(
         "column `{}` is of type {found}, which is not of the cursor's kind ({kind:?})",
         settings.cursor
+    ))
+}
+
+/// A row is longer than [`LONGEST`].
+pub(super) fn too_long() -> Error {
+    refused(format!(
+        "a row is longer than {} MiB: leave long columns out, by `columns` or a query",
+        LONGEST >> 20
     ))
 }
 

@@ -8,6 +8,7 @@ mod mysql;
 mod mysql_values;
 mod position;
 mod postgres;
+mod postgres_frames;
 mod postgres_tls;
 mod session;
 mod source;

@@ -10,10 +10,10 @@ use mysql_async::{
 
 use super::{
     config::{Overlap, Settings},
-    failure::{Step, Unopened, bad_credentials, bad_query, no_column, no_key, refused, wrong_kind},
+    failure::{Step, Unopened, bad_credentials, bad_query, no_column, no_key, refused, too_long, wrong_kind},
     mysql_values::{Holds, text, write},
     position::{AHEAD, AHEAD_DATES, AHEAD_WITHOUT_ZONE, Start, Stretch},
-    session::{Dialect, Page, Row, Session, conditions},
+    session::{Dialect, LONGEST, Page, Row, Session, conditions},
 };
 use crate::{
     Error, Secrets,
@@ -45,6 +45,7 @@ impl MysqlSession {
             .user(Some(settings.username.clone()))
             .pass(Some(password))
             .db_name(Some(settings.database.clone()))
+            .max_allowed_packet(Some(LONGEST))
             // Else it would leave the judged address for whatever socket the server names.
             .prefer_socket(false);
         if let Some(tls) = &settings.tls {
@@ -326,6 +327,10 @@ fn not_opened(settings: &Settings, error: DatabaseError) -> Unopened {
 /// What a failure means. <https://mariadb.com/kb/en/mariadb-error-code-reference/>
 fn told(settings: &Settings, error: DatabaseError) -> Error {
     let DatabaseError::Server(answer) = error else {
+        // The library says so in words only.
+        if error.to_string().contains("max_allowed_packet") {
+            return too_long();
+        }
         return Error::transient(format!("the connection to the database broke: {error}"));
     };
     match answer.code {

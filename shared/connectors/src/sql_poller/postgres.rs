@@ -1,6 +1,12 @@
 //! PostgreSQL. The database itself writes rows as JSON, so that every type it has comes out as it means it.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -15,8 +21,9 @@ use tokio_postgres::{
 
 use super::{
     config::{Kind, Overlap, Settings},
-    failure::{Step, Unopened, bad_credentials, bad_query, no_column, no_key, refused, wrong_kind},
+    failure::{Step, Unopened, bad_credentials, bad_query, no_column, no_key, refused, too_long, wrong_kind},
     position::{AHEAD, AHEAD_DATES, AHEAD_WITHOUT_ZONE, Start, Stretch},
+    postgres_frames::Framed,
     postgres_tls::Encrypt,
     session::{Dialect, Page, Row, Session, conditions},
     statement,
@@ -28,6 +35,8 @@ pub(super) struct PostgresSession {
     client: Client,
     /// Drives the connection, and ends with the session.
     _driver: JoinSet<()>,
+    /// Whether the connection ended because a message was too long.
+    too_long: Arc<AtomicBool>,
     settings: Settings,
     columns: Vec<(String, Type)>,
 }
@@ -54,9 +63,11 @@ impl PostgresSession {
             .dbname(&settings.database)
             .application_name("halcyon");
         let mut driver = JoinSet::new();
+        let too_long = Arc::new(AtomicBool::new(false));
         let client = match &settings.tls {
             None => {
                 config.ssl_mode(SslMode::Disable);
+                let stream = Framed::new(stream, Arc::clone(&too_long));
                 let connected = config.connect_raw(stream, tokio_postgres::NoTls).await;
                 let (client, connection) = connected.map_err(|error| not_opened(settings, error))?;
                 driver.spawn(async { drop(connection.await) });
@@ -68,6 +79,7 @@ impl PostgresSession {
                     tls: tls.clone(),
                     host: settings.host.clone(),
                     secrets: secrets.clone(),
+                    too_long: Arc::clone(&too_long),
                 };
                 let connected = config.connect_raw(stream, tls).await;
                 let (client, connection) = connected.map_err(|error| not_opened(settings, error))?;
@@ -78,6 +90,7 @@ impl PostgresSession {
         Ok(Self {
             client,
             _driver: driver,
+            too_long,
             settings: settings.clone(),
             columns: Vec::new(),
         })
@@ -90,6 +103,9 @@ impl PostgresSession {
 
     /// Ends what a statement that failed has left open.
     async fn ended(&self, error: tokio_postgres::Error) -> Error {
+        if self.too_long.load(Ordering::Relaxed) {
+            return too_long();
+        }
         let _ = self.client.batch_execute("ROLLBACK").await;
         told(&self.settings, error)
     }

@@ -1,6 +1,10 @@
 //! TLS for PostgreSQL's library, as for everything else here.
 
-use std::{pin::Pin, task::Poll};
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::AtomicBool},
+    task::Poll,
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -8,6 +12,7 @@ use tokio::{
 };
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
+use super::postgres_frames::Framed;
 use crate::{Error, Secrets, tls::Tls};
 
 /// TLS, as the library asks for it.
@@ -15,6 +20,8 @@ pub(super) struct Encrypt {
     pub(super) tls: Tls,
     pub(super) host: String,
     pub(super) secrets: Secrets,
+    /// Set when the server's messages become too long.
+    pub(super) too_long: Arc<AtomicBool>,
 }
 
 impl TlsConnect<TcpStream> for Encrypt {
@@ -25,13 +32,13 @@ impl TlsConnect<TcpStream> for Encrypt {
     fn connect(self, stream: TcpStream) -> Self::Future {
         Box::pin(async move {
             let wrapped = self.tls.wrap(stream, &self.host, &self.secrets).await?;
-            Ok(Encrypted(wrapped))
+            Ok(Encrypted(Framed::new(wrapped, self.too_long)))
         })
     }
 }
 
 /// An encrypted stream, as the library takes it.
-pub(super) struct Encrypted(tokio_rustls::client::TlsStream<TcpStream>);
+pub(super) struct Encrypted(Framed<tokio_rustls::client::TlsStream<TcpStream>>);
 
 impl TlsStream for Encrypted {
     fn channel_binding(&self) -> ChannelBinding {

@@ -16,6 +16,8 @@ use crate::{Error, Secrets};
 
 /// How many bytes of rows are taken at a time, whatever their number.
 pub(super) const PAGE_BYTES: usize = 8 << 20;
+/// The longest row that is taken in, as the database sends it.
+pub(super) const LONGEST: usize = 32 << 20;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq)]

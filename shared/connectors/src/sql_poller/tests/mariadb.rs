@@ -111,20 +111,29 @@ async fn mariadb_complies_and_is_told_apart_when_it_fails() {
     let keys: std::collections::HashSet<_> = records.iter().map(|record| record.dedupe_key.clone()).collect();
     assert_eq!(keys.len(), records.len());
     types(&mut table).await;
-    rows_of_the_future(&mut table).await;
+    rows_of_the_future_and_long_ones(&mut table).await;
 }
 
-async fn rows_of_the_future(table: &mut Table) {
+async fn rows_of_the_future_and_long_ones(table: &mut Table) {
     table.fresh().await;
     table.put(0..100).await;
     table
-        .execute("INSERT INTO events VALUES (1000, '2099-01-01', 0)")
+        .execute("INSERT INTO events VALUES (1000, '2099-01-01', 0); SET GLOBAL max_allowed_packet = 1 << 27")
         .await;
     let connection = table.connection();
     let (records, _) = run(source(&connection, None), None).await;
     assert_eq!(numbers(&records), (0..100).collect::<Vec<_>>());
     let results = check(&connection).await;
     assert!(told(&results, "sample").1.contains("dated ahead"), "{results:?}");
+    let long = table.with(json!({
+        "query": "SELECT n, c, REPEAT('x', 34 << 20) AS long_one FROM events",
+        "cursor": {"column": "c", "kind": "integer"},
+    }));
+    let refused = failure(&long).await;
+    assert!(
+        matches!(&refused, Error::Refused { message } if message.contains("32 MiB")),
+        "{refused}"
+    );
 }
 
 async fn failures_are_told_apart(table: &Table) {

@@ -10,7 +10,7 @@ use tokio::{
     time::{Duration, timeout},
 };
 
-use super::{PATIENCE, SqlPoller, check, context, numbers, postgres::Server, run, source, told};
+use super::{PATIENCE, SqlPoller, check, context, failure, numbers, postgres::Server, run, source, told};
 use crate::{Checkpoint, Connector, Error, TimeRange};
 
 /// 10,000 rows, of which 500 share one cursor, with a crash after each 37th row.
@@ -219,6 +219,16 @@ async fn large_rows(server: &Server, database: &str, connection: &Value) {
         .await;
     let (records, _) = run(source(connection, None), None).await;
     assert_eq!(numbers(&records), (0..100).collect::<Vec<_>>());
+    let longest = "UPDATE events SET big = repeat('x', 34 << 20) WHERE n = 0";
+    server.execute(database, longest).await;
+    let refused = failure(connection).await;
+    assert!(
+        matches!(&refused, Error::Refused { message } if message.contains("32 MiB")),
+        "{refused}"
+    );
+    server
+        .execute(database, "UPDATE events SET big = NULL WHERE n = 0")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
