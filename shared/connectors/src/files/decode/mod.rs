@@ -5,6 +5,7 @@ mod compression;
 mod csv;
 mod document;
 mod lines;
+mod lists;
 mod pages;
 mod parquet;
 

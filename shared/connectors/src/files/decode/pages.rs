@@ -25,7 +25,7 @@ use parquet::{
     schema::types::Type,
 };
 
-use super::parquet::Blocks;
+use super::{lists::Lists, parquet::Blocks};
 
 /// The largest page, decompressed: it is in memory as a whole.
 const LARGEST: u64 = 128 * 1024 * 1024;
@@ -107,6 +107,7 @@ impl RowGroupReader for Group<'_> {
             inner,
             file,
             zipped,
+            lists: Lists::of(&column),
             peeked: None,
         }))
     }
@@ -182,17 +183,20 @@ struct Pages {
     inner: SerializedPageReader<Headers>,
     file: Arc<Headers>,
     zipped: bool,
+    lists: Option<Lists>,
     peeked: Option<Page>,
 }
 
 impl Pages {
     fn read(&mut self) -> Result<Option<Page>> {
-        let page = self.inner.get_next_page()?;
-        if self.zipped {
-            page.map(|page| self.inflated(page)).transpose()
-        } else {
-            Ok(page)
+        let Some(page) = self.inner.get_next_page()? else {
+            return Ok(None);
+        };
+        let page = if self.zipped { self.inflated(page)? } else { page };
+        if let Some(lists) = &mut self.lists {
+            lists.pass(&page)?;
         }
+        Ok(Some(page))
     }
 
     fn inflated(&self, mut page: Page) -> Result<Page> {

@@ -302,6 +302,60 @@ async fn a_page_that_becomes_more_than_it_says_is_damaged() {
     assert!(found[0].contains("what its header says"), "{found:?}");
 }
 
+/// A file of one column with lists: of the first row so many times the same text, then of others.
+fn lists(text: &str, times: usize, version: WriterVersion) -> Vec<u8> {
+    let schema = "message m { REQUIRED group tags (LIST) { REPEATED group list { REQUIRED BINARY element (UTF8); } } }";
+    let properties = WriterProperties::builder()
+        .set_compression(parquet::basic::Compression::SNAPPY)
+        .set_dictionary_page_size_limit(1 << 30)
+        .set_writer_version(version);
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties.build())).unwrap();
+    let mut group = file.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let rest: Vec<i16> = [0, 1, 1, 0, 0, 1].repeat(100);
+    let mut values = vec![ByteArray::from(text.as_bytes().to_vec()); times];
+    values.resize(times + rest.len(), "y".into());
+    let mut levels = vec![1; times];
+    levels[0] = 0;
+    levels.extend(rest);
+    let column_writer = column.typed::<ByteArrayType>();
+    let written = column_writer.write_batch(&values, Some(&vec![1; values.len()]), Some(&levels));
+    written.unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    file.into_inner().unwrap()
+}
+
+#[tokio::test]
+async fn a_list_of_few_bytes_may_not_become_a_row_of_many() {
+    let long = "x".repeat(1024 * 1024);
+    for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+        for (text, times, good) in [
+            ("x", 100_000, true),
+            ("x", 5_000_000, false),
+            (&long, 5, true),
+            (&long, 300, false),
+        ] {
+            let content = lists(text, times, version);
+            let size = content.len();
+            assert!(size < 4 * 1024 * 1024, "{size}");
+            let found = read(json!({"type": "parquet"}), content).await;
+            if good {
+                let row: Value = serde_json::from_str(&found[0]).unwrap();
+                assert_eq!(row["tags"].as_array().unwrap().len(), times);
+                assert_eq!(found.len(), 301, "{times}");
+            } else {
+                assert!(
+                    found[0].contains("a list is too long"),
+                    "{times}: {:.80}",
+                    found[0]
+                );
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_row_of_parquet_is_cut_like_any_other() {
     let schema = Arc::new(parse_message_type("message m { REQUIRED BINARY name (UTF8); }").unwrap());
