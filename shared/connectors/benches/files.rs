@@ -3,12 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops on a surprise")]
 
-use std::{fs, hint::black_box, process::Command, sync::Arc};
+mod event;
+mod support;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use halcyon_connectors::{BatchLimits, SecretValue, Secrets, Share, SourceContext, find};
-use halcyon_domain::clock::SystemClock;
-use halcyon_egress::{Guard, Policy};
+use std::{fs, process::Command};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use event::event;
+use halcyon_connectors::{SecretValue, Secrets};
 use halcyon_tests::{
     sshd::Sshd,
     weed::{PUBLIC, Weed},
@@ -19,16 +21,8 @@ use tokio::runtime::Runtime;
 const FILES: usize = 20;
 const ROWS: usize = 5_000;
 
-/// A file of events of about 500 bytes.
 fn file(number: usize) -> Vec<u8> {
-    let row = |at: usize| {
-        let row = json!({
-            "id": format!("event-{}", number * ROWS + at), "created_at": "2026-01-01T00:00:00Z", "severity": "high",
-            "message": "m".repeat(300), "actor": {"email": "someone@example.com", "ip": "203.0.113.7"},
-            "target": {"type": "host", "name": "web-1.example.com", "tags": ["a", "b", "c"]}, "attempt": 3,
-        });
-        format!("{row}\n")
-    };
+    let row = |at: usize| format!("{}\n", event(number * ROWS + at));
     (0..ROWS).map(row).collect::<String>().into_bytes()
 }
 
@@ -37,25 +31,8 @@ fn name(number: usize) -> String {
 }
 
 async fn read(connector: &str, connection: &Value, secrets: &Secrets) -> usize {
-    let mut source = find(connector)
-        .unwrap()
-        .source(SourceContext {
-            connection: connection.clone(),
-            secrets: secrets.clone(),
-            checkpoint: None,
-            limits: BatchLimits::default(),
-            share: Share::WHOLE,
-            range: None,
-            sample: false,
-            clock: Arc::new(SystemClock),
-            guard: Guard::new(Policy::default().with_loopback()),
-        })
-        .unwrap();
-    let mut rows = 0;
-    while let Some(batch) = source.next_batch().await.unwrap() {
-        rows += black_box(batch).records.len();
-    }
-    rows
+    let mut source = support::source(connector, connection.clone(), secrets.clone());
+    support::read(&mut *source, usize::MAX).await
 }
 
 fn lines(bytes: &[u8]) -> usize {
@@ -74,10 +51,7 @@ fn s3(criterion: &mut Criterion) {
     let connection = json!({
         "bucket": PUBLIC, "endpoint": weed.endpoint(), "auth": {"type": "anonymous"}, "format": {"type": "ndjson"}
     });
-    let mut group = criterion.benchmark_group("s3");
-    group
-        .sample_size(10)
-        .throughput(Throughput::Elements((FILES * ROWS) as u64));
+    let mut group = support::group(criterion, "s3", FILES * ROWS);
     group.bench_function("bare", |bencher| {
         bencher.iter(|| {
             let rows = runtime.block_on(async {
@@ -120,10 +94,7 @@ fn sftp(criterion: &mut Criterion) {
         "auth": {"type": "private_key", "user": sshd.user(), "private_key": {"$secret": "key"}},
         "folder": there.path(), "format": {"type": "ndjson"}
     });
-    let mut group = criterion.benchmark_group("sftp");
-    group
-        .sample_size(10)
-        .throughput(Throughput::Elements((FILES * ROWS) as u64));
+    let mut group = support::group(criterion, "sftp", FILES * ROWS);
     group.bench_function("bare", |bencher| {
         bencher.iter(|| {
             let to = here.path().join("files");

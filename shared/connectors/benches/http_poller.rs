@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops on a surprise")]
 
+mod event;
+mod support;
+
 use std::{
     hint::black_box,
     io::{BufRead, BufReader, Write},
@@ -11,10 +14,9 @@ use std::{
     thread,
 };
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use halcyon_connectors::{BatchLimits, Secrets, Share, SourceContext, find};
-use halcyon_domain::clock::SystemClock;
-use halcyon_egress::{Guard, Policy};
+use criterion::{Criterion, criterion_group, criterion_main};
+use event::event;
+use halcyon_connectors::Secrets;
 use reqwest::Client;
 use serde_json::{Value, json, value::RawValue};
 use tokio::runtime::Runtime;
@@ -22,16 +24,8 @@ use tokio::runtime::Runtime;
 const PAGES: usize = 20;
 const ROWS: usize = 500;
 
-/// A page of events of about 700 bytes.
 fn page(number: usize) -> Vec<u8> {
-    let row = |at: usize| {
-        json!({
-            "id": format!("event-{}", number * ROWS + at), "created_at": "2026-01-01T00:00:00Z", "severity": "high",
-            "message": "m".repeat(400), "actor": {"email": "someone@example.com", "ip": "203.0.113.7"},
-            "target": {"type": "host", "name": "web-1.example.com", "tags": ["a", "b", "c"]}, "attempt": 3,
-        })
-    };
-    let rows: Vec<Value> = (0..ROWS).map(row).collect();
+    let rows: Vec<Value> = (0..ROWS).map(|at| event(number * ROWS + at)).collect();
     let next = (number + 1 < PAGES).then(|| (number + 1).to_string());
     let body = json!({"data": rows, "next": next}).to_string();
     let head = format!(
@@ -74,30 +68,13 @@ fn server() -> String {
 }
 
 async fn poll(url: &str) -> usize {
-    let context = SourceContext {
-        connection: json!({
-            "url": url, "records": "data", "id": "id",
-            "pagination": {"type": "cursor", "param": "page", "next": "next"},
-            "cursor": {"path": "created_at", "kind": "timestamp", "param": "since"},
-        }),
-        secrets: Secrets::none(),
-        checkpoint: None,
-        limits: BatchLimits::default(),
-        share: Share::WHOLE,
-        range: None,
-        sample: false,
-        clock: Arc::new(SystemClock),
-        guard: Guard::new(Policy::default().with_loopback()),
-    };
-    let mut source = find("http_poller").unwrap().source(context).unwrap();
-    let mut found = 0;
-    while let Some(batch) = source.next_batch().await.unwrap() {
-        found += batch.records.len();
-        // As the worker stores it.
-        black_box(serde_json::to_vec(&batch.checkpoint).unwrap());
-        source.ack(&batch.checkpoint).await.unwrap();
-    }
-    found
+    let connection = json!({
+        "url": url, "records": "data", "id": "id",
+        "pagination": {"type": "cursor", "param": "page", "next": "next"},
+        "cursor": {"path": "created_at", "kind": "timestamp", "param": "since"},
+    });
+    let mut source = support::source("http_poller", connection, Secrets::none());
+    support::read(&mut *source, usize::MAX).await
 }
 
 async fn bare(url: &str, parse: bool) -> usize {
@@ -130,9 +107,7 @@ async fn bare(url: &str, parse: bool) -> usize {
 
 fn compare(criterion: &mut Criterion) {
     let (url, runtime) = (server(), Runtime::new().unwrap());
-    let mut group = criterion.benchmark_group("http_poller");
-    group.sample_size(10);
-    group.throughput(Throughput::Elements((PAGES * ROWS) as u64));
+    let mut group = support::group(criterion, "http_poller", PAGES * ROWS);
     let expect = |found: usize| assert_eq!(found, PAGES * ROWS);
     group.bench_function("bare_client/fetched", |bench| {
         bench.iter(|| expect(runtime.block_on(bare(&url, false))));

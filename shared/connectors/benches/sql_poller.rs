@@ -3,12 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops on a surprise")]
 
-use std::{hint::black_box, sync::Arc};
+mod support;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use halcyon_connectors::{BatchLimits, SecretValue, Secrets, Share, SourceContext, find};
-use halcyon_domain::clock::SystemClock;
-use halcyon_egress::{Guard, Policy};
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use halcyon_connectors::{SecretValue, Secrets};
 use halcyon_tests::postgres::Postgres;
 use serde_json::json;
 use tokio::{net::TcpStream, runtime::Runtime};
@@ -31,30 +31,13 @@ async fn server() -> (Postgres, String) {
 async fn poll(port: u16, database: &str) -> usize {
     let mut secrets = Secrets::none();
     secrets.insert("password", SecretValue::new("not asked for"));
-    let context = SourceContext {
-        connection: json!({
-            "engine": "postgresql", "host": "127.0.0.1", "port": port, "database": database, "username": "postgres",
-            "password": {"$secret": "password"}, "table": "events", "key": "n",
-            "cursor": {"column": "at", "kind": "timestamp"},
-        }),
-        secrets,
-        checkpoint: None,
-        limits: BatchLimits::default(),
-        share: Share::WHOLE,
-        range: None,
-        sample: false,
-        clock: Arc::new(SystemClock),
-        guard: Guard::new(Policy::default().with_loopback()),
-    };
-    let mut source = find("sql_poller").unwrap().source(context).unwrap();
-    let mut found = 0;
-    while let Some(batch) = source.next_batch().await.unwrap() {
-        found += batch.records.len();
-        // As the worker stores it.
-        black_box(serde_json::to_vec(&batch.checkpoint).unwrap());
-        source.ack(&batch.checkpoint).await.unwrap();
-    }
-    found
+    let connection = json!({
+        "engine": "postgresql", "host": "127.0.0.1", "port": port, "database": database, "username": "postgres",
+        "password": {"$secret": "password"}, "table": "events", "key": "n",
+        "cursor": {"column": "at", "kind": "timestamp"},
+    });
+    let mut source = support::source("sql_poller", connection, secrets);
+    support::read(&mut *source, usize::MAX).await
 }
 
 async fn bare(address: &str, query: &str) -> usize {
@@ -74,9 +57,7 @@ fn compare(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let (postgres, database) = runtime.block_on(server());
     let address = format!("postgres://postgres@127.0.0.1:{}/{database}", postgres.port());
-    let mut group = criterion.benchmark_group("sql_poller");
-    group.sample_size(10);
-    group.throughput(Throughput::Elements(ROWS as u64));
+    let mut group = support::group(criterion, "sql_poller", ROWS);
     let expect = |found: usize| assert_eq!(found, ROWS);
     for (name, query) in [
         (

@@ -2,12 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops on a surprise")]
 
-use std::{hint::black_box, sync::Arc, time::Duration};
+mod support;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use halcyon_connectors::{BatchLimits, Secrets, Share, SourceContext, find};
-use halcyon_domain::clock::SystemClock;
-use halcyon_egress::{Guard, Policy};
+use std::{hint::black_box, time::Duration};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use halcyon_connectors::Secrets;
 use halcyon_tests::ports;
 use serde_json::json;
 use tokio::{
@@ -31,20 +31,10 @@ async fn send(port: u16) {
 }
 
 async fn listen(port: u16) -> usize {
-    let context = SourceContext {
-        connection: json!({
-            "listen": {"address": "127.0.0.1", "port": port}, "transport": "tcp", "allowed_networks": ["127.0.0.1"],
-        }),
-        secrets: Secrets::none(),
-        checkpoint: None,
-        limits: BatchLimits::default(),
-        share: Share::WHOLE,
-        range: None,
-        sample: false,
-        clock: Arc::new(SystemClock),
-        guard: Guard::new(Policy::default()),
-    };
-    let mut source = find("syslog").unwrap().source(context).unwrap();
+    let connection = json!({
+        "listen": {"address": "127.0.0.1", "port": port}, "transport": "tcp", "allowed_networks": ["127.0.0.1"],
+    });
+    let mut source = support::source("syslog", connection, Secrets::none());
     // Opens the port.
     assert!(
         timeout(Duration::from_millis(1), source.next_batch())
@@ -52,12 +42,7 @@ async fn listen(port: u16) -> usize {
             .is_err()
     );
     let sender = tokio::spawn(send(port));
-    let mut found = 0;
-    while found < MESSAGES {
-        let batch = source.next_batch().await.unwrap().unwrap();
-        found += batch.records.len();
-        source.ack(&batch.checkpoint).await.unwrap();
-    }
+    let found = support::read(&mut *source, MESSAGES).await;
     sender.await.unwrap();
     source.stop().await;
     found
@@ -79,9 +64,7 @@ async fn bare(port: u16) -> usize {
 fn compare(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let port = ports::free();
-    let mut group = criterion.benchmark_group("syslog");
-    group.sample_size(10);
-    group.throughput(Throughput::Elements(MESSAGES as u64));
+    let mut group = support::group(criterion, "syslog", MESSAGES);
     let expect = |found: usize| assert_eq!(found, MESSAGES);
     group.bench_function("bare_listener", |bench| {
         bench.iter(|| expect(runtime.block_on(bare(port))));
