@@ -39,6 +39,7 @@ pub(super) struct SyslogSource {
     listening: Option<Listening>,
     /// The next batch, as far as it has come, and when it is handed out at the latest.
     gathered: Vec<SourceRecord>,
+    gathered_bytes: usize,
     last_call: Option<Instant>,
     stopped: bool,
 }
@@ -58,6 +59,7 @@ impl SyslogSource {
             received,
             listening: None,
             gathered: Vec::new(),
+            gathered_bytes: 0,
             last_call: None,
             stopped: false,
         })
@@ -70,6 +72,7 @@ impl SyslogSource {
             format!("{session}-{number}")
         })?;
         self.received = number;
+        self.gathered_bytes += made.bytes.len();
         self.gathered.push(made);
         self.last_call
             .get_or_insert_with(|| Instant::now() + self.limits.max_wait);
@@ -77,8 +80,7 @@ impl SyslogSource {
     }
 
     fn full(&self) -> bool {
-        let bytes: usize = self.gathered.iter().map(|record| record.bytes.len()).sum();
-        self.gathered.len() >= self.limits.max_records.max(1) || bytes >= BATCH_BYTES
+        self.gathered.len() >= self.limits.max_records.max(1) || self.gathered_bytes >= BATCH_BYTES
     }
 }
 
@@ -110,6 +112,7 @@ impl Source for SyslogSource {
             self.gather(&arrived)?;
         }
         self.last_call = None;
+        self.gathered_bytes = 0;
         let records = std::mem::take(&mut self.gathered);
         let checkpoint = Checkpoint(json!(Position {
             received: self.received
@@ -133,6 +136,7 @@ impl Source for SyslogSource {
     async fn stop(&mut self) {
         self.stopped = true;
         self.gathered.clear();
+        self.gathered_bytes = 0;
         if let Some(listening) = self.listening.take() {
             listening.close().await;
         }
