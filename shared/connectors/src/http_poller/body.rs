@@ -1,6 +1,6 @@
 //! Answers: read within a bound, decompressed, and taken apart into records, each byte for byte.
 
-use std::{borrow::Cow, io::Read};
+use std::io::Read;
 
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
@@ -85,9 +85,10 @@ fn unzip(body: &[u8], most: usize) -> Result<Vec<u8>, Error> {
 
 /// The body as text. What is no UTF-8 is replaced, so that one bad letter does not stop a feed.
 pub(crate) fn as_text(body: Vec<u8>) -> Bytes {
-    match String::from_utf8_lossy(&body) {
-        Cow::Borrowed(_) => Bytes::from(body),
-        Cow::Owned(text) => Bytes::from(text),
+    // Replacing looks at each byte; most bodies need none of it, and that is found out several bytes at a time.
+    match String::from_utf8(body) {
+        Ok(text) => Bytes::from(text),
+        Err(error) => Bytes::from(String::from_utf8_lossy(error.as_bytes()).into_owned()),
     }
 }
 
