@@ -34,37 +34,41 @@ const LAG: Duration = Duration::from_secs(5);
 const FIRST: usize = 16;
 const BYTES: usize = 8 << 20;
 
-/// How many entries to ask for: the server bounds no answer by bytes.
+/// How many entries to ask for, up to `most`: the server bounds no answer by bytes.
 #[derive(Debug)]
-pub(super) struct Pace(AtomicUsize);
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self(AtomicUsize::new(FIRST))
-    }
+pub(super) struct Pace {
+    count: AtomicUsize,
+    most: usize,
 }
 
 impl Pace {
-    fn count(&self, most: usize) -> usize {
-        self.0.load(Ordering::Relaxed).clamp(1, most.max(1))
+    pub(super) fn up_to(most: usize) -> Self {
+        let most = most.max(1);
+        Self {
+            count: AtomicUsize::new(FIRST.min(most)),
+            most,
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, count: usize) {
+        self.count.store(count.clamp(1, self.most), Ordering::Relaxed);
     }
 
     /// Learns from an answer how large entries are.
     fn learn(&self, entries: &[Entry]) {
         let bytes: usize = entries.iter().map(Entry::size).sum();
-        let Some(each) = bytes.checked_div(entries.len()) else {
-            return;
-        };
-        let fitting = BYTES / each.max(1);
-        let known = self.0.load(Ordering::Relaxed);
-        self.0
-            .store(fitting.clamp(1, known.saturating_mul(2)), Ordering::Relaxed);
+        if let Some(each) = bytes.checked_div(entries.len()) {
+            self.set((BYTES / each.max(1)).min(self.count() * 2));
+        }
     }
 
     /// An answer did not come in time: the next one is to be smaller.
     fn slow_down(&self) {
-        let known = self.0.load(Ordering::Relaxed);
-        self.0.store((known / 2).max(1), Ordering::Relaxed);
+        self.set(self.count() / 2);
     }
 }
 
@@ -92,7 +96,6 @@ pub(super) struct Reader {
     pub(super) clock: Arc<dyn Clock>,
     /// The member's name in the group.
     pub(super) consumer: String,
-    pub(super) max_records: usize,
     pub(super) pace: Arc<Pace>,
     pub(super) held: Arc<Held>,
     pub(super) out: mpsc::Sender<Result<Read, Error>>,
@@ -176,7 +179,7 @@ impl Reader {
         let Connection { stream, group, .. } = &self.connection;
         let mut read = cmd("XREADGROUP");
         read.arg("GROUP").arg(group).arg(&self.consumer);
-        read.arg("COUNT").arg(self.pace.count(self.max_records));
+        read.arg("COUNT").arg(self.pace.count());
         match next {
             Next::Own(after) => read.arg("STREAMS").arg(stream).arg(after),
             Next::New => read
@@ -211,7 +214,7 @@ impl Reader {
             let mut claim = cmd("XAUTOCLAIM");
             claim.arg(stream).arg(group).arg(&self.consumer);
             claim.arg(claim_after.get().as_millis() as u64).arg(&from);
-            claim.arg("COUNT").arg(self.pace.count(self.max_records));
+            claim.arg("COUNT").arg(self.pace.count());
             let answer = claim.query_async::<Value>(link).await;
             let answer = answer.map_err(|error| self.not_read(&error))?;
             let Value::Array(parts) = answer else {
@@ -295,4 +298,35 @@ pub(super) async fn acknowledge(
     ack.arg(&connection.stream).arg(&connection.group).arg(ids);
     let done: Result<Value, RedisError> = ack.query_async(link).await;
     done.map(drop).map_err(|error| failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_too_slow_is_followed_by_smaller_ones() {
+        let entries = |count: usize, size: usize| -> Vec<Entry> {
+            let entry = Entry {
+                id: "1-1".to_owned(),
+                fields: Some(vec![(Vec::new(), vec![0; size])]),
+            };
+            vec![entry; count]
+        };
+        let pace = Pace::up_to(500);
+        for _ in 0..20 {
+            pace.learn(&entries(2, 100));
+        }
+        assert_eq!(pace.count(), 500);
+        for _ in 0..20 {
+            pace.slow_down();
+        }
+        assert_eq!(pace.count(), 1);
+        pace.learn(&entries(1, 1 << 20));
+        assert_eq!(pace.count(), 2);
+        for _ in 0..5 {
+            pace.learn(&entries(1, 1 << 20));
+        }
+        assert_eq!(pace.count(), 8);
+    }
 }

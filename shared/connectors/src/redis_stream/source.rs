@@ -60,12 +60,13 @@ impl RedisStreamSource {
         if let Some(checkpoint) = &context.checkpoint {
             checkpoint.read::<Position>()?;
         }
+        let pace = Arc::new(Pace::up_to(context.limits.max_records));
         Ok(Self {
             connection,
             context,
             reading: None,
             unacknowledged: VecDeque::new(),
-            pace: Arc::default(),
+            pace,
             held: Arc::default(),
             acks: None,
             stopped: false,
@@ -83,7 +84,6 @@ impl RedisStreamSource {
                 guard: self.context.guard.clone(),
                 clock: Arc::clone(&self.context.clock),
                 consumer: format!("halcyon-{}", self.context.share.index),
-                max_records: self.context.limits.max_records,
                 pace: Arc::clone(&self.pace),
                 held: Arc::clone(&self.held),
                 out,
