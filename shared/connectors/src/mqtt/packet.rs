@@ -133,6 +133,9 @@ pub(crate) fn pass_over(buffer: &mut BytesMut) -> Result<Option<PassedOver>, Mal
         return Err(Malformed::TooLarge(size));
     }
     let qos = first >> 1 & 3;
+    if qos == 3 {
+        return Err(Malformed::Packet);
+    }
     let Some(length) = buffer.get(header..header + 2) else {
         return Ok(None);
     };

@@ -120,6 +120,12 @@ fn a_packet_that_is_too_large_is_refused_before_it_is_read() {
     let mut claims = BytesMut::from(&[0x30, 0xff, 0xff, 0xff, 0x7f][..]);
     let outcome = packet::read(&mut claims, Version::V5);
     assert_eq!(outcome, Err(Malformed::TooLarge(268_435_455)));
+    // A message may be stepped over, once it has said what it is; nothing else may.
+    assert_eq!(packet::pass_over(&mut claims), Ok(None));
+    for first in [0x36, 0x90] {
+        let mut other = BytesMut::from(&[first, 0xff, 0xff, 0xff, 0x7f, 0, 1, b'a', 0, 7][..]);
+        assert!(packet::pass_over(&mut other).is_err(), "{first:#x}");
+    }
     let mut endless = BytesMut::from(&[0x30, 0xff, 0xff, 0xff, 0xff][..]);
     assert_eq!(packet::read(&mut endless, Version::V5), Err(Malformed::Packet));
 }
