@@ -258,11 +258,10 @@ async fn only_an_accept_raises_what_is_accepted_and_another_registry_keeps_it() 
     let gateway = system.connect(Service::Gateway).await;
     let worker = system.connect(Service::Worker).await;
     let mut feed = system.database.publish("http_webhook", json!({})).await;
-    let mut written = 0;
-    for (kind, generation, accepted) in [
-        (DatasourceEventKind::Published, 1, 0),
-        (DatasourceEventKind::SchemaAccepted, 5, 5),
-        (DatasourceEventKind::RestartRequested, 6, 5),
+    for (written, kind, generation, accepted) in [
+        (1, DatasourceEventKind::Published, 1, 0),
+        (2, DatasourceEventKind::SchemaAccepted, 5, 5),
+        (3, DatasourceEventKind::RestartRequested, 6, 5),
     ] {
         feed.generation = generation;
         system.notify(&gateway, &feed, kind).await;
@@ -270,7 +269,6 @@ async fn only_an_accept_raises_what_is_accepted_and_another_registry_keeps_it() 
         system
             .notify(&gateway, &feed, DatasourceEventKind::SecretChanged)
             .await;
-        written += 1;
         let key = feed.id.to_string();
         let is_taken_in = || async {
             let route = gateway.routes().get(&key).await.unwrap();

@@ -182,8 +182,11 @@ impl Source for RedisStreamSource {
             .collect();
         self.acks = Some(self.acknowledged(&ids).await?);
         self.unacknowledged.drain(..=place);
-        self.held
-            .with(|held| ids.iter().for_each(|id| drop(held.remove(id))));
+        self.held.with(|held| {
+            for id in &ids {
+                held.remove(id);
+            }
+        });
         Ok(())
     }
 
