@@ -3,6 +3,8 @@
 //! its own and calls [`comply`].
 
 mod config;
+#[cfg(feature = "files")]
+mod failing;
 mod listening;
 mod peer;
 mod source;
@@ -13,6 +15,8 @@ use std::{io, net::IpAddr, sync::Arc};
 use async_trait::async_trait;
 use halcyon_egress::{Guard, Policy, Resolver};
 
+#[cfg(feature = "files")]
+pub(crate) use failing::{failures, read_over_a_death, two_files};
 pub(crate) use peer::{Peer, comply, context};
 
 /// Connectors that read without another side.

@@ -3,14 +3,13 @@
 use std::{fs, ops::Range};
 
 use async_trait::async_trait;
-use halcyon_domain::{clock::SystemClock, test_run::CheckStatus};
 use halcyon_tests::sshd::{PASSPHRASE, Sshd};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    CheckContext, Connector, Error, SecretValue, Secrets,
-    compliance::{Peer, comply, context, loopback},
+    Connector, Error, SecretValue, Secrets,
+    compliance::{Peer, comply, context, failures, read_over_a_death, two_files},
     sftp::Sftp,
     validate_connection,
 };
@@ -88,21 +87,6 @@ impl Peer for Server {
     }
 }
 
-async fn failures(server: &Server, connection: &Value) -> Vec<(String, String)> {
-    let secrets = server.secrets();
-    let check = CheckContext {
-        connection,
-        secrets: &secrets,
-        clock: &SystemClock,
-        guard: &loopback(),
-    };
-    let results = Sftp.check(&check).await;
-    let failed = results
-        .into_iter()
-        .filter(|result| result.status == CheckStatus::Failed);
-    failed.map(|result| (result.name, result.message)).collect()
-}
-
 #[tokio::test]
 async fn nothing_is_lost_and_nothing_doubled() {
     let sshd = Sshd::start().await.unwrap();
@@ -128,9 +112,9 @@ async fn what_is_refused_is_told(server: &mut Server) {
     server.fresh().await;
     server.put(0..3).await;
     let good = server.connection();
-    assert_eq!(failures(server, &good).await, []);
+    assert_eq!(failures(&Sftp, server, &good).await, []);
     server.encrypted = true;
-    assert_eq!(failures(server, &server.connection()).await, []);
+    assert_eq!(failures(&Sftp, server, &server.connection()).await, []);
     server.encrypted = false;
     let mut nobody = good.clone();
     nobody["auth"]["user"] = json!("nobody-of-this-name");
@@ -143,7 +127,7 @@ async fn what_is_refused_is_told(server: &mut Server) {
         (by_password, "authenticate"),
         (no_folder, "permission"),
     ] {
-        let told = failures(server, &connection).await;
+        let told = failures(&Sftp, server, &connection).await;
         assert_eq!(told.len(), 1, "{told:?}");
         assert_eq!(told[0].0, name, "{told:?}");
         let mut given = context(server, None);
@@ -155,36 +139,11 @@ async fn what_is_refused_is_told(server: &mut Server) {
 
 async fn a_server_that_dies_loses_nothing(server: &mut Server) {
     server.fresh().await;
-    let line = |n: u64| json!({"n": n, "more": "x".repeat(200)});
-    let lines: String = (0..40_000).map(|n| format!("{}\n", line(n))).collect();
-    server.put_file("a.ndjson", lines);
-    server.put_file("b.ndjson", "{\"n\":40000}\n");
-    let mut given = context(server, None);
-    given.limits.max_records = 500;
-    let mut source = Sftp.source(given).unwrap();
-    let (mut next, mut failed) = (0, 0);
-    loop {
-        match source.next_batch().await {
-            Ok(Some(batch)) => {
-                for record in &batch.records {
-                    assert_eq!(server.number(&record.bytes), next);
-                    next += 1;
-                }
-                if next == 5_000 {
-                    server.sshd.kill().unwrap();
-                }
-            }
-            Ok(None) => break,
-            Err(error) => {
-                assert!(error.is_transient(), "{error}");
-                failed += 1;
-                assert!(failed < 100);
-                server.sshd.restart().await.unwrap();
-            }
-        }
+    for (name, lines) in ["a", "b"].into_iter().zip(two_files()) {
+        server.put_file(&format!("{name}.ndjson"), lines);
     }
-    assert_eq!(next, 40_001);
-    assert!(failed > 0, "the server was not missed");
+    let restart = async |server: &mut Server| server.sshd.restart().await.unwrap();
+    read_over_a_death(&Sftp, server, |server| server.sshd.kill().unwrap(), restart).await;
 }
 
 async fn another_host_key_is_another_server(server: &mut Server) {
@@ -193,7 +152,7 @@ async fn another_host_key_is_another_server(server: &mut Server) {
     server.fresh().await;
     server.put(0..3).await;
     let fingerprint = server.sshd.fingerprint("host_rsa");
-    let told = failures(server, &server.connection()).await;
+    let told = failures(&Sftp, server, &server.connection()).await;
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].0, "host_key");
     assert!(told[0].1.contains(&fingerprint), "{told:?}");
@@ -204,7 +163,7 @@ async fn another_host_key_is_another_server(server: &mut Server) {
     assert!(message.contains(&fingerprint), "{message}");
     // What the check told is what the user writes down.
     server.host_keys = json!([fingerprint]);
-    assert_eq!(failures(server, &server.connection()).await, []);
+    assert_eq!(failures(&Sftp, server, &server.connection()).await, []);
 }
 
 #[test]

@@ -4,16 +4,14 @@ use std::{io::Write, ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use flate2::{Compression, write::GzEncoder};
-use halcyon_domain::{clock::SystemClock, test_run::CheckStatus};
-use halcyon_egress::Guard;
 use halcyon_tests::weed::{PUBLIC, READER, STRANGER, WRITER, Weed};
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, path::Path};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
-    CheckContext, Connector, Error, SecretValue, Secrets,
-    compliance::{Peer, comply, context, loopback},
+    Connector, Error, SecretValue, Secrets,
+    compliance::{Peer, comply, context, failures, loopback, read_over_a_death, two_files},
     s3::{S3, http::Way},
     tls::Tls,
 };
@@ -129,21 +127,6 @@ async fn start() -> Bucket {
     }
 }
 
-async fn failures(bucket: &Bucket, connection: &Value, guard: &Guard) -> Vec<(String, String)> {
-    let secrets = bucket.secrets();
-    let check = CheckContext {
-        connection,
-        secrets: &secrets,
-        clock: &SystemClock,
-        guard,
-    };
-    let results = S3.check(&check).await;
-    let failed = results
-        .into_iter()
-        .filter(|result| result.status == CheckStatus::Failed);
-    failed.map(|result| (result.name, result.message)).collect()
-}
-
 #[tokio::test]
 async fn nothing_is_lost_and_nothing_doubled() {
     let mut bucket = start().await;
@@ -162,26 +145,26 @@ async fn what_is_refused_is_told(bucket: &mut Bucket) {
     bucket.fresh().await;
     bucket.put(0..3).await;
     let good = bucket.connection();
-    assert_eq!(failures(bucket, &good, &loopback()).await, []);
+    assert_eq!(failures(&S3, bucket, &good).await, []);
 
     let mut untrusted = good.clone();
     untrusted.as_object_mut().unwrap().remove("ca");
-    let told = failures(bucket, &untrusted, &loopback()).await;
+    let told = failures(&S3, bucket, &untrusted).await;
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].0, "tls");
 
     let mut no_bucket = good.clone();
     no_bucket["bucket"] = json!("no-such-bucket");
-    let told = failures(bucket, &no_bucket, &loopback()).await;
+    let told = failures(&S3, bucket, &no_bucket).await;
     assert_eq!(told.len(), 1, "{told:?}");
     let mut other_format = good.clone();
     other_format["format"] = json!({"type": "ndjson", "compression": "none"});
-    let told = failures(bucket, &other_format, &loopback()).await;
+    let told = failures(&S3, bucket, &other_format).await;
     assert_eq!(told[0].0, "sample", "{told:?}");
 
     for user in [STRANGER, (READER.0, "wrong"), ("AKIDNOBODY", "wrong")] {
         bucket.user = user;
-        let told = failures(bucket, &bucket.connection(), &loopback()).await;
+        let told = failures(&S3, bucket, &bucket.connection()).await;
         assert_eq!(told.len(), 1, "{told:?}");
         assert_eq!(told[0].0, "authenticate", "{told:?}");
         let mut source = S3.source(context(bucket, None)).unwrap();
@@ -201,7 +184,7 @@ async fn what_is_public_needs_no_key(bucket: &mut Bucket) {
     connection["format"] = json!({"type": "json"});
     connection["files"] = json!({});
     connection.as_object_mut().unwrap().remove("prefix");
-    assert_eq!(failures(bucket, &connection, &loopback()).await, []);
+    assert_eq!(failures(&S3, bucket, &connection).await, []);
     let mut given = context(bucket, None);
     given.connection = connection.clone();
     let batch = S3.source(given).unwrap().next_batch().await.unwrap().unwrap();
@@ -209,7 +192,7 @@ async fn what_is_public_needs_no_key(bucket: &mut Bucket) {
     assert_eq!(batch.records[0].headers["file-key"], "a/1.json");
 
     connection["bucket"] = json!(BUCKET);
-    let told = failures(bucket, &connection, &loopback()).await;
+    let told = failures(&S3, bucket, &connection).await;
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].0, "authenticate", "{told:?}");
 }
@@ -238,41 +221,10 @@ async fn large_files_come_whole(bucket: &mut Bucket) {
 
 async fn a_server_that_dies_loses_nothing(bucket: &mut Bucket) {
     bucket.fresh().await;
-    let line = |n: u64| json!({"n": n, "more": "x".repeat(200)});
-    let lines: String = (0..40_000).map(|n| format!("{}\n", line(n))).collect();
-    bucket
-        .put_file(&format!("{}26/a.gz", bucket.prefix()), lines.into_bytes())
-        .await;
-    bucket
-        .put_file(
-            &format!("{}26/b.gz", bucket.prefix()),
-            b"{\"n\":40000}\n".to_vec(),
-        )
-        .await;
-    let mut given = context(bucket, None);
-    given.limits.max_records = 500;
-    let mut source = S3.source(given).unwrap();
-    let (mut next, mut failed) = (0, 0);
-    loop {
-        match source.next_batch().await {
-            Ok(Some(batch)) => {
-                for record in &batch.records {
-                    assert_eq!(bucket.number(&record.bytes), next);
-                    next += 1;
-                }
-                if next == 5_000 {
-                    bucket.weed.kill().unwrap();
-                }
-            }
-            Ok(None) => break,
-            Err(error) => {
-                assert!(error.is_transient(), "{error}");
-                failed += 1;
-                assert!(failed < 100);
-                bucket.weed.restart().await.unwrap();
-            }
-        }
+    for (name, lines) in ["a", "b"].into_iter().zip(two_files()) {
+        let key = format!("{}26/{name}.gz", bucket.prefix());
+        bucket.put_file(&key, lines.into_bytes()).await;
     }
-    assert_eq!(next, 40_001);
-    assert!(failed > 0, "the server was not missed");
+    let restart = async |bucket: &mut Bucket| bucket.weed.restart().await.unwrap();
+    read_over_a_death(&S3, bucket, |bucket| bucket.weed.kill().unwrap(), restart).await;
 }
