@@ -6,14 +6,15 @@
 mod event;
 mod support;
 
-use std::{cell::Cell, hint::black_box};
+use std::{cell::Cell, hint::black_box, time::Duration};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use event::event;
 use halcyon_connectors::{BatchLimits, SecretValue, Secrets};
 use halcyon_tests::redis::{PASSWORD, Redis};
 use redis::{
-    AsyncCommands, Client,
+    AsyncCommands, AsyncConnectionConfig, Client,
+    aio::MultiplexedConnection,
     streams::{StreamReadOptions, StreamReadReply},
 };
 use serde_json::json;
@@ -21,13 +22,20 @@ use tokio::runtime::Runtime;
 
 const ENTRIES: usize = 20_000;
 const STREAM: &str = "events";
+const PATIENCE: Duration = Duration::from_secs(10);
 
-fn client(port: u16) -> Client {
-    Client::open(format!("redis://:{PASSWORD}@127.0.0.1:{port}")).unwrap()
+async fn connect(port: u16) -> MultiplexedConnection {
+    let client = Client::open(format!("redis://:{PASSWORD}@127.0.0.1:{port}")).unwrap();
+    // The library's own are half a second, which a busy machine's disk may take for a sync.
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
+    let connection = client.get_multiplexed_async_connection_with_config(&config);
+    connection.await.unwrap()
 }
 
 async fn fill(port: u16) {
-    let mut connection = client(port).get_multiplexed_async_connection().await.unwrap();
+    let mut connection = connect(port).await;
     for first in (0..ENTRIES).step_by(1_000) {
         let mut add = redis::pipe();
         for number in first..first + 1_000 {
@@ -52,7 +60,7 @@ async fn read(port: u16, group: &str) -> usize {
 }
 
 async fn bare(port: u16, group: &str) -> usize {
-    let mut connection = client(port).get_multiplexed_async_connection().await.unwrap();
+    let mut connection = connect(port).await;
     let () = connection.xgroup_create(STREAM, group, "0").await.unwrap();
     let options = StreamReadOptions::default()
         .group(group, "bare")
