@@ -129,3 +129,44 @@ impl Mapped {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use halcyon_domain::{event::EventId, id::DatasourceId};
+    use halcyon_sandbox::{Program, Settings};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_script_begins_nothing_after_its_time() {
+        let nowhere = Program::halcyon("/nowhere/halcyon".into());
+        let config = json!({
+            "connection": {"auth": {"type": "none"}},
+            "mapping": {"script": {"language": "javascript", "source": "const map = () => null;"}},
+        });
+        let scripts = Pool::new(nowhere, Settings::default());
+        let plan = Plan::read("http_webhook", DatasourceId::generate(), &config, Some(&scripts));
+        let event = TestEvent {
+            id: EventId::generate(),
+            received_at: "2026-01-02T03:04:05Z".parse().unwrap(),
+            headers: Default::default(),
+            datasource: DatasourceId::generate(),
+            payload: "{}".into(),
+        };
+        let (plan, events, now) = (plan.unwrap(), [event.clone(), event], Instant::now());
+        let details = |until| -> Vec<String> {
+            let dead_letters = Mapped::of(&plan, &events, until).dead_letters;
+            dead_letters.into_iter().map(|dead| dead.failure.detail).collect()
+        };
+        assert_eq!(details(now), [NO_TIME; 2]);
+        // Before, a process is asked for; there is none to be had.
+        let asked = details(now + Duration::from_secs(3_600));
+        assert!(
+            asked.len() == 2 && asked.iter().all(|detail| detail != NO_TIME),
+            "{asked:?}"
+        );
+    }
+}

@@ -146,3 +146,21 @@ async fn answer(
     let report = runner.run(job).instrument(span).await?;
     Ok(report::fit(report, limit))
 }
+
+#[cfg(test)]
+mod tests {
+    use halcyon_domain::duration::HumanDuration;
+
+    use super::*;
+
+    #[test]
+    fn no_event_has_more_time_than_its_job() {
+        let settings = |job_timeout| Settings {
+            job_timeout: HumanDuration::from_secs(job_timeout),
+            ..Settings::default()
+        };
+        let event = |job_timeout| sandbox(&settings(job_timeout)).event_deadline;
+        assert_eq!(event(15), HumanDuration::from_secs(15));
+        assert_eq!(event(600), HumanDuration::from_secs(30));
+    }
+}
