@@ -89,15 +89,18 @@ impl Captures {
             .map(|running| (running.capture.id, running))
             .collect();
         for capture in captures.filter(|capture| capture.ended_at(now).is_none()) {
-            let entry = known.get(&capture.id).cloned().unwrap_or_else(|| {
-                Arc::new(Running {
-                    // What the gateway accepted compiles; what does not takes out what any policy does.
-                    redaction: capture.redaction.compile().unwrap_or_default(),
+            let new = || {
+                // What the gateway accepted compiles; if by another version's rules, nothing is taken for it.
+                let redaction = capture.redaction.compile().ok()?;
+                Some(Arc::new(Running {
+                    redaction,
                     capture: capture.clone(),
                     taken: AtomicU32::new(0),
-                })
-            });
-            running.entry(capture.datasource).or_default().push(entry);
+                }))
+            };
+            if let Some(entry) = known.get(&capture.id).cloned().or_else(new) {
+                running.entry(capture.datasource).or_default().push(entry);
+            }
         }
         self.any.store(!running.is_empty(), Ordering::Relaxed);
     }
@@ -290,6 +293,12 @@ mod tests {
         let objects = all(&mut taken);
         assert_eq!(objects.len(), 1, "{objects:?}");
         assert!(objects[0].contains("external_id"), "{objects:?}");
+
+        let mut foreign = capture(datasource, CapturePoint::Raw, clock.now());
+        foreign.redaction.paths = vec!["no pointer".to_owned()];
+        captures.set([&foreign].into_iter());
+        captures.look(datasource, &came);
+        assert!(all(&mut taken).is_empty(), "its redaction is not known here");
 
         clock.advance(TimeDelta::seconds(61));
         let late = capture(
