@@ -40,8 +40,8 @@ const WHOLE: &[&str] = &[
     "creditcard",
 ];
 
-/// The most names and paths that one policy adds, and how long one of them is at most: in bytes, and in steps of a path.
-/// They are kept with the capture, in a bucket that all share.
+/// The most names and paths that one policy adds, and how long one of them is at most: in bytes, and in steps of a
+/// path. They are kept with the capture, in a bucket that all share.
 const MAX_NAMES: usize = 100;
 const MAX_BYTES: usize = 200;
 const MAX_STEPS: usize = 32;

@@ -75,10 +75,10 @@ impl<'t> Name<'t> {
         let text = text.trim_end_matches(['"', '\'', '\\', ' ']);
         let other = |letter: char| !(letter.is_alphanumeric() || letter == '_' || letter == '-');
         let name = text.rsplit(other).next().unwrap_or_default();
-        let line = text[..text.len() - name.len()].rsplit('\n').next();
+        let before = text[..text.len() - name.len()].trim_end_matches([' ', '\t', '\r']);
         Self {
             text: name.into(),
-            first: line.is_none_or(|line| line.trim().is_empty()),
+            first: before.is_empty() || before.ends_with('\n'),
         }
     }
 
@@ -163,14 +163,15 @@ fn value(text: &str, until: Until) -> (usize, usize) {
 }
 
 /// How deep a quote behind this text stands in texts within texts: each puts backslashes before the quotes and the
-/// backslashes of the one within, so there are 0, 1, 3, 7 before a quote, and before those an even number of times more.
+/// backslashes of the one within. So there are 0, 1, 3, 7 before a quote, and before those what the text ends with: a
+/// multiple of 2, 4, 8, 16.
 fn level(before: &str) -> u32 {
     let slashes = before.len() - before.trim_end_matches('\\').len();
     slashes.trailing_ones()
 }
 
-/// Where a text ends that was begun by a quote of this level: at the next one that is no deeper, two in a row being one
-/// within it; at the end, if there is none.
+/// Where a text ends that was begun by a quote of this level: at the next one that is no deeper, two in a row being
+/// one within it; at the end, if there is none.
 fn string_end(text: &str, quote: char, open: u32) -> usize {
     let mut quotes = text.match_indices(quote).peekable();
     while let Some((at, _)) = quotes.next() {
