@@ -177,15 +177,16 @@ async fn dead_letters_are_read_backwards_however_large_they_are() {
     let body: String = std::iter::repeat_with(|| DatasourceId::generate().to_string())
         .take(30_000)
         .collect();
-    let dead = DeadLetter {
-        event: event(feed, &body),
-        index: 0,
-        version: 1,
-        failure: InputError::new("", "invalid", "large"),
-        failed_at: now(),
-        complete: true,
-    };
+    let organization = event(feed, "").organization;
     for _ in 0..40 {
+        let dead = DeadLetter {
+            event: event(feed, &body),
+            index: 0,
+            version: 1,
+            failure: InputError::new("", "invalid", "large"),
+            failed_at: now(),
+            complete: true,
+        };
         bus.publish_dead_letter(&dead).await.unwrap();
     }
     let (mut read, mut before) = (Vec::new(), u64::MAX);
