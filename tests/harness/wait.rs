@@ -35,7 +35,7 @@ pub async fn eventually<F: Future<Output = bool>>(
 /// # Errors
 /// Nothing does.
 pub async fn port(address: &str) -> Result<()> {
-    eventually(Duration::from_secs(10), || async {
+    eventually(Duration::from_secs(30), || async {
         TcpStream::connect(address).await.is_ok()
     })
     .await

@@ -117,6 +117,8 @@ async fn a_place_that_nobody_reads_on_from_is_removed() {
     let system = System::start().await;
     let source = system.database.publish("generator", json!({})).await;
     let backfill = system.database.ask_for_backfill(&source).await;
+    // The first registry makes the buckets.
+    system.registry().await.stop().await;
     let bus = system.connect(Service::Worker).await;
     let checkpoints = bus.checkpoints();
     let (kept, ended) = ([source.id, DatasourceId(backfill.0)], DatasourceId::generate());

@@ -192,9 +192,7 @@ async fn dead_letters_are_read_backwards_however_large_they_are() {
     let (mut read, mut before) = (Vec::new(), u64::MAX);
     loop {
         let place = Place::Before(before);
-        let page = bus
-            .dead_letters_at(dead.event.organization, feed, place, 64)
-            .await;
+        let page = bus.dead_letters_at(organization, feed, place, 64).await;
         let page = page.unwrap();
         let Some(last) = page.last() else { break };
         before = last.sequence;
