@@ -136,7 +136,7 @@ pub(crate) async fn keep_tidy(shared: &Shared) {
 async fn tidy(shared: &Shared) -> Result<(), Error> {
     // First the places: one that appears after that is not looked at.
     let checkpoints = shared.bus.checkpoints();
-    let owners = checkpoints.owners().await?;
+    let places = checkpoints.places().await?;
     let read = shared.store.read();
     let datasources = read.datasources().all(CONTROL_PLANE).await?;
     let backfills = read.backfills().all_open(CONTROL_PLANE).await?;
@@ -145,8 +145,14 @@ async fn tidy(shared: &Shared) -> Result<(), Error> {
         .map(|datasource| datasource.id)
         .chain(backfills.into_iter().map(|job| DatasourceId(job.id.0)))
         .collect();
-    for owner in owners.into_iter().filter(|owner| !known.contains(owner)) {
-        checkpoints.forget_from(owner, 0).await?;
+    for (owner, instance) in places.into_iter().filter(|(owner, _)| !known.contains(owner)) {
+        // A worker that still reads would begin anew without its place.
+        let assigned = shared.bus.assignments().get(&owner.to_string()).await?;
+        if assigned.is_none()
+            && let Err(error) = checkpoints.forget(owner, instance).await
+        {
+            tracing::info!(error = %error, "a place that nobody reads on from could not be removed yet");
+        }
     }
     Ok(())
 }

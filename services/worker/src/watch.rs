@@ -98,7 +98,7 @@ impl Board {
         })
     }
 
-    /// Stops a datasource before a record that differs.
+    /// Stops a datasource before a record that differs, unless that was accepted while it was found.
     pub(crate) fn stop_for(&self, feed: &Feed, version: &Arc<Version>, drift: &Drift) {
         let message = format!(
             "version {} stops because {}: publish what is expected now, or accept it",
@@ -111,8 +111,9 @@ impl Board {
                 .version
                 .as_ref()
                 .is_some_and(|running| running.number == version.number);
-            changed = runs && state.reason != Reason::SchemaDrift;
-            if runs {
+            let stops = runs && !feed.drifts.is_accepted(version.number, drift);
+            changed = stops && state.reason != Reason::SchemaDrift;
+            if stops {
                 state.status = RuntimeStatus::Error;
                 state.reason = Reason::SchemaDrift;
                 state.message = Some(message.clone());

@@ -1,8 +1,6 @@
 //! How far a pull source has read. A write carries the expected revision and the assignment's epoch, so that a
 //! worker that lost its datasource writes nothing any more.
 
-use std::collections::BTreeSet;
-
 use chrono::TimeDelta;
 use halcyon_domain::{backfill::BackfillProgress, clock::Timestamp, id::DatasourceId, schedule::RunMemory};
 use serde::{Deserialize, Serialize};
@@ -296,25 +294,34 @@ impl CheckpointStore {
     /// The bus cannot be reached.
     pub async fn forget_from(&self, datasource: DatasourceId, first: u16) -> Result<(), Error> {
         for instance in first..=MAX_INSTANCE {
-            let key = key(datasource, instance);
-            if let Some(entry) = self.bucket.get(&key).await? {
-                self.bucket.forget(&key, entry.revision).await?;
-            }
+            self.forget(datasource, instance).await?;
         }
         Ok(())
     }
 
-    /// Whose places there are, or were a moment ago: datasources, and backfills by their identifiers.
+    /// Forgets the place of one of a datasource's instances, if there is one.
+    ///
+    /// # Errors
+    /// `Conflict` if somebody wrote it meanwhile.
+    pub async fn forget(&self, datasource: DatasourceId, instance: u16) -> Result<(), Error> {
+        let key = key(datasource, instance);
+        match self.bucket.get(&key).await? {
+            Some(entry) => self.bucket.forget(&key, entry.revision).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Which places there are, or were a moment ago: of datasources' instances, and of backfills by their identifiers.
     ///
     /// # Errors
     /// The bus cannot be reached.
-    pub async fn owners(&self) -> Result<BTreeSet<DatasourceId>, Error> {
+    pub async fn places(&self) -> Result<Vec<(DatasourceId, u16)>, Error> {
         let keys = self.bucket.keys().await?;
-        let owners = keys.iter().filter_map(|key| {
-            let owner = key.split_once('_').map_or(key.as_str(), |(owner, _)| owner);
-            owner.parse().ok()
+        let places = keys.iter().filter_map(|key| {
+            let (owner, instance) = key.split_once('_').unwrap_or((key, "0"));
+            Some((owner.parse().ok()?, instance.parse().ok()?))
         });
-        Ok(owners.collect())
+        Ok(places.collect())
     }
 }
 

@@ -116,11 +116,6 @@ impl Control<'_> {
             self.memory.tracker.forget(change.datasource);
             self.memory.secrets.remove(&change.datasource);
             self.memory.accepted.remove(&change.datasource);
-            // Else the next look for places that nobody reads on from finds it.
-            let checkpoints = self.shared.bus.checkpoints();
-            if let Err(error) = checkpoints.forget_from(change.datasource, 0).await {
-                tracing::debug!(error = %error, "the place of a deleted datasource could not be removed yet");
-            }
         }
         Ok(())
     }

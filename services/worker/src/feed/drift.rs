@@ -250,6 +250,13 @@ impl Drifts {
         self.lock().of(version).add(looked)
     }
 
+    /// Whether somebody has accepted a difference meanwhile.
+    pub(crate) fn is_accepted(&self, version: u32, drift: &Drift) -> bool {
+        let mut seen = self.lock();
+        let seen = seen.of(version);
+        seen.everything || seen.counts.get(drift).is_some_and(|seen| seen.accepted)
+    }
+
     /// Takes what was seen of a version as expected from now on.
     pub(crate) fn accept(&self, version: u32) {
         self.lock().of(version).accept();

@@ -261,6 +261,7 @@ impl Keeper {
             changes: self.changes.clone(),
             stop: self.stop.clone(),
             secrets_revision: 0,
+            most: 0,
         };
         ended(tokio::spawn(run.go())).await
     }

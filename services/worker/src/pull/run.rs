@@ -7,7 +7,8 @@ use std::{
 
 use halcyon_bus::{Entry, Error as BusError, checkpoint::CheckpointWriter};
 use halcyon_connectors::{
-    BatchLimits, Checkpoint, Error as SourceError, Share, Source, SourceBatch, SourceContext, TimeRange,
+    BatchLimits, Checkpoint, Connector, Error as SourceError, Share, Source, SourceBatch, SourceContext,
+    TimeRange,
 };
 use halcyon_domain::{assignment::Assignment, config::VersionConfig, id::BackfillId, lifecycle::Reason};
 use serde_json::Value;
@@ -60,6 +61,8 @@ pub(super) struct Run {
     pub(super) stop: CancellationToken,
     /// The secrets' revision when the source was made.
     pub(super) secrets_revision: u64,
+    /// How many records the source reads at a time at most since it was made.
+    pub(super) most: usize,
 }
 
 impl Run {
@@ -133,6 +136,10 @@ impl Run {
             let delivered = taken?;
             read.records += delivered.records;
             read.dead_lettered += delivered.dead_lettered;
+            if self.is_outgrown(version) {
+                let_go(source.as_mut()).await;
+                return Ok(End::Changed);
+            }
         }
     }
 
@@ -161,9 +168,25 @@ impl Run {
         Ok(delivered)
     }
 
-    async fn source(&self, config: &VersionConfig, position: Value) -> Result<Box<dyn Source>, End> {
-        let connector = halcyon_connectors::find(&self.changes.borrow().value.connector);
+    /// Whether the source reads as little at a time as a slower pace than today's allowed, and loses nothing if it is
+    /// made anew.
+    fn is_outgrown(&self, version: &Version) -> bool {
+        let now = limits(&version.config, self.feed.rate(&version.config));
+        now.max_records > self.most
+            && self
+                .connector()
+                .is_some_and(|it| it.spec().capabilities.resumable)
+    }
+
+    fn connector(&self) -> Option<&'static dyn Connector> {
+        halcyon_connectors::find(&self.changes.borrow().value.connector)
+    }
+
+    async fn source(&mut self, config: &VersionConfig, position: Value) -> Result<Box<dyn Source>, End> {
+        let connector = self.connector();
         let connector = connector.ok_or_else(|| End::Config("there is no such connector".to_owned()))?;
+        let limits = limits(config, self.feed.rate(config));
+        self.most = limits.max_records;
         let feed = &self.feed;
         let backfill = feed.backfill.map(|_| BackfillId(feed.work.0));
         let opened = self
@@ -175,7 +198,7 @@ impl Run {
             connection: config.connection.clone(),
             secrets,
             checkpoint: (!position.is_null()).then_some(Checkpoint(position)),
-            limits: limits(config, self.feed.rate(config)),
+            limits,
             share: Share {
                 index: self.hold.instance,
                 of: self.shares.max(1),

@@ -179,12 +179,12 @@ async fn pace_and_batches_are_changed_without_losing_the_place() {
     worker.stop().await;
 }
 
-/// A source in the middle of a batch that its pace makes last: of 1,000 records 200 go at once, the rest one by one.
+/// A source in the middle of a batch that its pace makes last: of 1,000 records 100 go at once, the rest one by one.
 async fn crawling(rig: &Rig, worker: &Worker) -> Assignment {
     let connection = json!({"records_per_second": 10_000, "total": 1_000, "seed": 1});
     let mut assignment = generator(worker.id, connection, Value::Null);
     assignment.wanted.config["runtime"] = json!({"batch": {"max_records": 1_000, "max_wait": "5s"},
-        "throttle": {"records_per_second": 200}});
+        "throttle": {"records_per_second": 100}});
     rig.assign(&assignment).await;
     rig.told(assignment.datasource, |status| status.metrics.events > 0)
         .await;

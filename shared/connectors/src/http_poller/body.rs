@@ -97,8 +97,7 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Transient`] for a body that is no page of records: a page for people, an error that says it is none,
-    /// or half an answer. [`Error::Refused`] for more than [`MOST_RECORDS`] records, and if none has a cursor that could be
-    /// read.
+    /// or half an answer. [`Error::Refused`] for more than [`MOST_RECORDS`] records.
     pub(crate) fn records_of(&self, page: &Bytes, text: &str) -> Result<Vec<Record>, Error> {
         let found: Vec<&str> = match self.format {
             Format::Ndjson => text
@@ -112,21 +111,26 @@ impl Plan {
         if found.len() > MOST_RECORDS {
             return Err(too_many());
         }
-        let records: Vec<Record> = found
+        Ok(found
             .into_iter()
             .map(|record| self.record(page.slice_ref(record.as_bytes()), record))
-            .collect();
-        if self.cursor.is_some()
-            && !records.is_empty()
-            && records.iter().all(|record| record.cursor.is_none())
+            .collect())
+    }
+
+    /// Whether a feed that has never read a cursor can move on from these records.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if there are some, and none has a cursor that could be read.
+    pub(crate) fn can_move_on(&self, records: &[Record]) -> Result<(), Error> {
+        if self.cursor.is_none() || records.is_empty() || records.iter().any(|record| record.cursor.is_some())
         {
-            return Err(Error::Refused {
-                message: "no record of the page has a value of the cursor's kind at /cursor/path, so the feed could \
-                          not move on; see `path`, `kind` and `format` of `cursor` against a record"
-                    .to_owned(),
-            });
+            return Ok(());
         }
-        Ok(records)
+        Err(Error::Refused {
+            message: "no record of the page has a value of the cursor's kind at /cursor/path, so the feed could not \
+                      move on; see `path`, `kind` and `format` of `cursor` against a record"
+                .to_owned(),
+        })
     }
 
     fn list<'t>(&self, text: &'t str) -> Result<Vec<&'t str>, Error> {

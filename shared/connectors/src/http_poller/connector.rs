@@ -172,7 +172,7 @@ async fn asked(plan: Arc<Plan>, context: &CheckContext<'_>, end: Instant) -> [Ch
         began: now,
         range: None,
     };
-    let client = Client::new(plan, context.secrets, context.guard, clock, WHOLE);
+    let client = Client::new(plan.clone(), context.secrets, context.guard, clock, WHOLE);
     let outcome = match client {
         Ok(client) => timeout_at(end, client.fetch(&ask)).await,
         Err(error) => Ok(Err(Failure {
@@ -181,7 +181,10 @@ async fn asked(plan: Arc<Plan>, context: &CheckContext<'_>, end: Instant) -> [Ch
         })),
     };
     match outcome {
-        Ok(Ok(page)) => of_page(page.records.len()),
+        Ok(Ok(page)) => match plan.can_move_on(&page.records) {
+            Ok(()) => of_page(page.records.len()),
+            Err(error) => of_failure(Step::Sample, &error),
+        },
         Ok(Err(Failure { step, error })) => of_failure(step, &error),
         Err(_) => of_failure(
             Step::Sample,

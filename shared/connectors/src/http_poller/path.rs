@@ -9,7 +9,7 @@ use crate::json::{Items, items, member};
 /// The most steps of a path, and alternatives of one.
 const MOST: usize = 16;
 /// The most records of a page. One that is small on the wire could have so many that the worker has no room for them.
-pub(crate) const MOST_RECORDS: usize = 50_000;
+pub(crate) const MOST_RECORDS: usize = 200_000;
 
 /// A path, read.
 #[derive(Clone, Debug, PartialEq, Eq)]

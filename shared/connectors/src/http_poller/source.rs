@@ -14,7 +14,7 @@ use super::{
     body::{Record, mark_of_page},
     client::{Client, Fetched},
     cursor::Kind,
-    page::{Page, circle},
+    page::Page,
     plan::Plan,
     position::{Position, Run, Trail},
     request::Ask,
@@ -67,6 +67,8 @@ enum Passed {
     New,
     /// One that was there before; the next may be another.
     Again,
+    /// One that was not there before, but what it names as the next one was: the run ends with it.
+    Last,
     /// The run goes round in circles.
     Circle,
 }
@@ -153,8 +155,15 @@ impl PollerSource {
     /// A page has come: what is new of it is to be given, while the one after it is fetched.
     fn open(&mut self, fetched: Fetched) -> Result<(), Error> {
         let run = self.position.run.as_ref();
+        let known = run
+            .and_then(|run| run.max.as_ref())
+            .or(self.position.cursor.as_ref());
+        if known.is_none() {
+            // Once one was read, a record without one only moves nothing.
+            self.plan.can_move_on(&fetched.records)?;
+        }
         let mut trail = run.map(|run| run.trail.clone()).unwrap_or_default();
-        let passed = pass(&mut trail, &fetched)?;
+        let passed = pass(&mut trail, &fetched);
         let Fetched {
             mut records,
             mut next,
@@ -165,10 +174,10 @@ impl PollerSource {
         records.retain(|record| {
             self.inside(record) && !self.position.recent.has(record) && here.insert(record.key.clone())
         });
-        if !matches!(passed, Passed::New) {
+        if matches!(passed, Passed::Again | Passed::Circle) {
             records.clear();
         }
-        if self.sample || matches!(passed, Passed::Circle) {
+        if self.sample || matches!(passed, Passed::Last | Passed::Circle) {
             next = None;
         }
         self.page = Some(Open {
@@ -207,13 +216,14 @@ impl PollerSource {
                 |record: &Record| !self.position.recent.has(record) && !known.contains(record.key.as_str());
             let mut trail = page.trail.clone();
             let next = match pass(&mut trail, &fetched) {
-                Ok(Passed::Again) => fetched.next,
-                Ok(Passed::Circle) => None,
-                Ok(Passed::New) if !fetched.records.iter().any(new) => fetched.next,
-                _ => {
+                Passed::Again => fetched.next,
+                Passed::Circle => None,
+                Passed::New | Passed::Last if fetched.records.iter().any(new) => {
                     self.ahead = Some(fetched);
                     return;
                 }
+                Passed::New => fetched.next,
+                Passed::Last => None,
             };
             self.pages += 1;
             (page.next, page.trail) = (next, trail);
@@ -301,23 +311,19 @@ impl PollerSource {
 ///
 /// A number is answered with a page of before in two ways: the list has no end that the API would tell, or it grew by a
 /// page while it was read. The second does not happen to two pages in a row, except to very short ones.
-///
-/// # Errors
-/// [`Error::Transient`] if the page names one of before as the next one.
-fn pass(trail: &mut Trail, fetched: &Fetched) -> Result<Passed, Error> {
+fn pass(trail: &mut Trail, fetched: &Fetched) -> Passed {
     let again = trail.pass(&fetched.mark);
     match &fetched.next {
         Some(next @ (Page::Token(_) | Page::Url(_))) if trail.has(&mark_of_page(next, &[])) => {
             // At the end of what there is, some name a place of before, to be asked later.
-            if fetched.records.is_empty() {
-                Ok(Passed::Circle)
-            } else {
-                Err(circle())
+            if !fetched.records.is_empty() {
+                tracing::warn!("a page names one of before as the next one: the run ends with it");
             }
+            Passed::Last
         }
-        Some(Page::Number(_)) if again > 1 => Ok(Passed::Circle),
-        Some(Page::Number(_)) if again == 1 => Ok(Passed::Again),
-        _ => Ok(Passed::New),
+        Some(Page::Number(_)) if again > 1 => Passed::Circle,
+        Some(Page::Number(_)) if again == 1 => Passed::Again,
+        _ => Passed::New,
     }
 }
 

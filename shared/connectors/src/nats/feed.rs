@@ -279,16 +279,15 @@ fn micros(nanos: i128) -> i64 {
 }
 
 /// What a position says of a stream whose consumer is gone: nothing, if it was of another stream, of another
-/// consumer, or of a stream of this name that was deleted meanwhile.
+/// consumer, or of a stream of this name that was deleted meanwhile. One that does not say of which, as somebody may write
+/// it, is taken for one of this stream.
 async fn known(context: &Context, connection: &Connection, position: Position) -> Result<Position, Error> {
-    let read = position.floor > 0 || position.sequence > 0;
-    let Some(place) = position
-        .place
-        .as_ref()
-        .filter(|place| read && place.is_of(connection))
-    else {
-        return Ok(Position::default());
+    let Some(place) = &position.place else {
+        return Ok(position);
     };
+    if !place.is_of(connection) {
+        return Ok(Position::default());
+    }
     let stream = stream(context, &place.stream).await?;
     let created = micros(stream.cached_info().created.unix_timestamp_nanos());
     Ok(if created <= place.made {

@@ -21,9 +21,6 @@ use tokio::sync::watch;
 use super::config::{AuthKind, Connection};
 use crate::{Error, Secrets, endpoint::Endpoint, tls::of_tls};
 
-/// How many messages the library keeps of a plain subject until they are taken out of it, which is at once.
-const CAPACITY: usize = 4_096;
-
 /// What became of a connection after it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -179,7 +176,6 @@ fn options(
         .ping_interval(Duration::from_secs(5))
         .max_reconnects(1)
         .ignore_discovered_servers()
-        .subscription_capacity(CAPACITY)
         .require_tls(required)
         .tls_client_config(tls.client_config_for(host, secrets)?);
     let Some(auth) = &connection.auth else {

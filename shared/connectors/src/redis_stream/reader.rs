@@ -5,7 +5,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -97,6 +97,8 @@ pub(super) struct Reader {
     /// The member's name in the group.
     pub(super) consumer: String,
     pub(super) pace: Arc<Pace>,
+    /// Whether the last answer did not come in time.
+    pub(super) late: AtomicBool,
     pub(super) held: Arc<Held>,
     pub(super) out: mpsc::Sender<Result<Read, Error>>,
     pub(super) lag: watch::Sender<Lag>,
@@ -111,11 +113,20 @@ enum Next {
 }
 
 impl Reader {
-    /// Reads until nobody listens, or something fails.
+    /// Reads until nobody listens, or something fails. An answer that was too slow is asked for again over a new
+    /// connection, and smaller, for as long as it can be.
     pub(super) async fn run(self) {
-        if let Err(error) = self.read().await {
+        while let Err(error) = self.read().await {
+            if self.late.swap(false, Ordering::Relaxed) && self.pace.count() > 1 {
+                tracing::info!(
+                    entries = self.pace.count(),
+                    "an answer took too long: fewer entries are asked for"
+                );
+                continue;
+            }
             // Nobody listens any more: then nobody needs to know.
             let _ = self.out.send(Err(error)).await;
+            return;
         }
     }
 
@@ -196,6 +207,7 @@ impl Reader {
 
     fn not_read(&self, error: &RedisError) -> Error {
         if error.is_timeout() {
+            self.late.store(true, Ordering::Relaxed);
             self.pace.slow_down();
         }
         failed(error)

@@ -1,6 +1,9 @@
 //! A reader as the worker sees it: batches from the task that reads, and acknowledgements.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use async_trait::async_trait;
 use halcyon_egress::Guard;
@@ -85,6 +88,7 @@ impl RedisStreamSource {
                 clock: Arc::clone(&self.context.clock),
                 consumer: format!("halcyon-{}", self.context.share.index),
                 pace: Arc::clone(&self.pace),
+                late: AtomicBool::new(false),
                 held: Arc::clone(&self.held),
                 out,
                 lag,

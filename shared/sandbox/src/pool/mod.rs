@@ -10,7 +10,7 @@ use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use halcyon_domain::{id::DatasourceId, mapping::ScriptSpec};
@@ -32,6 +32,8 @@ const REMEMBERED: usize = 4_096;
 /// A record at whose work so many processes were ended from outside is at fault: the kernel ends what takes the last
 /// of the memory.
 const MISFORTUNES: u32 = 3;
+/// Misfortunes that are further apart have nothing to do with each other.
+const MEMORY: Duration = Duration::from_mins(10);
 
 /// A script of a datasource, whose processes no other one has a part in.
 #[derive(Clone, Debug)]
@@ -107,8 +109,8 @@ struct State {
     busy: HashMap<DatasourceId, usize>,
     /// By script: a new version of it begins anew.
     breakers: HashMap<(DatasourceId, u64), Breaker>,
-    /// By script and record: how often a process was ended from outside that was at work on it.
-    suspects: HashMap<((DatasourceId, u64), u64), u32>,
+    /// By script and record: how often a process was ended from outside that was at work on it, and when last.
+    suspects: HashMap<((DatasourceId, u64), u64), (u32, Instant)>,
     confinement: Option<Confinement>,
 }
 
@@ -292,8 +294,11 @@ impl Inner {
         if suspects.len() >= REMEMBERED {
             suspects.clear();
         }
-        let times = suspects.entry(name).or_default();
-        *times += 1;
+        let now = Instant::now();
+        let (times, last) = suspects.entry(name).or_insert((0, now));
+        // What was long ago says nothing of today.
+        *times = if now - *last < MEMORY { *times + 1 } else { 1 };
+        *last = now;
         let is_to_blame = *times >= MISFORTUNES;
         if is_to_blame {
             suspects.remove(&name);
