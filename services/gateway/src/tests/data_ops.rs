@@ -51,6 +51,23 @@ async fn feed(gateway: &Gateway, kind: &str) -> String {
     made["id"].as_str().unwrap().to_owned()
 }
 
+/// A webhook whose first version is in effect.
+async fn published(gateway: &Gateway) -> String {
+    let id = feed(gateway, "http_webhook").await;
+    let admin = gateway.admin();
+    let secret = format!("/datasources/{id}/secrets/token");
+    gateway
+        .call(&admin, "PUT", &secret, Some(json!({"value": "s3cret"})))
+        .await
+        .expect(200);
+    let publish = format!("/datasources/{id}/publish");
+    gateway
+        .call(&admin, "POST", &publish, Some(json!({})))
+        .await
+        .expect(200);
+    id
+}
+
 #[tokio::test]
 async fn a_replay_raises_the_attempt_and_takes_an_operator() {
     let gateway = Gateway::start().await;
@@ -273,18 +290,8 @@ async fn times_out_of_all_range_are_refused() {
 #[tokio::test]
 async fn two_replays_of_an_event_never_share_an_attempt() {
     let gateway = Gateway::start().await;
-    let id = feed(&gateway, "http_webhook").await;
+    let id = published(&gateway).await;
     let admin = gateway.admin();
-    let secret = format!("/datasources/{id}/secrets/token");
-    gateway
-        .call(&admin, "PUT", &secret, Some(json!({"value": "s3cret"})))
-        .await
-        .expect(200);
-    let publish = format!("/datasources/{id}/publish");
-    gateway
-        .call(&admin, "POST", &publish, Some(json!({})))
-        .await
-        .expect(200);
     {
         let mut letters = gateway.stand.dead_letters.lock().unwrap();
         let mut second = letter(&gateway, &id, 4, 0);
@@ -330,18 +337,8 @@ async fn two_replays_of_an_event_never_share_an_attempt() {
 #[tokio::test]
 async fn what_a_replay_could_not_send_is_not_on_its_way() {
     let gateway = Gateway::start().await;
-    let id = feed(&gateway, "http_webhook").await;
+    let id = published(&gateway).await;
     let admin = gateway.admin();
-    let secret = format!("/datasources/{id}/secrets/token");
-    gateway
-        .call(&admin, "PUT", &secret, Some(json!({"value": "s3cret"})))
-        .await
-        .expect(200);
-    let publish = format!("/datasources/{id}/publish");
-    gateway
-        .call(&admin, "POST", &publish, Some(json!({})))
-        .await
-        .expect(200);
     for sequence in 1..=3 {
         let mut one = letter(&gateway, &id, sequence, 0);
         one.letter.event.id = EventId::from(format!("event {sequence}"));
